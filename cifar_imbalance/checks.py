@@ -1,0 +1,284 @@
+"""The only judge of a configuration's values: types, ranges, names, and whether the paths in it exist.
+
+What needs the images, the model or the device is refused later, by their owners; nothing here imports anything heavy,
+so that a mistake is answered at once.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException, ValidationError
+
+from cifar_imbalance.config import OPERATORS, EvaluateConfig, TrainConfig
+from cifar_imbalance.errors import UsageError, choose_from, nearest
+
+INSTALL_XLA = "pip install -e '.[xla]'"
+WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+
+CHOICES = {
+    "dataset.name": ("cifar10", "cifar100", "image_folder", "digits"),
+    "dataset.validation": ("holdout", "test", "none"),
+    "dataset.holdout_balance": ("balanced", "proportional"),
+    "dataset.imbalance.profile": ("none", "exponential", "step"),
+    "augmentation.shift.border": ("reflect", "constant"),
+    "loss.name": ("cross_entropy",),
+    "optimizer.name": ("adam", "adamw", "sgd"),
+    "schedule.name": ("constant", "cosine", "step"),
+    "checkpoint.monitor": ("macro_f1", "accuracy", "worst_recall", "loss"),
+    "checkpoint.choose": ("best", "last"),
+    "runtime.name": ("auto", "cpu", "cuda", "xla", "tpu"),
+    "runtime.precision": ("float32", "bfloat16"),
+    "split": ("test", "validation", "train"),
+}
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`; an open end is not itself allowed."""
+
+    low: float = 0.0
+    high: float = math.inf
+    low_open: bool = False
+    high_open: bool = False
+
+    def holds(self, value: float) -> bool:
+        above = value > self.low if self.low_open else value >= self.low
+        below = value < self.high if self.high_open else value <= self.high
+        return math.isfinite(value) and above and below
+
+    def __str__(self) -> str:
+        low = f"{'more than' if self.low_open else 'at least'} {self.low:g}"
+        if math.isinf(self.high):
+            return low
+        return f"{low} and {'less than' if self.high_open else 'at most'} {self.high:g}"
+
+
+_POSITIVE = Range(low_open=True)
+_NOT_NEGATIVE = Range()
+_COUNT = Range(1)
+_SHARE = Range(0, 1)
+_PIXEL = Range(0, 255)
+_SEED = Range(0, 2**32 - 1)
+
+RANGES = {
+    "seed": _SEED,
+    "dataset.image_size": Range(4, 4096),
+    "dataset.holdout_fraction": Range(0, 1, low_open=True, high_open=True),
+    "dataset.split_seed": _SEED,
+    "dataset.imbalance.factor": _COUNT,
+    "dataset.imbalance.subset_seed": _SEED,
+    "augmentation.flip.probability": _SHARE,
+    "augmentation.shift.max_fraction": Range(0, 1, high_open=True),
+    "augmentation.shift.fill": _PIXEL,
+    "augmentation.pad_crop.padding": _NOT_NEGATIVE,
+    "augmentation.pad_crop.fill": _PIXEL,
+    "augmentation.cutout.count": _COUNT,
+    "augmentation.cutout.size_fraction": Range(0, 1, low_open=True),
+    "augmentation.cutout.fill": _PIXEL,
+    "augmentation.color_jitter.probability": _SHARE,
+    "model.drop_rate": Range(0, 1, high_open=True),
+    "model.drop_path_rate": Range(0, 1, high_open=True),
+    "model.resolution": _POSITIVE,
+    "loss.label_smoothing": Range(0, 1, high_open=True),
+    "optimizer.momentum": Range(0, 1, high_open=True),
+    "optimizer.weight_decay": _NOT_NEGATIVE,
+    "schedule.max_lr": _POSITIVE,
+    "schedule.min_lr": _NOT_NEGATIVE,
+    "schedule.warmup_epochs": _NOT_NEGATIVE,
+    "schedule.gamma": Range(0, 1, low_open=True),
+    "training.epochs": _COUNT,
+    "training.batch_size": _COUNT,
+    "training.eval_batch_size": _COUNT,
+    "training.clip_norm": _POSITIVE,
+    "training.ema_decay": Range(0, 1, low_open=True, high_open=True),
+    "runtime.devices": _COUNT,
+    "runtime.threads": _COUNT,
+}
+
+_FACTOR_RANGES = ("contrast", "saturation", "brightness")
+_TYPE_WORDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false", "String": "a text"}
+
+
+def checked_train(composed: DictConfig) -> TrainConfig:
+    """The configuration of a training run as dataclasses, every value judged. Raises UsageError."""
+    config = _typed(TrainConfig, composed)
+    _check_values(config)
+    _check_augmentation(config)
+    _check_schedule(config)
+    _check_runtime(config)
+    _check_dataset(config)
+    if config.resume is None:  # a resumed run has its weights in its folder
+        _check_weights("model.weights", config.model.weights)
+    return config
+
+
+def checked_evaluate(composed: DictConfig) -> EvaluateConfig:
+    """The configuration of an evaluation as dataclasses, every value judged. Raises UsageError."""
+    config = _typed(EvaluateConfig, composed)
+    _check_values(config)
+    _check_runtime(config)
+    _check_dataset(config)
+    if config.split == "validation" and config.dataset.validation == "none":
+        raise UsageError("split=validation: this run has none (dataset.validation=none); allowed are test, train")
+    return config
+
+
+def field_paths(schema: type) -> set[str]:
+    """Every field of a schema, dotted, those inside optional blocks too: {'seed', 'dataset.root', ...}."""
+    blank = OmegaConf.structured(schema)
+    paths = set()
+    for name in (f.name for f in fields(schema)):
+        paths.add(name)
+        inner = OmegaConf.get_type(blank, name)
+        if inner is not None and is_dataclass(inner):
+            paths |= {f"{name}.{path}" for path in field_paths(inner)}  # type: ignore[arg-type]
+    return paths
+
+
+def unknown_field(path: str, schema: type) -> UsageError:
+    known = sorted(field_paths(schema))
+    near = nearest(path, known) or nearest(path, [name for name in known if name.endswith("." + path)])
+    if not near:  # a field typed without its group, such as batch_size
+        matches = [name for name in known if name.rsplit(".", 1)[-1] == path.rsplit(".", 1)[-1]]
+        near = f" (did you mean {matches[0]}?)" if matches else ""
+    parent = path.rsplit(".", 1)[0] + "." if "." in path else ""
+    siblings = [name for name in known if name.startswith(parent) and "." not in name[len(parent) :]]
+    allowed = siblings or [name for name in known if "." not in name]
+    return UsageError(f"{path}: there is no such field{near}; allowed are {', '.join(allowed)}")
+
+
+def explain(error: OmegaConfBaseException, schema: type) -> UsageError:
+    """One line for what OmegaConf refuses: an unknown key, a wrong type, a value that is missing."""
+    path = str(error.full_key or "")
+    if isinstance(error, ConfigKeyError | AttributeError):
+        return unknown_field(path, schema)
+    if isinstance(error, MissingMandatoryValue):
+        return UsageError(f"{path}: a value is missing; write {path}=VALUE")
+    first_line = str(error).splitlines()[0]
+    if isinstance(error, ValidationError):
+        for name, words in _TYPE_WORDS.items():
+            if f"converted to {name}" in first_line:
+                value = first_line.split("'")[1]
+                return UsageError(f"{path}={value}: {words} is wanted")
+    return UsageError(f"{path}: {first_line}" if path else first_line)
+
+
+def _typed(schema: type, composed: DictConfig) -> Any:
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.to_container(composed, resolve=True))
+        missing = sorted(OmegaConf.missing_keys(merged))
+        if missing:
+            group = missing[0].split(".")[0]
+            raise UsageError(f"{missing[0]}: a value is missing; write {missing[0]}=VALUE or choose {group}=NAME")
+        return OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise explain(error, schema) from error
+
+
+def _leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for f in fields(config):
+        value = getattr(config, f.name)
+        if is_dataclass(value):
+            yield from _leaves(value, f"{prefix}{f.name}.")
+        else:
+            yield prefix + f.name, value
+
+
+def _check_values(config: Any) -> None:
+    for path, value in _leaves(config):
+        if value is None:
+            continue
+        if path in CHOICES and value not in CHOICES[path]:
+            raise choose_from(path, value, CHOICES[path])
+        if path in RANGES and not RANGES[path].holds(value):
+            raise UsageError(f"{path}={value}: allowed is {RANGES[path]}")
+
+
+def _check_augmentation(config: TrainConfig) -> None:
+    augmentation = config.augmentation
+    for name in augmentation.order:
+        if name not in OPERATORS:
+            raise choose_from("augmentation.order", name, OPERATORS)
+    if len(set(augmentation.order)) < len(augmentation.order):
+        raise UsageError(f"augmentation.order={augmentation.order}: each operator stands in it once")
+    for name in OPERATORS:
+        if getattr(augmentation, name) is not None and name not in augmentation.order:
+            raise UsageError(f"augmentation.order={augmentation.order}: {name} is switched on and has no place in it")
+    if augmentation.color_jitter is not None:
+        for name in _FACTOR_RANGES:
+            factors = getattr(augmentation.color_jitter, name)
+            if len(factors) != 2 or not all(_NOT_NEGATIVE.holds(f) for f in factors) or factors[0] > factors[1]:
+                raise UsageError(f"augmentation.color_jitter.{name}={factors}: [LOW, HIGH] with 0 <= LOW <= HIGH")
+
+
+def _check_schedule(config: TrainConfig) -> None:
+    schedule, epochs = config.schedule, config.training.epochs
+    if schedule.min_lr > schedule.max_lr:
+        raise UsageError(f"schedule.min_lr={schedule.min_lr}: at most schedule.max_lr, which is {schedule.max_lr}")
+    if schedule.warmup_epochs > epochs:
+        raise UsageError(f"schedule.warmup_epochs={schedule.warmup_epochs}: at most training.epochs, which is {epochs}")
+    if any(not 0 < epoch for epoch in schedule.milestones) or schedule.milestones != sorted(set(schedule.milestones)):
+        raise UsageError(f"schedule.milestones={schedule.milestones}: rising epochs, each at least 1")
+    betas = config.optimizer.betas
+    if len(betas) != 2 or not all(Range(0, 1, high_open=True).holds(beta) for beta in betas):
+        raise UsageError(f"optimizer.betas={betas}: two numbers, each at least 0 and less than 1")
+    if config.optimizer.nesterov and config.optimizer.momentum == 0:
+        raise UsageError("optimizer.nesterov=True: needs optimizer.momentum above 0")
+
+
+def tpu_is_attached() -> bool:
+    """Whether this machine has a TPU, from its device files and the PCI bus alone."""
+    if os.environ.get("PJRT_DEVICE") == "TPU" or any(Path("/dev").glob("accel[0-9]*")):
+        return True
+    for vendor in Path("/sys/bus/pci/devices").glob("*/vendor"):
+        is_google = vendor.read_text().strip() == "0x1ae0"
+        if is_google and (vendor.parent / "device").read_text().strip() != "0x0042":  # 0x0042 is a network card
+            return True
+    return False
+
+
+def _check_runtime(config: TrainConfig | EvaluateConfig) -> None:
+    name = config.runtime.name
+    if name == "auto":
+        name = "tpu" if tpu_is_attached() and importlib.util.find_spec("torch_xla") else name
+    if name in ("xla", "tpu") and importlib.util.find_spec("torch_xla") is None:
+        raise UsageError(f"runtime={name}: torch_xla is not installed; {INSTALL_XLA} installs it, or use runtime=cpu")
+    if name == "tpu" and not tpu_is_attached():
+        raise UsageError("runtime=tpu: no TPU was found on this machine; on one that has a TPU, "
+                         "pip install 'torch_xla[tpu]==2.9.*' brings its driver; here use runtime=auto, cpu, cuda or xla")  # fmt: skip
+    if config.runtime.devices is not None and name not in ("xla", "tpu"):
+        raise UsageError(f"runtime.devices={config.runtime.devices}: only with runtime=xla or runtime=tpu")
+    for path, value in _leaves(config.training, "training."):
+        if path.endswith("batch_size") and config.runtime.devices is not None and value % config.runtime.devices:
+            raise UsageError(f"{path}={value}: a multiple of runtime.devices is wanted ({config.runtime.devices})")
+
+
+def _check_dataset(config: TrainConfig | EvaluateConfig) -> None:
+    dataset = config.dataset
+    if dataset.name == "image_folder":
+        if dataset.root is None:
+            raise UsageError("dataset.root: image_folder needs a folder with train/CLASS/ and test/CLASS/ in it")
+        if not (Path(dataset.root).expanduser() / "train").is_dir():
+            raise UsageError(f"dataset.root={dataset.root}: there is no folder train/ in it (train/CLASS/IMAGE is wanted)")
+    elif dataset.root is not None and dataset.name != "digits" and not Path(dataset.root).expanduser().is_dir():
+        raise UsageError(f"dataset.root={dataset.root}: there is no such folder; leave it out to download {dataset.name}")
+    if dataset.imbalance.profile != "none" and dataset.imbalance.factor == 1:
+        raise UsageError(f"dataset.imbalance.factor=1.0: {dataset.imbalance.profile} needs a factor above 1")
+
+
+def _check_weights(path: str, value: str | None) -> None:
+    if value is None:
+        return
+    file = Path(value).expanduser()
+    if not file.is_file():
+        raise UsageError(f"{path}={value}: there is no such file")
+    if file.suffix not in WEIGHT_SUFFIXES:
+        raise UsageError(f"{path}={value}: allowed are files that end in {', '.join(WEIGHT_SUFFIXES)}")

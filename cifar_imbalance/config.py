@@ -1,0 +1,175 @@
+"""The schema of a run: every field, its type, its default and what it means.
+
+Each group of `conf/` has its dataclass here; `checks.py` judges the values. The experiments' YAML files say only what
+differs from these defaults.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from omegaconf import MISSING
+
+# The paper's order: geometry, cutout, colour (so the filled square is coloured too).
+OPERATORS = ("flip", "shift", "pad_crop", "cutout", "color_jitter")
+
+
+# ---------------------------------------------------------------- data
+@dataclass
+class Imbalance:
+    """A long-tailed subset of the training images (Cao 2019): class 0 is the largest, the last the smallest."""
+
+    profile: str = "none"  # none | exponential | step
+    factor: float = 1.0  # images of the largest class over images of the smallest
+    subset_seed: int = 0  # which images are kept
+
+
+@dataclass
+class Dataset:
+    name: str = MISSING  # cifar10 | cifar100 | image_folder | digits
+    root: str | None = None  # folder of the images; digits needs none
+    cache_dir: str = "~/.cache/cifar_imbalance"  # decoded images
+    image_size: int | None = None  # side in pixels after decoding; null keeps the images' own
+    validation: str = "holdout"  # holdout: cut from the training images | test: the test images | none
+    holdout_fraction: float = 0.1  # share of the training images
+    holdout_balance: str = "balanced"  # balanced: equally many of each class | proportional
+    split_seed: int = 0  # which images validate
+    imbalance: Imbalance = field(default_factory=Imbalance)
+
+
+# ---------------------------------------------------------------- augmentation, on 0..255 values at the images' own size
+@dataclass
+class Flip:
+    probability: float = 0.5
+
+
+@dataclass
+class Shift:
+    max_fraction: float = 0.1  # of the side, each way
+    border: str = "reflect"  # reflect | constant
+    fill: float = 0.0
+
+
+@dataclass
+class PadCrop:
+    padding: int = 4  # pixels
+    fill: float = 0.0
+
+
+@dataclass
+class Cutout:
+    count: int = 1  # squares in an image
+    size_fraction: float = 0.25  # side of a square over side of the image
+    fill: float = 127.0
+
+
+@dataclass
+class ColorJitter:
+    probability: float = 1.0
+    contrast: list[float] = field(default_factory=lambda: [1.0, 1.0])  # range of the factor
+    saturation: list[float] = field(default_factory=lambda: [1.0, 1.0])
+    brightness: list[float] = field(default_factory=lambda: [1.0, 1.0])
+
+
+@dataclass
+class Augmentation:
+    order: list[str] = field(default_factory=lambda: list(OPERATORS))  # in which the present ones are applied
+    flip: Flip | None = None
+    shift: Shift | None = None
+    pad_crop: PadCrop | None = None
+    cutout: Cutout | None = None
+    color_jitter: ColorJitter | None = None
+
+
+# ---------------------------------------------------------------- model and training
+@dataclass
+class Model:
+    name: str = MISSING  # any model of timm
+    pretrained: bool = False  # weights from timm's hub
+    weights: str | None = None  # a local .safetensors, .pth or .pt, instead of the hub
+    drop_rate: float = 0.0  # dropout before the head
+    drop_path_rate: float = 0.0  # stochastic depth
+    resolution: float | None = None  # input side as a factor of the model's native side; null: the images' own side
+
+
+@dataclass
+class Loss:
+    name: str = "cross_entropy"
+    label_smoothing: float = 0.0
+
+
+@dataclass
+class Optimizer:
+    name: str = MISSING  # adam | adamw | sgd
+    momentum: float = 0.9  # sgd
+    nesterov: bool = False  # sgd
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.999])  # adam, adamw
+    weight_decay: float = 0.0
+    decay_norm_and_bias: bool = True
+
+
+@dataclass
+class Schedule:
+    name: str = MISSING  # constant | cosine | step
+    max_lr: float = 0.001
+    min_lr: float = 0.0  # cosine, step: where warm-up starts; cosine: where cooling ends
+    warmup_epochs: float = 0.0  # cosine, step
+    milestones: list[int] = field(default_factory=list)  # step: epochs, from 0, at which the rate falls
+    gamma: float = 0.1  # step: factor of each fall
+
+
+@dataclass
+class Training:
+    epochs: int = 10
+    batch_size: int = 32
+    eval_batch_size: int = 500
+    clip_norm: float | None = None  # largest gradient norm
+    ema_decay: float | None = None  # the averaged weights are then the ones that are judged
+
+
+@dataclass
+class Checkpoint:
+    monitor: str = "macro_f1"  # macro_f1 | accuracy | worst_recall | loss, of the validation images
+    choose: str = "best"  # reported epoch: best by monitor | last; without validation it is the last
+
+
+@dataclass
+class Runtime:
+    name: str = "auto"  # auto | cpu | cuda | xla | tpu
+    devices: int | None = None  # xla: devices of XLA's CPU client; null is 1, or all cores of a TPU
+    threads: int | None = None  # cpu: null is all cores
+    precision: str = "float32"  # float32 | bfloat16 (autocast)
+    compile: bool = False  # torch.compile on cpu and cuda; xla always compiles
+
+
+@dataclass
+class TrainConfig:
+    experiment: str = "custom"
+    seed: int = 0
+    deterministic: bool = False  # refuse operations without a deterministic form (matters on cuda)
+    resume: str | None = None  # run folder to go on with
+    dataset: Dataset = field(default_factory=Dataset)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    model: Model = field(default_factory=Model)
+    loss: Loss = field(default_factory=Loss)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    schedule: Schedule = field(default_factory=Schedule)
+    training: Training = field(default_factory=Training)
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    runtime: Runtime = field(default_factory=Runtime)
+
+
+@dataclass
+class Judging:
+    eval_batch_size: int = 500
+
+
+@dataclass
+class EvaluateConfig:
+    ckpt: str = MISSING  # run folder, checkpoint of a run, or file of weights
+    split: str = "test"  # test | validation | train
+    seed: int = 0
+    dataset: Dataset = field(default_factory=Dataset)
+    model: Model = field(default_factory=Model)
+    training: Judging = field(default_factory=Judging)
+    runtime: Runtime = field(default_factory=Runtime)

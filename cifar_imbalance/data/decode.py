@@ -1,0 +1,79 @@
+"""One image file as RGB of 8 bits, whatever mode it was saved in.
+
+- Grey, 1-bit, palette, CMYK and YCbCr images are converted to RGB.
+- 16-bit grey is divided by 257 and rounded (Pillow's own conversion would clip it at 255). Of 16-bit colour, Pillow
+  itself reads the upper 8 bits.
+- Transparency (RGBA, LA, or a transparent colour) is laid over white, the page that icons and drawings are made for.
+- The orientation that a camera noted in EXIF is applied.
+- Of an animation or a file of several pages the first frame is read.
+- 32-bit float pixels have no agreed range, and are refused.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from cifar_imbalance.errors import UsageError
+
+# judged in lower case
+SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".jp2", ".webp", ".avif", ".gif", ".tif", ".tiff"} | (
+    {".bmp", ".ppm", ".pgm", ".pbm", ".pnm", ".tga"}
+)
+
+
+def read_image(path: Path, image_size: int | None = None) -> tuple[NDArray[np.uint8], bool]:
+    """The image as uint8 [height, width, 3], and whether the file holds further frames.
+
+    With `image_size` it is resized to a square of that side, its proportions not kept (see `resized`).
+    A file that cannot be read whole raises UsageError with its name.
+    """
+    try:
+        with Image.open(path) as image:
+            several_frames = getattr(image, "n_frames", 1) > 1
+            image.load()
+            with suppress(Exception):  # unreadable EXIF is no reason to lose an image whose pixels are good
+                ImageOps.exif_transpose(image, in_place=True)
+            return np.array(resized(to_rgb(image), image_size)), several_frames
+    except Exception as error:  # Pillow's readers raise many kinds for damaged files, SyntaxError among them
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise UsageError(f"dataset.root: cannot read {path}: {reason}") from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """`image` in mode RGB, by the rules at the head of this file. ValueError where there is no rule."""
+    if image.mode == "F":
+        raise ValueError("its pixels are 32-bit floats; images must have 8 or 16 bits")
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        return _from_16_bit(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def resized(image: Image.Image, image_size: int | None) -> Image.Image:
+    """`image` as a square of side `image_size`: bilinear, and antialiased where it shrinks. None leaves it as it is."""
+    if image_size is None or image.size == (image_size, image_size):
+        return image
+    # Pillow's filter widens with the factor of reduction: that is the antialiasing
+    return image.resize((image_size, image_size), Image.Resampling.BILINEAR)
+
+
+def resized_array(image: NDArray[np.uint8], image_size: int | None) -> NDArray[np.uint8]:
+    """`resized` for an image that is decoded already, uint8 [height, width, 3]."""
+    return np.array(resized(Image.fromarray(image), image_size))
+
+
+def _from_16_bit(image: Image.Image) -> Image.Image:
+    # mode I has 32 bits, but is what Pillow gives for some 16-bit files
+    values = np.array(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError("its pixels are 32-bit integers beyond 0..65535; images must have 8 or 16 bits")
+    if "transparency" in image.info:
+        values[values == image.info["transparency"]] = 65535
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")

@@ -1,0 +1,67 @@
+"""Decode every image of a tree of class folders into an entry of the cache."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifar_imbalance.data.cache import write_split
+from cifar_imbalance.data.class_folders import ClassFolders
+from cifar_imbalance.data.decode import read_image
+from cifar_imbalance.errors import UsageError
+
+IMAGES_AT_ONCE = 1024  # decoded and not yet written: a large set need not fit into memory
+IMAGES_IN_A_TASK = 32  # threads that hand over every small image spend their time on handing over
+
+
+def write_class_folders(
+    folder: Path, tree: ClassFolders, *, image_size: int | None, native_side: int | None
+) -> list[str]:
+    """Fill the cache's `folder` with the images of `tree`; gives notes.
+
+    All images must have the size of the first one, or `native_side` (of a known set) where that is given; else
+    UsageError.
+    """
+    first = tree.paths("train")[0]
+    known = (native_side, native_side, 3) if native_side else None
+    shape = known or read_image(first, image_size)[0].shape
+    several_frames: list[Path] = []
+
+    def images(paths: list[Path]) -> Iterator[NDArray[np.uint8]]:
+        for path, (image, several) in zip(paths, _read_all(paths, image_size), strict=True):
+            if image.shape != shape:
+                other = "this set's images are" if known else f"{first} is"
+                raise UsageError(
+                    f"dataset.root={tree.root}: {path} is {_pixels(image.shape)}, {other} {_pixels(shape)}; "
+                    f"give images of one size, or set dataset.image_size to resize them"
+                )
+            if several:
+                several_frames.append(path)
+            yield image
+
+    for split in ("train", "test"):
+        write_split(folder, split, images(tree.paths(split)), tree.labels(split))
+    if not several_frames:
+        return []
+    return [f"{len(several_frames)} files hold several frames, of which the first is used, such as {several_frames[0]}"]
+
+
+def _read_all(paths: Sequence[Path], image_size: int | None) -> Iterator[tuple[NDArray[np.uint8], bool]]:
+    def read(some: Sequence[Path]) -> list[tuple[NDArray[np.uint8], bool]]:
+        return [read_image(path, image_size) for path in some]
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(paths), IMAGES_AT_ONCE):
+            batch = paths[start : start + IMAGES_AT_ONCE]
+            tasks = [batch[i : i + IMAGES_IN_A_TASK] for i in range(0, len(batch), IMAGES_IN_A_TASK)]
+            for images in pool.map(read, tasks):
+                yield from images
+
+
+def _pixels(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]}x{shape[0]}"

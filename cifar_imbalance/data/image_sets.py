@@ -1,0 +1,139 @@
+"""The image sets that a configuration can name: uint8 images with labels, class names and identity."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifar_imbalance.config import Dataset
+from cifar_imbalance.data import torchvision_cifar
+from cifar_imbalance.data.cache import load_or_build
+from cifar_imbalance.data.class_folders import ClassFolders, list_class_folders
+from cifar_imbalance.data.decode import resized_array
+from cifar_imbalance.data.decode_folders import write_class_folders
+from cifar_imbalance.data.identity import image_hashes
+from cifar_imbalance.errors import UsageError
+
+CIFAR_CLASSES = {"cifar10": 10, "cifar100": 100}
+CIFAR_SIDE = 32  # pixels
+DIGITS_TEST_SHARE = 0.3
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images in order, n >= 1. `images` may be memory-mapped and read-only."""
+
+    images: NDArray[np.uint8]  # [n, height, width, 3]
+    labels: NDArray[np.int64]  # [n]
+    hashes: NDArray[np.uint64]  # [n], see identity.image_hash
+    indices: NDArray[np.int64]  # [n], positions in the source's split
+    class_names: tuple[str, ...]
+    source: str
+
+    def take(self, indices: NDArray[np.int64]) -> ImageSet:
+        """The images at these positions of this set; `indices` of the result still count in the source's split."""
+        return replace(
+            self,
+            images=self.images[indices],
+            labels=self.labels[indices],
+            hashes=self.hashes[indices],
+            indices=self.indices[indices],
+        )
+
+
+Loaded = tuple[ImageSet, ImageSet, list[str]]  # train, test, notes for the reader of the log
+
+
+def load_image_folder(dataset: Dataset) -> Loaded:
+    """A tree of class folders under dataset.root; see class_folders.py, and decode.py for what becomes of a file."""
+    if dataset.root is None:
+        raise UsageError("dataset.root=null: image_folder needs a folder that holds train/CLASS and test/CLASS")
+    return _load_folders(dataset, list_class_folders(_absolute(dataset.root)), None)
+
+
+def load_cifar(dataset: Dataset) -> Loaded:
+    """CIFAR-10 or -100 from class folders if dataset.root holds train and test, else by torchvision, downloaded.
+
+    Without dataset.root torchvision's files go to a folder `torchvision` under dataset.cache_dir.
+    """
+    root = _absolute(dataset.root if dataset.root is not None else f"{dataset.cache_dir}/torchvision")
+    if (root / "train").is_dir() or (root / "test").is_dir():
+        tree = list_class_folders(root)
+        found, wanted = len(tree.class_names), CIFAR_CLASSES[dataset.name]
+        if found != wanted:
+            raise UsageError(f"dataset.root={root}: {found} class folders in train, {dataset.name} has {wanted}")
+        return _load_folders(dataset, tree, None if dataset.image_size else CIFAR_SIDE)
+    if not (files := torchvision_cifar.files_present(dataset.name, root)):
+        torchvision_cifar.download(dataset.name, root)
+        files = torchvision_cifar.files_present(dataset.name, root)
+
+    def build(folder: Path) -> dict[str, Any]:
+        names = torchvision_cifar.write_cifar(folder, dataset.name, root, dataset.image_size)
+        return {"class_names": names, "notes": [], "source": f"torchvision's {dataset.name} in {root}"}
+
+    fingerprint = torchvision_cifar.fingerprint(dataset.name, root, files)
+    return _from_cache(dataset, repr((fingerprint, dataset.image_size)), build)
+
+
+def load_digits(dataset: Dataset) -> Loaded:
+    """scikit-learn's 1,797 handwritten digits of 8 x 8, grey levels 0..16 scaled to 0..255, in three equal channels.
+
+    Test images are the last int(0.3 n_k) of the n_k images of each class in scikit-learn's order: other writers than
+    the training images', for the most part.
+    """
+    from sklearn.datasets import load_digits as digits
+
+    grey, labels = digits(return_X_y=True)
+    grey = np.rint(grey.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
+    images, labels = np.repeat(grey, 3, axis=3), labels.astype(np.int64)
+    test = np.zeros(len(labels), dtype=bool)
+    for label in range(10):
+        of_class = np.flatnonzero(labels == label)
+        test[of_class[len(of_class) - int(DIGITS_TEST_SHARE * len(of_class)) :]] = True
+    names = tuple(str(label) for label in range(10))
+
+    def part(chosen: NDArray[np.bool_]) -> ImageSet:
+        some = np.stack([resized_array(image, dataset.image_size) for image in images[chosen]])
+        indices = np.arange(len(some), dtype=np.int64)
+        return ImageSet(some, labels[chosen], image_hashes(some), indices, names, "scikit-learn's load_digits")
+
+    return part(~test), part(test), []
+
+
+IMAGE_SETS: dict[str, Callable[[Dataset], Loaded]] = {
+    "cifar10": load_cifar,
+    "cifar100": load_cifar,
+    "image_folder": load_image_folder,
+    "digits": load_digits,
+}
+
+
+def _absolute(root: str) -> Path:
+    return Path(root).expanduser().resolve()
+
+
+def _load_folders(dataset: Dataset, tree: ClassFolders, native_side: int | None) -> Loaded:
+    def build(folder: Path) -> dict[str, Any]:
+        notes = write_class_folders(folder, tree, image_size=dataset.image_size, native_side=native_side)
+        return {"class_names": tree.class_names, "notes": notes, "source": f"class folders in {tree.root}"}
+
+    train, test, notes = _from_cache(dataset, repr((tree.fingerprint(), dataset.image_size, native_side)), build)
+    return train, test, [*tree.notes, *notes]
+
+
+def _from_cache(dataset: Dataset, identity: str, build: Callable[[Path], dict[str, Any]]) -> Loaded:
+    key = hashlib.sha256(identity.encode()).hexdigest()
+    arrays, content = load_or_build(dataset.cache_dir, dataset.name, key, build)
+
+    def part(split: str) -> ImageSet:
+        images, labels, hashes = (arrays[f"{split}_{kind}"] for kind in ("images", "labels", "hashes"))
+        indices = np.arange(len(labels), dtype=np.int64)
+        return ImageSet(images, labels, hashes, indices, tuple(content["class_names"]), content["source"])
+
+    return part("train"), part("test"), content["notes"]

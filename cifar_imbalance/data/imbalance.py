@@ -1,0 +1,56 @@
+"""Long-tailed subsets as LDAM-DRW makes them (Cao 2019, imbalance_cifar.py), image for image."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifar_imbalance.errors import UsageError, choose_from
+
+PROFILES = ("none", "exponential", "step")
+
+
+def class_counts(profile: str, *, factor: float, n_max: int, class_count: int) -> NDArray[np.int64]:
+    """Images of each class, [class_count], the largest first. Fractions are cut off, not rounded.
+
+    exponential: n_k = int(n_max * mu^(k / (K - 1))) with mu = 1 / factor; step: n_max for the first K // 2 classes,
+    int(n_max * mu) for the others; none: n_max. A class left without images raises UsageError.
+    """
+    if profile not in PROFILES:
+        raise choose_from("dataset.imbalance.profile", profile, PROFILES)
+    mu = 1.0 / factor
+    if profile == "exponential":
+        counts = [int(n_max * mu ** (k / (class_count - 1.0))) for k in range(class_count)]
+    elif profile == "step":
+        counts = [n_max if k < class_count // 2 else int(n_max * mu) for k in range(class_count)]
+    else:
+        counts = [n_max] * class_count
+    if 0 in counts:
+        raise UsageError(
+            f"dataset.imbalance.factor={factor:g}: class {counts.index(0)} would keep none of its images; with {n_max} "
+            f"images in the largest class the factor may be at most {n_max}"
+        )
+    return np.asarray(counts, dtype=np.int64)
+
+
+def subset(
+    labels: NDArray[np.int64], *, class_count: int, profile: str, factor: float, subset_seed: int
+) -> NDArray[np.int64]:
+    """Positions of the images that are kept, sorted. `labels`: [n].
+
+    n_max is the size of the largest class. Where classes are unequal from the start, a class keeps what it has if that
+    is less than its count.
+    """
+    if profile == "none":
+        return np.arange(len(labels), dtype=np.int64)
+    n_max = int(np.bincount(labels, minlength=class_count).max())
+    counts = class_counts(profile, factor=factor, n_max=n_max, class_count=class_count)
+    # numpy's legacy generator and one shuffle after the other, whole classes even of small counts: what the published
+    # subsets were drawn with
+    legacy = np.random.RandomState(subset_seed)
+    kept = []
+    for label, count in enumerate(counts):
+        of_class = np.flatnonzero(labels == label)
+        legacy.shuffle(of_class)
+        kept.append(of_class[:count])
+    return np.sort(np.concatenate(kept)).astype(np.int64)

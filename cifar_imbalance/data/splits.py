@@ -1,0 +1,46 @@
+"""Who validates: images cut from the training images, by a seed of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifar_imbalance import keys
+from cifar_imbalance.errors import UsageError, choose_from
+
+BALANCES = ("balanced", "proportional")
+
+
+def holdout(
+    labels: NDArray[np.int64],
+    *,
+    class_count: int,
+    fraction: float,
+    balance: str,
+    seed: int,
+    class_names: Sequence[str] = (),
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions of the training and of the validation images, both sorted. `labels`: [n].
+
+    balanced: round(fraction * n / class_count) of each class; proportional: round(fraction * n_k) of class k; in either
+    case at least 1. A class that would keep no training image raises UsageError, with its name if `class_names` are
+    given.
+    """
+    if balance not in BALANCES:
+        raise choose_from("dataset.holdout_balance", balance, BALANCES)
+    generator = keys.generator(seed, "holdout")
+    validates = np.zeros(len(labels), dtype=bool)
+    for label in range(class_count):
+        of_class = np.flatnonzero(labels == label)
+        share = len(labels) / class_count if balance == "balanced" else len(of_class)
+        wanted = max(1, round(fraction * share))
+        if wanted >= len(of_class):
+            name = class_names[label] if class_names else str(label)
+            raise UsageError(
+                f"dataset.holdout_fraction={fraction}, dataset.holdout_balance={balance}: {wanted} of the images of "
+                f"class {name} would validate, but it has {len(of_class)} and must keep one to train"
+            )
+        validates[generator.permutation(of_class)[:wanted]] = True
+    return np.flatnonzero(~validates), np.flatnonzero(validates)

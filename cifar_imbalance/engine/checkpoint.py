@@ -1,0 +1,68 @@
+"""The complete state of a run after an epoch, in one file that is whole or absent."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cifar_imbalance import atomic
+from cifar_imbalance.errors import UsageError
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of nested dictionaries of tensors and plain values, in their order."""
+    sha = hashlib.sha256()
+
+    def add(value: Any) -> None:
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                sha.update(repr(key).encode())
+                add(inner)
+        elif isinstance(value, Tensor):
+            sha.update(f"{value.dtype}{tuple(value.shape)}".encode())
+            sha.update(value.detach().contiguous().flatten().view(torch.uint8).numpy().data)
+        else:
+            sha.update(repr(value).encode())
+
+    add(value)
+    return sha.hexdigest()
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Write `state` (tensors on the host) with its checksum."""
+    buffer = io.BytesIO()
+    torch.save({**state, "sha256": digest(state)}, buffer)
+    atomic.write(path, lambda file: file.write(buffer.getbuffer()))
+
+
+def copy(source: Path, target: Path) -> None:
+    """Make `target` the same file as `source`, in one step; a copy where the file system has no hard links."""
+    temporary = target.with_name(f".{target.name}.part")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(source, temporary)
+    except OSError:
+        shutil.copyfile(source, temporary)
+    os.replace(temporary, target)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint: tensors and plain values only, checked. Raises UsageError where it is damaged or missing."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        checksum = state.pop("sha256")
+    except FileNotFoundError as error:
+        raise UsageError(f"{path}: there is no such checkpoint") from error
+    except Exception as error:  # a damaged file fails in as many ways as it has bytes
+        raise UsageError(f"{path}: is not a whole checkpoint of a run ({type(error).__name__})") from error
+    if checksum != digest(state):
+        raise UsageError(f"{path}: the checkpoint is damaged (its checksum does not match its content)")
+    return state

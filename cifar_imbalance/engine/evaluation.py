@@ -1,0 +1,94 @@
+"""Judging a trained model later: a run's, a checkpoint's, or weights from elsewhere."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from cifar_imbalance import atomic
+from cifar_imbalance.checks import checked_train
+from cifar_imbalance.config import EvaluateConfig
+from cifar_imbalance.data.experiment_data import ExperimentData, load_experiment_data
+from cifar_imbalance.data.image_sets import ImageSet
+from cifar_imbalance.engine import checkpoint
+from cifar_imbalance.engine.judge import chosen_checkpoint, load_judged, predict
+from cifar_imbalance.engine.step import Network
+from cifar_imbalance.environment import environment
+from cifar_imbalance.errors import UsageError
+from cifar_imbalance.metrics import class_metrics
+from cifar_imbalance.models.build import BuiltModel, build_model
+from cifar_imbalance.report.tables import terminal_table
+from cifar_imbalance.report.write import write_report
+from cifar_imbalance.run_folder import find_run
+from cifar_imbalance.runtimes.select import make_runtime
+from cifar_imbalance.terminal import Terminal
+
+log = logging.getLogger(__name__)
+
+
+def run_evaluation(config: EvaluateConfig, folder: Path) -> None:
+    """Rebuild the model, judge it on `config.split`, write predictions and report into `folder`.
+
+    Raises UsageError where the checkpoint, the weights or the images do not fit together.
+    """
+    with Terminal() as terminal:
+        runtime = make_runtime(config.runtime)
+        data = load_experiment_data(config.dataset)
+        images = _split(data, config.split)
+        details = _fill_in(config, built := _build(config, data), data)
+        predictions = predict(Network.on_device(built, runtime), images, config.training.eval_batch_size)
+        folder.mkdir(parents=True, exist_ok=True)
+        terminal.write_log(folder / "evaluate.log")
+        atomic.write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)))
+        atomic.write_json(folder / "environment.json", environment(runtime))
+        (folder / "predictions").mkdir(exist_ok=True)
+        predictions.save(folder / "predictions" / f"{config.split}.npz")
+        epoch = details.get("chosen_epoch")
+        summary = write_report(folder / "report", predictions, [], chosen_epoch=epoch, details=details)
+        log.info(
+            "%s images, %s\n%s",
+            config.split,
+            details["chosen_by"],
+            terminal_table(class_metrics(predictions), summary, images.class_names),
+        )
+        log.info("written to: %s", folder)
+
+
+def _split(data: ExperimentData, name: str) -> ImageSet:
+    images = {"test": data.test, "validation": data.validation, "train": data.train}[name]
+    if images is None:
+        raise UsageError(f"split={name}: this run has no such images")
+    return images
+
+
+def _build(config: EvaluateConfig, data: ExperimentData) -> BuiltModel:
+    model = copy.copy(config.model)
+    model.pretrained = False
+    if find_run(config.ckpt) is not None:  # the checkpoint has the weights
+        model.weights = None
+    height, width = data.train.images.shape[1:3]
+    return build_model(
+        model, class_count=len(data.train.class_names), image_size=(height, width), seed=config.seed
+    )
+
+
+def _fill_in(config: EvaluateConfig, built: BuiltModel, data: ExperimentData) -> dict[str, Any]:
+    """Put a run's weights into the model; what summary.json says of where they come from."""
+    details: dict[str, Any] = {"ckpt": config.ckpt, "model": config.model.name, "dataset": config.dataset.name}
+    details["split"] = config.split
+    run = find_run(config.ckpt)
+    if run is None:
+        return {**details, "chosen_by": "a file of weights"}
+    path, how = Path(config.ckpt).expanduser(), "the checkpoint that was named"
+    if path.is_dir():
+        name, how = chosen_checkpoint(checked_train(OmegaConf.load(run.config)))
+        path = run.checkpoint(name)
+    state = checkpoint.load(path)
+    if state["class_names"] != list(data.train.class_names):
+        raise UsageError(f"dataset.root={config.dataset.root}: has other classes than the run {run.path}")
+    load_judged(built.module, state)
+    return {**details, "seed": config.seed, "chosen_epoch": state["epoch"], "chosen_by": how}

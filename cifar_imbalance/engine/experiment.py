@@ -1,0 +1,214 @@
+"""One run from its checked configuration to its report."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import traceback
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cifar_imbalance import atomic
+from cifar_imbalance.augment.policy import Policy
+from cifar_imbalance.config import TrainConfig
+from cifar_imbalance.data.experiment_data import ExperimentData, load_experiment_data
+from cifar_imbalance.engine import checkpoint
+from cifar_imbalance.engine.judge import chosen_checkpoint, load_judged, predict, test_set_use
+from cifar_imbalance.engine.loop import Loop
+from cifar_imbalance.engine.step import EvaluationStep, Network, TrainingStep, WeightAverage, resident
+from cifar_imbalance.environment import environment
+from cifar_imbalance.errors import UsageError
+from cifar_imbalance.losses import LOSSES
+from cifar_imbalance.metrics import class_metrics
+from cifar_imbalance.models.build import BuiltModel, build_model, model_summary
+from cifar_imbalance.optimizers import make_optimizer
+from cifar_imbalance.report.tables import terminal_table
+from cifar_imbalance.report.write import write_report
+from cifar_imbalance.run_folder import RunFolder, take
+from cifar_imbalance.runtimes.base import DeviceRuntime
+from cifar_imbalance.runtimes.select import make_runtime
+from cifar_imbalance.samplers import instance_order
+from cifar_imbalance.terminal import Terminal
+
+log = logging.getLogger(__name__)
+
+
+def run_experiment(config: TrainConfig, path: Path, overrides: list[str]) -> None:
+    """Train, choose the epoch, judge it on the test images, write the report. `path` is the run folder to be.
+
+    Raises UsageError before the folder is touched where images, model or device do not suit the configuration, and
+    TrainingFailed where the loss is not finite.
+    """
+    with Terminal() as terminal:
+        runtime = make_runtime(config.runtime, deterministic=config.deterministic)
+        data = load_experiment_data(config.dataset)
+        height, width = data.train.images.shape[1:3]
+        policy = Policy(config.augmentation, height=height, width=width)
+        instance_order(config.seed, 0, image_count=len(data.train.labels), batch_size=config.training.batch_size)
+        built = build_model(
+            config.model if config.resume is None else _without_weights(config),
+            class_count=len(data.train.class_names),
+            image_size=(height, width),
+            seed=config.seed,
+        )
+        state = None
+        if config.resume is not None:
+            state = _state_to_resume(RunFolder(path), config, data)
+        folder = take(path, config, overrides) if state is None else RunFolder(path)
+        terminal.write_log(folder.log)
+        try:
+            _describe(folder, config, data, built, runtime, resumed=state is not None)
+            loop = make_loop(config, runtime, folder, data, policy, built, state)
+            loop.run(terminal.console)
+            _judge(loop, data)
+        except KeyboardInterrupt:
+            log.info("interrupted; go on with: python train.py resume=%s", folder.path)
+            raise
+        except Exception:
+            with folder.log.open("a", encoding="utf-8") as file:
+                file.write(traceback.format_exc())
+            raise
+
+
+def make_loop(
+    config: TrainConfig,
+    runtime: DeviceRuntime,
+    folder: RunFolder,
+    data: ExperimentData,
+    policy: Policy,
+    built: BuiltModel,
+    state: dict[str, Any] | None,
+) -> Loop:
+    """A loop with its model, images and optimiser on the device, at the beginning or at a checkpoint's `state`."""
+    host_module = copy.deepcopy(built.module)
+    network = Network.on_device(built, runtime)
+    decay = config.training.ema_decay
+    average = None if decay is None else WeightAverage(network.module, decay)
+    optimizer = make_optimizer(
+        network.module,
+        config.optimizer,
+        learning_rate=runtime.learning_rate(0.0),
+        variant=runtime.optimizer_variant(),
+    )
+    training_step = TrainingStep(
+        network,
+        optimizer,
+        images=resident(data.train.images, runtime),
+        labels=runtime.place(torch.from_numpy(data.train.labels)),
+        policy=policy,
+        loss=partial(LOSSES[config.loss.name], label_smoothing=config.loss.label_smoothing),
+        clip_norm=config.training.clip_norm,
+        average=average,
+    )
+    validation_step = None
+    if data.validation is not None:
+        validation_step = EvaluationStep(network, resident(data.validation.images, runtime), config.training.eval_batch_size)
+    loop = Loop(
+        config=config,
+        runtime=runtime,
+        folder=folder,
+        train=data.train,
+        validation=data.validation,
+        policy=policy,
+        network=network,
+        average=average,
+        optimizer=optimizer,
+        training_step=training_step,
+        validation_step=validation_step,
+        history=[],
+    )
+    loop.restore(state, host_module)
+    return loop
+
+
+def _without_weights(config: TrainConfig) -> Any:
+    """The model of a run that goes on: its weights are in the checkpoint, and neither hub nor file is asked again."""
+    model = copy.copy(config.model)
+    model.pretrained, model.weights = False, None
+    return model
+
+
+def _state_to_resume(folder: RunFolder, config: TrainConfig, data: ExperimentData) -> dict[str, Any]:
+    state = checkpoint.load(folder.checkpoint("last"))
+    if state["class_names"] != list(data.train.class_names):
+        raise UsageError(f"resume={config.resume}: the images under dataset.root have other classes than the run's")
+    return state
+
+
+def _describe(
+    folder: RunFolder,
+    config: TrainConfig,
+    data: ExperimentData,
+    built: BuiltModel,
+    runtime: DeviceRuntime,
+    *,
+    resumed: bool,
+) -> None:
+    """Write environment.json, data.json and model.txt, and say what is about to run."""
+    here = environment(runtime)
+    name = "environment.json"
+    if resumed:
+        name = f"environment_resumed_{here['started'].replace(':', '-')}.json"
+    atomic.write_json(folder.path / name, here)
+    if not resumed:
+        atomic.write_json(folder.path / "data.json", data.record())
+        summary = model_summary(built, config.training.batch_size)
+        atomic.write_text(folder.path / "model.txt", summary)
+        log.info("%s", summary)
+    for note in data.notes:
+        log.info("%s", note)
+    sizes = [f"{len(data.train.labels)} training"]
+    if data.validation is not None and data.validation is not data.test:
+        sizes.append(f"{len(data.validation.labels)} validation")
+    sizes.append(f"{len(data.test.labels)} test")
+    log.info(
+        "%s: %s on %s, %d classes, %s images, seed %d, runtime %s",
+        config.experiment,
+        config.model.name,
+        data.train.source,
+        len(data.train.class_names),
+        " + ".join(sizes),
+        config.seed,
+        runtime.name,
+    )
+    log.info("run folder: %s", folder.path)
+
+
+def _judge(loop: Loop, data: ExperimentData) -> None:
+    """The chosen epoch on the test images, once; its predictions, its report, and what to type next."""
+    config, folder = loop.config, loop.folder
+    name, how = chosen_checkpoint(config)
+    state = checkpoint.load(folder.checkpoint(name))
+    load_judged(loop.network.module, state)
+    sets = {"test": data.test}
+    if data.validation is not None and data.validation is not data.test:
+        sets["validation"] = data.validation
+    predictions = {
+        split: predict(loop.network, images, config.training.eval_batch_size) for split, images in sets.items()
+    }
+    for split, values in predictions.items():
+        values.save(folder.predictions(split))
+    details = {
+        "experiment": config.experiment,
+        "seed": config.seed,
+        "dataset": config.dataset.name,
+        "model": config.model.name,
+        "weights": config.model.weights or ("hub" if config.model.pretrained else "none"),
+        "split": "test",
+        "train_images": len(data.train.labels),
+        "epochs": config.training.epochs,
+        "chosen_epoch": state["epoch"],
+        "chosen_by": how,
+        "test_set_use": test_set_use(config),
+    }
+    summary = write_report(
+        folder.report, predictions["test"], loop.history, chosen_epoch=state["epoch"], details=details
+    )
+    metrics = class_metrics(predictions["test"])
+    log.info("\ntest images, epoch %d (%s)\n%s", state["epoch"], how, terminal_table(metrics, summary, data.test.class_names))
+    log.info("run folder: %s", folder.path)
+    log.info("look at:    %s", folder.report / "per_class.png")
+    log.info("next:       python evaluate.py ckpt=%s", folder.path)

@@ -1,0 +1,55 @@
+"""Which weights of a run are judged, and their logits on an image set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from cifar_imbalance.config import TrainConfig
+from cifar_imbalance.data.image_sets import ImageSet
+from cifar_imbalance.engine.step import EvaluationStep, Network, resident
+from cifar_imbalance.errors import UsageError
+from cifar_imbalance.predictions import Predictions
+
+
+def chosen_checkpoint(config: TrainConfig) -> tuple[str, str]:
+    """The checkpoint that is reported, `best` or `last`, and how it was chosen, in words."""
+    if config.dataset.validation == "none":
+        return "last", "the last epoch: there are no validation images"
+    if config.checkpoint.choose == "last":
+        return "last", "the last epoch: checkpoint.choose=last"
+    images = "test images" if config.dataset.validation == "test" else "validation images"
+    return "best", f"the best epoch by {config.checkpoint.monitor} of the {images}"
+
+
+def test_set_use(config: TrainConfig) -> str:
+    if config.dataset.validation == "test":
+        return "after every epoch (dataset.validation=test)"
+    return "once, at the end"
+
+
+def load_judged(module: nn.Module, state: dict[str, Any]) -> None:
+    """Put the weights that a checkpoint reports into `module`: the average's where there is one.
+
+    Raises UsageError where they belong to another model.
+    """
+    weights = state["average"] or state["model"]
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UsageError(f"ckpt: the checkpoint is of another model ({state['model_name']})") from error
+
+
+def predict(network: Network, images: ImageSet, batch_size: int) -> Predictions:
+    """Logits of all images with the network's present weights."""
+    step = EvaluationStep(network, resident(images.images, network.runtime), batch_size)
+    logits = step(network.module).numpy()
+    return Predictions(
+        logits=logits,
+        labels=images.labels,
+        indices=images.indices,
+        hashes=images.hashes,
+        class_names=images.class_names,
+    )

@@ -1,0 +1,191 @@
+"""The loop: epochs, validation, checkpoints, progress. It reads like a method section and knows no formula."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+from cifar_imbalance import keys
+from cifar_imbalance.augment.policy import Policy
+from cifar_imbalance.config import TrainConfig
+from cifar_imbalance.data.image_sets import ImageSet
+from cifar_imbalance.engine import checkpoint
+from cifar_imbalance.engine.step import EvaluationStep, Network, TrainingStep, WeightAverage
+from cifar_imbalance.errors import TrainingFailed
+from cifar_imbalance.metrics import epoch_metrics
+from cifar_imbalance.optimizers import fresh_state, load_state
+from cifar_imbalance.run_folder import RunFolder
+from cifar_imbalance.runtimes.base import DeviceRuntime
+from cifar_imbalance.samplers import instance_order
+from cifar_imbalance.schedules import learning_rates
+from cifar_imbalance.terminal import LiveLine
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Loop:
+    """What moves while a run goes on: the model, its average, the optimiser, the history and the best epoch."""
+
+    config: TrainConfig
+    runtime: DeviceRuntime
+    folder: RunFolder
+    train: ImageSet
+    validation: ImageSet | None
+    policy: Policy
+    network: Network
+    average: WeightAverage | None
+    optimizer: torch.optim.Optimizer
+    training_step: TrainingStep
+    validation_step: EvaluationStep | None
+    history: list[dict[str, Any]]
+    best: dict[str, float | int] | None = None  # {"epoch": ..., "value": ...} of checkpoint.monitor
+
+    @property
+    def judged(self) -> nn.Module:
+        """The weights that are judged and reported: the average's, where there is one."""
+        return self.network.module if self.average is None else self.average.module
+
+    def restore(self, state: Mapping[str, Any] | None, host_module: nn.Module) -> None:
+        """Begin from a checkpoint, or from nothing with an optimiser state made on the host from `host_module`."""
+        if state is None:
+            load_state(self.optimizer, fresh_state(host_module, self.config.optimizer))
+            return
+        self.network.module.load_state_dict(state["model"])
+        if self.average is not None:
+            self.average.module.load_state_dict(state["average"])
+        load_state(self.optimizer, state["optimizer"])
+        self.best = state["best"]
+        self.history = self.folder.read_history(state["epoch"])
+
+    def run(self, console: Console) -> None:
+        """All epochs that are still to do."""
+        epochs, batch = self.config.training.epochs, self.config.training.batch_size
+        steps = len(self.train.labels) // batch
+        with LiveLine(console, steps=epochs * steps, done=len(self.history) * steps) as live:
+            for epoch in range(len(self.history), epochs):
+                line = self._train_epoch(epoch, steps, live)
+                line |= self._validate()
+                self.history.append(line)
+                is_best = self._note_best(line)
+                log.info(_epoch_line(line, epochs))
+                # In this order: a line too many is dropped when a run goes on, a line too few could not be made again.
+                self.folder.write_history(self.history)
+                self._save(is_best)
+
+    def _train_epoch(self, epoch: int, steps: int, live: LiveLine) -> dict[str, Any]:
+        config, batch = self.config, self.config.training.batch_size
+        order = torch.from_numpy(
+            instance_order(config.seed, epoch, image_count=len(self.train.labels), batch_size=batch)
+        )
+        drawn = self.policy.draw(config.seed, epoch, steps=steps, batch=batch)
+        draws = {name: torch.from_numpy(values) for name, values in drawn.items()}
+        rates = learning_rates(
+            config.schedule, epoch=epoch, steps_per_epoch=steps, epochs=config.training.epochs
+        ).tolist()
+        self.training_step.begin_epoch(steps)
+        started = time.perf_counter()
+        for i in range(steps):
+            loss = self.training_step(
+                i,
+                order[i],
+                {name: values[i] for name, values in draws.items()},
+                learning_rate=rates[i],
+                noise_seed=keys.integer(config.seed, "noise", epoch, i),
+            )
+            seen = loss.item() if self.runtime.reading_is_free else None
+            if seen is not None and not math.isfinite(seen):
+                raise _not_finite(epoch, i, steps, seen)
+            live.show(
+                epoch=f"epoch {epoch + 1}/{config.training.epochs}",
+                steps_done=epoch * steps + i + 1,
+                lr=rates[i],
+                images_per_second=(i + 1) * batch / (time.perf_counter() - started),
+                loss=seen,
+            )
+        self.runtime.wait()
+        seconds = time.perf_counter() - started
+        losses, correct = self.runtime.to_host(self.training_step.records)
+        _check_finite(losses, epoch, steps)
+        return {
+            "epoch": epoch + 1,
+            "phase": "training",
+            "lr_start": rates[0],
+            "lr_end": rates[-1],
+            "train_loss": losses.mean().item(),
+            "train_accuracy": correct.mean().item(),
+            "images_per_second": round(steps * batch / seconds, 1),
+            "seconds": round(seconds, 2),
+        }
+
+    def _validate(self) -> dict[str, Any]:
+        if self.validation is None or self.validation_step is None:
+            return {}
+        started = time.perf_counter()
+        logits = self.validation_step(self.judged).numpy()
+        figures = epoch_metrics(logits, self.validation.labels)
+        seconds = round(time.perf_counter() - started, 2)
+        return {**{f"validation_{name}": value for name, value in figures.items()}, "validation_seconds": seconds}
+
+    def _note_best(self, line: Mapping[str, Any]) -> bool:
+        """Whether this epoch is the best so far by checkpoint.monitor; of equal ones the first stays."""
+        monitor = self.config.checkpoint.monitor
+        value = line.get(f"validation_{monitor}")
+        if value is None:
+            return False
+        if self.best is not None:
+            better = value < self.best["value"] if monitor == "loss" else value > self.best["value"]
+            if not better:
+                return False
+        self.best = {"epoch": line["epoch"], "value": value}
+        return True
+
+    def _save(self, is_best: bool) -> None:
+        state = {
+            "epoch": len(self.history),
+            "model": self._on_host(self.network.module.state_dict()),
+            "average": None if self.average is None else self._on_host(self.average.module.state_dict()),
+            "optimizer": self._on_host(self.optimizer.state_dict()["state"]),
+            "best": self.best,
+            "model_name": self.config.model.name,
+            "class_names": list(self.train.class_names),
+        }
+        checkpoint.save(self.folder.checkpoint("last"), state)
+        if is_best:
+            checkpoint.copy(self.folder.checkpoint("last"), self.folder.checkpoint("best"))
+
+    def _on_host(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return self.runtime.to_host(value).contiguous()
+        return {key: self._on_host(inner) for key, inner in value.items()} if isinstance(value, Mapping) else value
+
+
+def _check_finite(losses: Tensor, epoch: int, steps: int) -> None:
+    wrong = torch.nonzero(~torch.isfinite(losses))
+    if len(wrong):
+        first = int(wrong[0])
+        raise _not_finite(epoch, first, steps, losses[first].item())
+
+
+def _not_finite(epoch: int, step: int, steps: int, loss: float) -> TrainingFailed:
+    return TrainingFailed(
+        f"the loss is {loss} at step {step + 1} of {steps} of epoch {epoch + 1}; the checkpoints are those of the "
+        "epochs before; a smaller schedule.max_lr or training.clip_norm=1 may help"
+    )
+
+
+def _epoch_line(line: Mapping[str, Any], epochs: int) -> str:
+    parts = [f"epoch {line['epoch']}/{epochs}", f"loss {line['train_loss']:.4f}"]
+    if "validation_loss" in line:
+        figures = [f"{name} {line[f'validation_{name}']:.4f}" for name in ("loss", "accuracy", "macro_f1", "worst_recall")]
+        parts.append("validation " + " ".join(figures))
+    parts += [f"lr {line['lr_end']:.3g}", f"{line['images_per_second']:.0f} images/s", f"{line['seconds']:.1f} s"]
+    return "  ".join(parts)

@@ -1,0 +1,185 @@
+"""One training step and one evaluation step, each a pure function on tensors and what stands around it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.functional import interpolate
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from cifar_imbalance.augment.policy import Policy
+from cifar_imbalance.models.build import BuiltModel
+from cifar_imbalance.runtimes.base import DeviceRuntime
+
+State = Mapping[str, Tensor]
+Loss = Callable[..., Tensor]
+
+
+@dataclass(frozen=True)
+class Network:
+    """The model as a function of its state: uint8 images in, logits out."""
+
+    module: nn.Module
+    scale: Float[Tensor, "1 3 1 1"]
+    offset: Float[Tensor, "1 3 1 1"]
+    input_size: tuple[int, int]
+    runtime: DeviceRuntime
+
+    @classmethod
+    def on_device(cls, built: BuiltModel, runtime: DeviceRuntime) -> Network:
+        mean, std = torch.tensor(built.mean).view(1, 3, 1, 1), torch.tensor(built.std).view(1, 3, 1, 1)
+        scale, offset = runtime.place(1 / (255 * std)), runtime.place(-mean / std)
+        return cls(runtime.place_model(built.module), scale, offset, built.input_size, runtime)
+
+    def gather(
+        self, images: UInt8[Tensor, "all height width 3"], indices: Int[Tensor, " batch"]
+    ) -> Float[Tensor, "batch 3 height width"]:
+        """The chosen images as floats of 0..255, channels_last in memory."""
+        return images.index_select(0, indices).permute(0, 3, 1, 2).float()
+
+    def logits(self, parameters: State, buffers: State, images: Float[Tensor, "batch 3 height width"]) -> Tensor:
+        """Logits [batch, classes] in float32 of images of 0..255: resized, normalised, through the model."""
+        if images.shape[-2:] != self.input_size:
+            images = interpolate(images, self.input_size, mode="bilinear", align_corners=False)
+        with self.runtime.autocast():
+            output = functional_call(self.module, (parameters, buffers), (images * self.scale + self.offset,))  # type: ignore[arg-type]
+        return output.float()
+
+
+def training_loss(
+    parameters: State,
+    buffers: State,
+    images: Tensor,
+    labels: Tensor,
+    indices: Tensor,
+    draws: State,
+    *,
+    network: Network,
+    policy: Policy,
+    loss: Loss,
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Loss and share of correct answers of one batch: gather, augment, normalise, model, loss."""
+    batch = policy.apply(network.gather(images, indices), draws)
+    wanted = labels.index_select(0, indices)
+    logits = network.logits(parameters, buffers, batch)
+    correct = (logits.detach().argmax(1) == wanted).float().mean()
+    return loss(logits, wanted), correct
+
+
+def evaluation_logits(
+    parameters: State, buffers: State, images: Tensor, indices: Tensor, *, network: Network
+) -> Float[Tensor, "batch classes"]:
+    return network.logits(parameters, buffers, network.gather(images, indices))
+
+
+def resident(images: np.ndarray, runtime: DeviceRuntime) -> UInt8[Tensor, "all height width 3"]:
+    """Images on the device, in a copy of their own (the cache's are read-only)."""
+    return runtime.place(torch.from_numpy(np.array(images)))
+
+
+class WeightAverage:
+    """An exponential moving average of a module's parameters and batch-norm statistics."""
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.module = copy.deepcopy(module)
+        self._source = module
+        self._average = get_ema_multi_avg_fn(decay)
+
+    @torch.no_grad()
+    def update(self) -> None:
+        pairs = list(zip(self.module.state_dict().values(), self._source.state_dict().values(), strict=True))
+        floating = [(mean, new) for mean, new in pairs if mean.is_floating_point()]
+        self._average([mean for mean, _ in floating], [new for _, new in floating], None)  # type: ignore[arg-type]
+        for mean, new in pairs:
+            if not mean.is_floating_point():
+                mean.copy_(new)
+
+
+class TrainingStep:
+    """Moves the model by one batch. Loss and accuracy of every step gather on the device, in `records`."""
+
+    def __init__(
+        self,
+        network: Network,
+        optimizer: torch.optim.Optimizer,
+        *,
+        images: UInt8[Tensor, "all height width 3"],
+        labels: Int[Tensor, " all"],
+        policy: Policy,
+        loss: Loss,
+        clip_norm: float | None,
+        average: WeightAverage | None,
+    ) -> None:
+        self._runtime = network.runtime
+        self._module = network.module
+        self._optimizer = optimizer
+        self._images, self._labels = images, labels
+        self._parameters = dict(network.module.named_parameters())
+        self._buffers = dict(network.module.named_buffers())
+        self._clip_norm = clip_norm
+        self._average = average
+        self._loss = self._runtime.compiled(partial(training_loss, network=network, policy=policy, loss=loss))
+        self.records: Float[Tensor, "2 steps"] = torch.zeros(2, 0)
+
+    def begin_epoch(self, steps: int) -> None:
+        self._module.train()
+        self.records = self._runtime.place(torch.zeros(2, steps))
+
+    def __call__(self, position: int, indices: Tensor, draws: State, *, learning_rate: float, noise_seed: int) -> Tensor:
+        """The loss of this step, scalar, on the device. `indices` [batch] and `draws` are host tensors."""
+        place = self._runtime.place_batch
+        self._runtime.seed_noise(noise_seed)
+        loss, correct = self._loss(
+            self._parameters,
+            self._buffers,
+            self._images,
+            self._labels,
+            place(indices),
+            {name: place(draw) for name, draw in draws.items()},
+        )
+        loss.backward()
+        if self._clip_norm is not None:
+            nn.utils.clip_grad_norm_(self._parameters.values(), self._clip_norm)
+        rate = self._runtime.learning_rate(learning_rate)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        if self._average is not None:
+            self._average.update()
+        column = torch.stack([loss.detach(), correct]).unsqueeze(1)
+        self.records = self.records.index_copy(1, self._runtime.place(torch.tensor([position])), column)
+        self._runtime.end_step()
+        return loss.detach()
+
+
+class EvaluationStep:
+    """Logits of a resident image set, in batches of one size: the last one is filled up and cut again."""
+
+    def __init__(self, network: Network, images: UInt8[Tensor, "all height width 3"], batch_size: int) -> None:
+        self._runtime = network.runtime
+        self._network = network
+        self._images = images
+        self._batch_size = batch_size
+        self._logits = self._runtime.compiled(partial(evaluation_logits, network=network))
+
+    @torch.no_grad()
+    def __call__(self, module: nn.Module) -> Float[Tensor, "all classes"]:
+        """Logits on the host, with the parameters and statistics of `module`."""
+        self._network.module.eval()
+        parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
+        count = len(self._images)
+        parts = []
+        for start in range(0, count, self._batch_size):
+            indices = torch.arange(start, start + self._batch_size).clamp_(max=count - 1)
+            parts.append(self._logits(parameters, buffers, self._images, self._runtime.place_batch(indices)))
+            self._runtime.end_step()
+        return torch.cat([self._runtime.to_host(part) for part in parts])[:count]

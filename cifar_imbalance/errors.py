@@ -1,0 +1,32 @@
+"""The two ways in which a run ends early, and the words for a wrong value."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+EXIT_FAILED = 1
+EXIT_REFUSED = 2
+
+
+class UsageError(Exception):
+    """Wrong input. Its message is one line that names the field, the value and what is allowed; exit code 2."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+
+class TrainingFailed(Exception):
+    """The run itself went wrong, such as a loss that is not finite. One line; exit code 1."""
+
+
+def nearest(value: str, allowed: Iterable[str]) -> str:
+    """' (did you mean NAME?)' where an allowed name is near to `value`, else an empty string."""
+    matches = difflib.get_close_matches(str(value), [str(name) for name in allowed], n=1, cutoff=0.6)
+    return f" (did you mean {matches[0]}?)" if matches else ""
+
+
+def choose_from(field: str, value: object, allowed: Iterable[str]) -> UsageError:
+    """The refusal of a `value` that is not one of the `allowed` names of `field`."""
+    names = list(allowed)
+    return UsageError(f"{field}={value}: allowed are {', '.join(names)}{nearest(str(value), names)}")

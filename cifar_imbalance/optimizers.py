@@ -1,0 +1,74 @@
+"""torch.optim's optimisers from the configuration, with a state that exists before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cifar_imbalance import config as schema
+
+
+def _adam(groups: list[dict[str, Any]], config: schema.Optimizer, variant: dict[str, Any]) -> torch.optim.Optimizer:
+    return torch.optim.Adam(groups, betas=(config.betas[0], config.betas[1]), **variant)
+
+
+def _adamw(groups: list[dict[str, Any]], config: schema.Optimizer, variant: dict[str, Any]) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(groups, betas=(config.betas[0], config.betas[1]), **variant)
+
+
+def _sgd(groups: list[dict[str, Any]], config: schema.Optimizer, variant: dict[str, Any]) -> torch.optim.Optimizer:
+    options = {name: value for name, value in variant.items() if name != "capturable"}  # SGD knows no such switch
+    return torch.optim.SGD(groups, momentum=config.momentum, nesterov=config.nesterov, **options)
+
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adam": _adam, "adamw": _adamw, "sgd": _sgd}
+
+
+def parameter_groups(module: nn.Module, config: schema.Optimizer) -> list[dict[str, Any]]:
+    """The trainable parameters in groups by weight decay.
+
+    With `decay_norm_and_bias` false, vectors and scalars (norms' weights and biases, all biases) are not decayed.
+    """
+    trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    if config.decay_norm_and_bias:
+        return [{"params": trainable, "weight_decay": config.weight_decay}]
+    return [
+        {"params": [p for p in trainable if p.dim() > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in trainable if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+
+
+def make_optimizer(
+    module: nn.Module, config: schema.Optimizer, *, learning_rate: Tensor, variant: dict[str, Any]
+) -> torch.optim.Optimizer:
+    """The optimiser of `module`'s parameters. `learning_rate` is a scalar tensor, replaced before each step.
+
+    `variant` chooses torch's implementation (fused, foreach, capturable) and comes from the runtime.
+    """
+    groups = [{**group, "lr": learning_rate} for group in parameter_groups(module, config) if group["params"]]
+    return OPTIMIZERS[config.name](groups, config, variant)
+
+
+def fresh_state(module: nn.Module, config: schema.Optimizer) -> dict[int, Any]:
+    """The optimiser's state before the first step, on the host: `state_dict()["state"]`, all zero.
+
+    torch.optim makes its state inside the first step, which on XLA would be a graph of its own.
+    """
+    optimizer = make_optimizer(module, config, learning_rate=torch.tensor(0.0), variant={"foreach": False})
+    for parameter in module.parameters():
+        parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
+    optimizer.step()  # at rate 0 this moves nothing
+    optimizer.zero_grad(set_to_none=True)
+    for values in optimizer.state.values():
+        for value in values.values():
+            if isinstance(value, Tensor):
+                value.zero_()
+    return optimizer.state_dict()["state"]
+
+
+def load_state(optimizer: torch.optim.Optimizer, state: dict[int, Any]) -> None:
+    """Give an optimiser the state of another of the same parameters, whatever implementation either has."""
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,78 @@
+"""Logits as evidence: what an evaluation writes, and all that metrics, tables, plots and comparisons read."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifar_imbalance import atomic
+from cifar_imbalance.errors import UsageError
+
+_ARRAYS = {"logits": np.float32, "labels": np.int64, "indices": np.int64, "hashes": np.uint64}
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """A model's answer to n images (n >= 1) of K classes (K >= 2).
+
+    Arrays of other shapes or types, labels outside 0..K-1 and a wrong number of class names raise ValueError.
+    """
+
+    logits: NDArray[np.float32]  # [n, K]
+    labels: NDArray[np.int64]  # [n], 0..K-1
+    indices: NDArray[np.int64]  # [n], where each image stands in its data set
+    hashes: NDArray[np.uint64]  # [n], of each image's pixels, so that two runs pair by image
+    class_names: tuple[str, ...]  # [K]
+
+    def __post_init__(self) -> None:
+        if self.logits.ndim != 2 or self.logits.shape[0] < 1 or self.logits.shape[1] < 2:
+            raise ValueError(f"logits have shape {self.logits.shape}: expected [images >= 1, classes >= 2]")
+        images, classes = self.logits.shape
+        for name, dtype in _ARRAYS.items():
+            array = getattr(self, name)
+            if array.dtype != dtype:
+                raise ValueError(f"{name} are {array.dtype}: expected {np.dtype(dtype)}")
+            if name != "logits" and array.shape != (images,):
+                raise ValueError(f"{name} have shape {array.shape}: expected [{images}], one for each row of logits")
+        if self.labels.min() < 0 or self.labels.max() >= classes:
+            raise ValueError(f"labels lie in {self.labels.min()}..{self.labels.max()}: expected 0..{classes - 1}")
+        if len(self.class_names) != classes:
+            raise ValueError(f"there are {len(self.class_names)} class names for {classes} columns of logits")
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """The class of the largest logit of each image [n], the first of equal ones."""
+        return self.logits.argmax(axis=1)
+
+    def save(self, path: Path) -> None:
+        """Write the npz file `path`, whole or not at all; equal predictions give equal bytes."""
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        atomic.write(path, lambda file: np.savez(file, **arrays, class_names=np.array(self.class_names, dtype=str)))
+
+    @classmethod
+    def load(cls, path: Path) -> Predictions:
+        """What `save` wrote. UsageError where `path` is missing or holds anything else; nothing is ever unpickled."""
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in _ARRAYS}
+                return cls(**arrays, class_names=tuple(str(name) for name in stored["class_names"]))
+        except FileNotFoundError:
+            raise UsageError(f"predictions={path}: there is no such file") from None
+        # One kind of error for each way in which a file can be something else: no archive, a torn one, a foreign one.
+        except (
+            OSError,
+            EOFError,
+            ValueError,
+            TypeError,
+            KeyError,
+            RuntimeError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ) as error:
+            expected = "an .npz file of logits, labels, indices, hashes and class_names"
+            raise UsageError(f"predictions={path}: expected {expected} ({error})") from None

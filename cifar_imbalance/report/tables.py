@@ -1,0 +1,143 @@
+"""Figures by class as text: the classification report, its CSV, and the short table that a terminal shows."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cifar_imbalance.metrics import ClassMetrics
+
+ABSENT = "-"
+NEVER_PREDICTED = "*"
+ALL_CLASSES_UP_TO = 20
+EXTREMES = 10
+_WIDTH = 80
+_ABSENT_NOTE = f"{ABSENT} absent: the class has no images; it is left out of the averages"
+_NEVER_PREDICTED_NOTE = f"{NEVER_PREDICTED} never predicted: the precision is set to 0"
+
+
+def classification_report_text(metrics: ClassMetrics, summary: dict[str, Any], class_names: Sequence[str]) -> str:
+    """A row for each class and the averages, laid out as scikit-learn's classification_report."""
+    digits = len(str(len(class_names) - 1))
+    labels = [f"{index:>{digits}} {_one_line(name)}" for index, name in enumerate(class_names)]
+    width = max(cell_len(label) for label in [*labels, "weighted avg"])
+
+    def row(label: str, cells: Sequence[str], support: object, mark: str = " ") -> str:
+        precision, recall, f1 = cells
+        label += " " * (width - cell_len(label))
+        return f"{label}  {precision:>9}{mark}{recall:>9} {f1:>9} {support!s:>9}"
+
+    lines = [row("", ("precision", "recall", "f1-score"), "support"), ""]
+    for index, label in enumerate(labels):
+        mark = NEVER_PREDICTED if metrics.never_predicted[index] else " "
+        lines.append(row(label, _cells(metrics, index), metrics.support[index], mark))
+    images = summary["n_images"]
+    columns = (metrics.precision, metrics.recall, metrics.f1)
+    lines += [
+        "",
+        row("accuracy", ("", "", _number(summary["accuracy"])), images),
+        row("macro avg", [_number(metrics.macro(column)) for column in columns], images),
+        row("weighted avg", [_number(metrics.weighted(column)) for column in columns], images),
+    ]
+    notes = _notes(metrics, range(len(class_names)))
+    return "\n".join([*lines, *(["", *notes] if notes else []), ""])
+
+
+def classification_report_csv(metrics: ClassMetrics, class_names: Sequence[str]) -> str:
+    """Columns class, name, precision, recall, f1, support, predicted; the figures of an absent class are empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["class", "name", "precision", "recall", "f1", "support", "predicted"])
+    for index, name in enumerate(class_names):
+        values = (metrics.precision[index], metrics.recall[index], metrics.f1[index])
+        figures = ["" if math.isnan(value) else f"{value:.6f}" for value in values]
+        writer.writerow([index, name, *figures, metrics.support[index], metrics.predicted_count[index]])
+    return text.getvalue()
+
+
+def terminal_table(metrics: ClassMetrics, summary: dict[str, Any], class_names: Sequence[str]) -> str:
+    """Plain text, 80 columns: every class, or of more than 20 the ten worst and ten best by recall; then a summary."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("class", justify="right")
+    table.add_column("name", no_wrap=True, overflow="ellipsis", max_width=28)
+    for column in ("precision", "recall", "f1", "support"):
+        table.add_column(column, justify="right", no_wrap=True)
+
+    def add(indices: Sequence[int]) -> None:
+        for index in indices:
+            precision, recall, f1 = _cells(metrics, index)
+            precision += NEVER_PREDICTED if metrics.never_predicted[index] else " "
+            name = Text(_one_line(class_names[index]))
+            table.add_row(str(index), name, precision, recall, f1, str(metrics.support[index]))
+
+    shown: Sequence[int] = range(len(class_names))
+    if len(class_names) <= ALL_CLASSES_UP_TO:
+        add(shown)
+        title = f"All {len(class_names)} classes"
+    else:
+        ranking = metrics.worst_first.tolist()
+        # With few present classes the two ends would overlap.
+        worst = ranking[:EXTREMES]
+        best = ranking[EXTREMES:][-EXTREMES:]
+        shown = worst + best
+        add(worst)
+        table.add_row("…", "")
+        add(best)
+        title = f"The {len(worst)} worst and {len(best)} best of {len(class_names)} classes by recall, worst first"
+    text = io.StringIO()
+    console = Console(
+        file=text,
+        width=_WIDTH,
+        color_system=None,
+        force_terminal=False,
+        force_jupyter=False,
+        legacy_windows=False,
+        _environ={},
+    )
+    console.print(table)
+    drawn = [line.rstrip() for line in text.getvalue().splitlines() if line.strip()]
+    return "\n".join([title, *drawn, *_notes(metrics, shown), "", *_summary_lines(summary), ""])
+
+
+def _summary_lines(summary: dict[str, Any]) -> list[str]:
+    worst = summary["worst_class"]
+    figures = [(key, _number(summary[key])) for key in ("accuracy", "macro_precision", "macro_recall", "macro_f1")]
+    figures += [
+        ("worst_class", f"{_number(worst['recall'])}  {_one_line(worst['name'])}"),
+        ("worst_decile_recall", _number(summary["worst_decile_recall"])),
+        ("recall_sd", f"{_number(summary['recall_sd'])}  between classes"),
+    ]
+    if summary["absent_classes"]:
+        figures.append(("absent_classes", str(len(summary["absent_classes"]))))
+    if summary["never_predicted_classes"]:
+        figures.append(("never_predicted_classes", str(len(summary["never_predicted_classes"]))))
+    width = max(len(key) for key, _ in figures)
+    return [f"{key:<{width}}  {value}" for key, value in figures]
+
+
+def _notes(metrics: ClassMetrics, shown: Sequence[int]) -> list[str]:
+    """What the marks mean, as far as classes that are `shown` bear them."""
+    indices = list(shown)
+    absent = [_ABSENT_NOTE] if metrics.absent[indices].any() else []
+    return absent + ([_NEVER_PREDICTED_NOTE] if metrics.never_predicted[indices].any() else [])
+
+
+def _cells(metrics: ClassMetrics, index: int) -> tuple[str, str, str]:
+    return _number(metrics.precision[index]), _number(metrics.recall[index]), _number(metrics.f1[index])
+
+
+def _number(value: float) -> str:
+    return ABSENT if math.isnan(value) else f"{value:.4f}"
+
+
+def _one_line(name: str) -> str:
+    return " ".join(name.split())

@@ -1,0 +1,42 @@
+"""A report: one folder with tables, figures as JSON and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cifar_imbalance import atomic
+from cifar_imbalance.metrics import class_metrics, confusion_matrix, summarize
+from cifar_imbalance.predictions import Predictions
+from cifar_imbalance.report import plots, tables
+
+
+def write_report(
+    folder: Path,
+    predictions: Predictions,
+    history: Sequence[Mapping[str, Any]],
+    *,
+    chosen_epoch: int | None,
+    details: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write tables, summary.json and pictures of `predictions` into `folder`, which is made where it is missing.
+
+    `history` is one mapping per epoch, as in metrics.jsonl; without any, the pictures of the training are left out.
+    `details` (how the epoch was chosen, which split, which run) come first in summary.json; a figure of the same name
+    replaces one. Gives what stands in summary.json.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    metrics, names = class_metrics(predictions), predictions.class_names
+    summary = {**details, **summarize(predictions)}
+    text = tables.classification_report_text(metrics, summary, names)
+    atomic.write_text(folder / "classification_report.txt", text)
+    atomic.write_text(folder / "classification_report.csv", tables.classification_report_csv(metrics, names))
+    plots.confusion_plot(folder / "confusion.png", confusion_matrix(predictions), names)
+    plots.per_class_plot(folder / "per_class.png", metrics, names)
+    if history:
+        plots.curves_plot(folder / "curves.png", history, chosen_epoch)
+        plots.learning_rate_plot(folder / "learning_rate.png", history, chosen_epoch)
+    # Last: a reader who finds the summary finds a whole report.
+    atomic.write_json(folder / "summary.json", summary)
+    return summary

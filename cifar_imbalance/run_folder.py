@@ -1,0 +1,93 @@
+"""The folder of a run: where its files lie, and how one is taken for a new run."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from cifar_imbalance import atomic
+from cifar_imbalance.config import TrainConfig
+from cifar_imbalance.errors import UsageError
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "train.log"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report"
+
+    @property
+    def summary(self) -> Path:
+        return self.report / "summary.json"
+
+    def checkpoint(self, name: str) -> Path:
+        return self.path / "checkpoints" / f"{name}.pt"
+
+    def predictions(self, split: str) -> Path:
+        return self.path / "predictions" / f"{split}.npz"
+
+    def read_history(self, up_to_epoch: int) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl for epochs 1 to `up_to_epoch`; a later one belongs to an epoch to be repeated."""
+        if not self.metrics.exists():
+            return []
+        lines = [json.loads(line) for line in self.metrics.read_text().splitlines()]
+        return [line for line in lines if line["epoch"] <= up_to_epoch]
+
+    def write_history(self, history: list[dict[str, Any]]) -> None:
+        atomic.write_text(self.metrics, "".join(json.dumps(line) + "\n" for line in history))
+
+
+def find_run(path: str | Path) -> RunFolder | None:
+    """The run that a path belongs to: its folder, or a file in its checkpoints/; None where it is neither."""
+    place = Path(path).expanduser()
+    if place.is_file():
+        place = place.parent.parent
+    return RunFolder(place) if (place / "config.yaml").is_file() else None
+
+
+def take(path: Path, config: TrainConfig, overrides: list[str]) -> RunFolder:
+    """Make `path` the folder of a new run by putting its config.yaml there; only one run can.
+
+    A folder that another run has taken (two may start in the same second) is left to it, and a number is added.
+    Raises UsageError if the folder cannot be made or written.
+    """
+    text = OmegaConf.to_yaml(OmegaConf.structured(config))
+    attempt, number = path, 1
+    try:
+        while True:
+            attempt.mkdir(parents=True, exist_ok=True)
+            draft = attempt / f".config.{os.getpid()}.part"
+            atomic.write_text(draft, text)
+            try:
+                os.link(draft, attempt / "config.yaml")  # fails where the file exists: taking is one atomic step
+                break
+            except FileExistsError:
+                number += 1
+                attempt = path.with_name(f"{path.name}_{number}")
+            finally:
+                draft.unlink()
+        for name in ("checkpoints", "predictions", "report"):
+            (attempt / name).mkdir(exist_ok=True)
+        atomic.write_text(attempt / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(overrides)))
+    except OSError as error:
+        raise UsageError(f"hydra.run.dir={path}: cannot be written ({error.strerror})") from error
+    return RunFolder(attempt)

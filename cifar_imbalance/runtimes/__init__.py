@@ -1,0 +1,1 @@
+"""Where a step runs. The only package that knows devices."""

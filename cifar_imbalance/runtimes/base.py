@@ -1,0 +1,67 @@
+"""The questions that a runtime answers, and no others."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class DeviceRuntime(ABC):
+    """A device and its ways. A further one (TorchTPU, say) is one more file with such a class."""
+
+    name: str
+    device: torch.device
+    reading_is_free: bool
+    """Whether a value can be read inside an epoch without waiting for the device."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """What environment.json says of the device."""
+
+    @abstractmethod
+    def place(self, tensor: Tensor) -> Tensor:
+        """A host tensor on the device, whole on every part of it."""
+
+    @abstractmethod
+    def place_batch(self, tensor: Tensor) -> Tensor:
+        """A host tensor [batch, ...] on the device, split over its parts by the first axis."""
+
+    @abstractmethod
+    def place_model(self, module: nn.Module) -> nn.Module:
+        """The module on the device, in the memory format that is fastest there."""
+
+    @abstractmethod
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A pure tensor function in the form that runs fastest here."""
+
+    @abstractmethod
+    def seed_noise(self, seed: int) -> None:
+        """Seed the generator of in-model noise (dropout, drop path)."""
+
+    @abstractmethod
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The precision of a forward pass."""
+
+    @abstractmethod
+    def learning_rate(self, value: float) -> Tensor:
+        """A rate as data, scalar: a new value makes no new graph."""
+
+    @abstractmethod
+    def optimizer_variant(self) -> dict[str, Any]:
+        """The keyword arguments of torch.optim's classes that choose an implementation."""
+
+    @abstractmethod
+    def end_step(self) -> None:
+        """Say that a step's work is complete and may be sent to the device."""
+
+    @abstractmethod
+    def wait(self) -> None:
+        """Return when the device has done all that it was given."""
+
+    def to_host(self, tensor: Tensor) -> Tensor:
+        return tensor.detach().to("cpu")

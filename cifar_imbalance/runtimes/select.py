@@ -1,0 +1,33 @@
+"""From the configuration's word to a runtime."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import torch
+
+from cifar_imbalance.checks import tpu_is_attached
+from cifar_imbalance.config import Runtime
+from cifar_imbalance.runtimes.base import DeviceRuntime
+
+
+def make_runtime(config: Runtime, *, deterministic: bool = False) -> DeviceRuntime:
+    """The runtime of `config.name`; `auto` takes a TPU if there is one, else CUDA, else the CPU.
+
+    Raises UsageError where the device is not there.
+    """
+    name = config.name
+    if name == "auto":
+        if tpu_is_attached() and importlib.util.find_spec("torch_xla"):
+            name = "tpu"
+        else:
+            name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "xla" and tpu_is_attached():
+        name = "tpu"
+    if name in ("xla", "tpu"):
+        from cifar_imbalance.runtimes.xla import XlaRuntime
+
+        return XlaRuntime(name, config)
+    from cifar_imbalance.runtimes.native import NativeRuntime
+
+    return NativeRuntime(name, config, deterministic=deterministic)

@@ -1,0 +1,87 @@
+"""torch_xla: TPU cores, or XLA's own CPU device. One process, every tensor on a mesh with one axis, `data`.
+
+The batch is split along the axis, all else is whole on every device; XLA's partitioner (GSPMD) does the rest, so one
+program serves any number of cores and batch statistics are those of the whole batch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cifar_imbalance.config import Runtime
+from cifar_imbalance.errors import UsageError
+from cifar_imbalance.runtimes.base import DeviceRuntime
+
+
+class XlaRuntime(DeviceRuntime):
+    reading_is_free = False
+
+    def __init__(self, name: str, config: Runtime) -> None:
+        os.environ["PJRT_DEVICE"] = "TPU" if name == "tpu" else "CPU"
+        if name == "xla":
+            os.environ["CPU_NUM_DEVICES"] = str(config.devices or 1)
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # each compile warns that GSPMD will give way to Shardy
+
+        import torch_xla
+        import torch_xla.distributed.spmd as spmd
+        import torch_xla.runtime as xla_runtime
+
+        self._torch_xla = torch_xla
+        self._spmd = spmd
+        xla_runtime.use_spmd()
+        self.name = name
+        self.device = torch_xla.device()  # initialises XLA, before any backward pass of this process on the CPU
+        devices = xla_runtime.global_runtime_device_count()
+        if config.devices not in (None, devices):
+            raise UsageError(f"runtime.devices={config.devices}: XLA has {devices} in this process")
+        self._devices = devices
+        self._mesh = spmd.Mesh(np.arange(devices), (devices,), ("data",))
+        self._bfloat16 = config.precision == "bfloat16"
+
+    def describe(self) -> dict[str, Any]:
+        return {"runtime": self.name, "devices": self._devices, "torch_xla": self._torch_xla.__version__}
+
+    def place(self, tensor: Tensor) -> Tensor:
+        placed = tensor.to(self.device)
+        self._spmd.mark_sharding(placed, self._mesh, (None,) * tensor.dim())
+        return placed
+
+    def place_batch(self, tensor: Tensor) -> Tensor:
+        placed = tensor.to(self.device)
+        self._spmd.mark_sharding(placed, self._mesh, ("data",) + (None,) * (tensor.dim() - 1))
+        return placed
+
+    def place_model(self, module: nn.Module) -> nn.Module:
+        module = module.to(self.device)
+        for tensor in [*module.parameters(), *module.buffers()]:
+            self._spmd.mark_sharding(tensor, self._mesh, (None,) * tensor.dim())
+        return module
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return function  # traced as it runs, compiled at the end of the step
+
+    def seed_noise(self, seed: int) -> None:
+        self._torch_xla.manual_seed(seed)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast("xla", torch.bfloat16) if self._bfloat16 else nullcontext()
+
+    def learning_rate(self, value: float) -> Tensor:
+        # torch.optim.SGD reads a rate on the host unless it requires a gradient; under no_grad the two are the same.
+        return self.place(torch.tensor(value)).requires_grad_()
+
+    def optimizer_variant(self) -> dict[str, Any]:
+        return {"foreach": False, "capturable": True}
+
+    def end_step(self) -> None:
+        self._torch_xla.sync()
+
+    def wait(self) -> None:
+        self._torch_xla.sync(wait=True)

@@ -1,0 +1,154 @@
+"""A policy: operators in the configured order, and draws that depend on seed, operator and epoch alone."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from cifar_imbalance import config
+from cifar_imbalance.augment.policy import OPERATORS, Policy
+from cifar_imbalance.errors import UsageError
+
+PAPER = {
+    "order": ["flip", "shift", "cutout", "color_jitter"],
+    "flip": {"probability": 0.5},
+    "shift": {"max_fraction": 0.1},
+    "cutout": {"count": 1, "size_fraction": 0.25, "fill": 127.0},
+    "color_jitter": {"probability": 1.0, "contrast": [0.8, 1.2], "saturation": [0.5, 1.5]},
+}
+
+
+def policy(settings, height=32, width=32):
+    augmentation = OmegaConf.merge(OmegaConf.structured(config.Augmentation), settings)
+    return Policy(OmegaConf.to_object(augmentation), height=height, width=width)
+
+
+def tensors(draws, step):
+    return {key: torch.from_numpy(values[step]) for key, values in draws.items()}
+
+
+@pytest.fixture
+def images():
+    return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (16, 3, 32, 32)).astype(np.float32))
+
+
+def test_the_table_holds_the_operators_of_the_schema():
+    assert tuple(OPERATORS) == config.OPERATORS
+
+
+def test_an_empty_policy_draws_nothing_and_changes_nothing(images):
+    empty = policy({})
+    assert empty.names == []
+    assert empty.draw(0, 0, steps=2, batch=16) == {}
+    assert empty.apply(images, {}) is images
+
+
+def test_names_are_the_active_operators_in_the_configured_order():
+    assert policy({"order": ["cutout", "pad_crop", "flip"], "flip": {}, "cutout": {}}).names == ["cutout", "flip"]
+
+
+def test_draws_of_the_paper_have_their_shapes_types_and_ranges():
+    draws = policy(PAPER).draw(3, 0, steps=50, batch=40)
+    shapes = {key: (values.shape, values.dtype.name) for key, values in draws.items()}
+    assert shapes == {
+        "flip.flipped": ((50, 40), "bool"),
+        "shift.rows": ((50, 40), "int32"),
+        "shift.columns": ((50, 40), "int32"),
+        "cutout.centers": ((50, 40, 1, 2), "int32"),
+        "color_jitter.applied": ((50, 40), "bool"),
+        "color_jitter.contrast": ((50, 40), "float32"),
+        "color_jitter.saturation": ((50, 40), "float32"),
+        "color_jitter.brightness": ((50, 40), "float32"),
+    }
+    assert 0.45 < draws["flip.flipped"].mean() < 0.55
+    assert set(np.unique(draws["shift.rows"])) == {-3, -2, -1, 0, 1, 2, 3}  # 3.2 pixels, to the nearest
+    assert set(np.unique(draws["cutout.centers"])) == set(range(32))
+    assert draws["color_jitter.applied"].all()
+    for factor, low, high in (("contrast", 0.8, 1.2), ("saturation", 0.5, 1.5)):
+        values = draws[f"color_jitter.{factor}"]
+        assert low <= values.min() < low + 0.01 and high - 0.01 < values.max() <= high
+    assert (draws["color_jitter.brightness"] == 1.0).all()
+
+
+def test_pad_crop_draws_every_offset_up_to_its_padding():
+    draws = policy({"pad_crop": {"padding": 4}}).draw(3, 0, steps=50, batch=40)
+    for key in ("pad_crop.rows", "pad_crop.columns"):
+        assert set(np.unique(draws[key])) == set(range(-4, 5))
+
+
+def test_centers_are_rows_and_columns_of_images_that_are_not_square():
+    centers = policy({"cutout": {}}, height=20, width=10).draw(0, 0, steps=20, batch=50)["cutout.centers"]
+    assert centers[..., 0].max() == 19 and centers[..., 1].max() == 9
+
+
+def test_draws_depend_on_seed_and_epoch_and_on_nothing_else():
+    def draw(seed, epoch):
+        return policy({"shift": {}}).draw(seed, epoch, steps=3, batch=8)["shift.rows"]
+
+    assert np.array_equal(draw(1, 2), draw(1, 2))
+    assert not np.array_equal(draw(1, 2), draw(1, 3))
+    assert not np.array_equal(draw(1, 2), draw(2, 2))
+
+
+def test_an_operator_draws_the_same_beside_others():
+    alone = policy({"cutout": {}}).draw(1, 2, steps=3, batch=8)["cutout.centers"]
+    beside = policy(PAPER | {"pad_crop": {}}).draw(1, 2, steps=3, batch=8)["cutout.centers"]
+    assert np.array_equal(alone, beside)
+
+
+def test_the_order_matters(images):
+    first, second = (
+        policy(PAPER | {"order": order}) for order in (["cutout", "color_jitter"], ["color_jitter", "cutout"])
+    )
+    draws = tensors(first.draw(0, 0, steps=1, batch=16), 0)
+    one, other = first.apply(images, draws), second.apply(images, draws)
+    assert not torch.equal(one, other)
+    # A square that is filled last keeps its fill; one that is filled first goes through the colours too.
+    assert (other == 127.0).sum() > (one == 127.0).sum()
+
+
+def test_applying_twice_gives_the_same(images):
+    paper = policy(PAPER)
+    draws = tensors(paper.draw(0, 0, steps=2, batch=16), 1)
+    assert torch.equal(paper.apply(images, draws), paper.apply(images, draws))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"pad_crop": {"padding": 8}}, "augmentation.pad_crop.padding=8.*8 x 12"),
+        ({"shift": {"max_fraction": 1.0}}, "augmentation.shift.max_fraction=1.0.*8 x 12"),
+        ({"cutout": {"size_fraction": 0.2}}, "augmentation.cutout.size_fraction=0.2.*8 x 12"),
+    ],
+)
+def test_settings_that_the_images_are_too_small_for_are_refused(settings, message):
+    with pytest.raises(UsageError, match=message):
+        policy(settings, height=8, width=12)
+
+
+def test_the_largest_settings_that_fit_are_taken():
+    policy({"pad_crop": {"padding": 7}, "shift": {"max_fraction": 0.875}, "cutout": {"size_fraction": 0.25}}, 8, 8)
+    policy({"shift": {"max_fraction": 1.0, "border": "constant"}}, 8, 8)
+
+
+COMPILED = """
+import torch
+from omegaconf import OmegaConf
+from cifar_imbalance import config
+from cifar_imbalance.augment.policy import Policy
+
+settings = {name: {} for name in config.OPERATORS}
+policy = Policy(OmegaConf.merge(OmegaConf.structured(config.Augmentation), settings), height=12, width=9)
+draws = {key: torch.from_numpy(values[0]) for key, values in policy.draw(0, 0, steps=1, batch=4).items()}
+images = torch.rand(4, 3, 12, 9) * 255
+compiled = torch.compile(policy.apply, fullgraph=True, backend="aot_eager")
+torch.testing.assert_close(compiled(images, draws), policy.apply(images, draws))
+"""
+
+
+def test_a_policy_is_one_graph():
+    # In a process of its own: torch.compile refuses functions whose shapes are checked, as they are in tests.
+    subprocess.run([sys.executable, "-c", COMPILED], check=True, timeout=120)

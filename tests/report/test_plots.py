@@ -1,0 +1,179 @@
+"""Every picture is drawn whole, whatever the names, however short the training. (A warning fails here.)"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib import pyplot
+from matplotlib.figure import Figure
+
+from cifar_imbalance.metrics import class_metrics, confusion_matrix
+from cifar_imbalance.predictions import Predictions
+from cifar_imbalance.report import plots
+
+ODD_NAMES = ("$a_b$", "x_{2", "$", "\\frac", "猫", "кошка", "قطة", "🐱", "", "two\nlines", "\x07", "n" * 200)
+
+
+@pytest.fixture
+def drawn(monkeypatch) -> list[Figure]:
+    """The figures that are saved, in order."""
+    figures: list[Figure] = []
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (figures.append(self), save(self, *a, **k))[1])
+    return figures
+
+
+def predictions_of(names: tuple[str, ...], *, absent: int | None = None, per_class: int = 5) -> Predictions:
+    classes = len(names)
+    generator = np.random.default_rng(0)
+    labels = np.repeat([index for index in range(classes) if index != absent], per_class)
+    logits = generator.normal(size=(len(labels), classes)).astype(np.float32)
+    logits[np.arange(len(labels)), labels] += 1.5
+    n = len(labels)
+    return Predictions(logits, labels, np.arange(n), np.arange(n, dtype=np.uint64), names)
+
+
+def history_of(epochs: int, *, validation: bool = True) -> list[dict[str, object]]:
+    lines: list[dict[str, object]] = []
+    for epoch in range(1, epochs + 1):
+        line: dict[str, object] = {"epoch": epoch, "phase": "train", "lr_start": 0.1 / epoch, "lr_end": 0.09 / epoch}
+        line |= {"train_loss": 2.0 / epoch, "train_accuracy": 1 - 0.5 / epoch}
+        if validation:
+            line |= {"validation_loss": 2.5 / epoch, "validation_accuracy": 1 - 0.6 / epoch}
+            line |= {"validation_macro_f1": 1 - 0.7 / epoch, "validation_worst_recall": 0.0}
+        lines.append(line)
+    return lines
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Width and height in pixels of a PNG file."""
+    head = path.read_bytes()[:24]
+    assert head[:8] == b"\x89PNG\r\n\x1a\n"
+    return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+
+
+def tick_names(figure: Figure, axis: str = "y") -> list[str]:
+    return [label.get_text() for label in getattr(figure.axes[0], f"get_{axis}ticklabels")()]
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def draw_all(folder: Path, predictions: Predictions, history: list[dict[str, object]]) -> list[Path]:
+    paths = [folder / name for name in ("confusion.png", "per_class.png", "curves.png", "learning_rate.png")]
+    plots.confusion_plot(paths[0], confusion_matrix(predictions), predictions.class_names)
+    plots.per_class_plot(paths[1], class_metrics(predictions), predictions.class_names)
+    plots.curves_plot(paths[2], history, 1)
+    plots.learning_rate_plot(paths[3], history, 1)
+    return paths
+
+
+def test_every_picture_is_a_png_and_nothing_else_is_left_behind(tmp_path):
+    paths = draw_all(tmp_path, predictions_of(("cat", "dog", "owl")), history_of(3))
+    assert all(min(size_of(path)) >= 250 for path in paths)
+    assert sorted(tmp_path.iterdir()) == sorted(paths)
+
+
+def test_names_of_100_classes_do_not_overlap(tmp_path, drawn):
+    predictions = predictions_of(tuple(f"aquarium_fish_{index}" for index in range(100)))
+    plots.confusion_plot(tmp_path / "confusion.png", confusion_matrix(predictions), predictions.class_names)
+    plots.per_class_plot(tmp_path / "per_class.png", class_metrics(predictions), predictions.class_names)
+    assert size_of(tmp_path / "confusion.png")[0] >= 2000
+    for figure, axis in ((drawn[0], "x"), (drawn[0], "y"), (drawn[1], "y")):
+        boxes = [label.get_window_extent() for label in getattr(figure.axes[0], f"get_{axis}ticklabels")()]
+        ends = sorted((box.x0, box.x1) if axis == "x" else (box.y0, box.y1) for box in boxes)
+        assert all(before[1] <= after[0] for before, after in pairwise(ends))
+        assert min(end - start for start, end in ends) >= 8  # pixels
+
+
+def test_cells_of_few_classes_bear_their_share_but_never_round_to_none_or_all(tmp_path, drawn):
+    matrix = np.array([[999, 1], [250, 750]])
+    plots.confusion_plot(tmp_path / "confusion.png", matrix, ("cat", "dog"))
+    assert texts(drawn[0]) == [">0.99", "<0.01", "0.25", "0.75"]
+
+
+def test_names_are_drawn_as_they_are_and_those_without_a_glyph_by_number(tmp_path, drawn):
+    predictions = predictions_of(ODD_NAMES)
+    draw_all(tmp_path, predictions, history_of(2))
+    names = tick_names(drawn[0])
+    assert names[:4] == ["$a_b$", "x_{2", "$", "\\frac"]
+    assert names[4] in ("猫", "class 4")  # by the machine's fonts
+    assert names[5] == "кошка"
+    assert names[8:11] == ["class 8", "two lines", "class 10"]
+    assert names[11] == "n" * 27 + "…"
+    assert sorted(tick_names(drawn[1])) == sorted(names)
+
+
+def test_the_worst_class_stands_first_and_absent_ones_last_and_marked(tmp_path, drawn):
+    names = ("cat", "dog", "owl")
+    logits = np.array([[5, 0, 0], [0, 5, 0], [5, 0, 0]], np.float32)
+    predictions = Predictions(logits, np.array([0, 1, 1]), np.arange(3), np.arange(3, dtype=np.uint64), names)
+    plots.per_class_plot(tmp_path / "per_class.png", class_metrics(predictions), names)
+    plots.confusion_plot(tmp_path / "confusion.png", confusion_matrix(predictions), names)
+    assert tick_names(drawn[0]) == ["dog", "cat", "owl (absent)"]
+    assert drawn[0].axes[0].yaxis_inverted()
+    assert tick_names(drawn[1]) == ["cat", "dog", "owl (absent)"]
+
+
+def test_the_line_of_the_mean_leaves_absent_classes_out(tmp_path, drawn):
+    predictions = predictions_of(tuple("abcdef"), absent=2)
+    metrics = class_metrics(predictions)
+    plots.per_class_plot(tmp_path / "per_class.png", metrics, predictions.class_names)
+    labels = drawn[0].axes[0].get_legend_handles_labels()[1]
+    assert f"macro_recall {np.nanmean(metrics.recall):.3f}" in labels
+
+
+def test_curves_bear_the_names_of_the_history_and_the_chosen_epoch(tmp_path, drawn):
+    plots.curves_plot(tmp_path / "curves.png", history_of(5), 4)
+    left, right = (axes.get_legend_handles_labels()[1] for axes in drawn[0].axes)
+    assert left == ["train_loss", "validation_loss", "chosen epoch 4"]
+    assert right == [
+        "train_accuracy",
+        "validation_accuracy",
+        "validation_macro_f1",
+        "validation_worst_recall",
+        "chosen epoch 4",
+    ]
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 200])
+@pytest.mark.parametrize("validation", [True, False])
+def test_any_number_of_epochs_is_drawn_and_missing_validation_is_said(epochs, validation, tmp_path, drawn):
+    history = history_of(epochs, validation=validation)
+    plots.curves_plot(tmp_path / "curves.png", history, None)
+    plots.learning_rate_plot(tmp_path / "learning_rate.png", history)
+    assert ("no validation" in texts(drawn[0])) != validation
+
+
+def test_a_loss_that_is_not_finite_or_not_there_is_left_out(tmp_path, drawn):
+    history = history_of(4)
+    history[1]["train_loss"] = float("nan")
+    history[2]["train_loss"] = None
+    plots.curves_plot(tmp_path / "curves.png", history)
+    assert list(drawn[0].axes[0].lines[0].get_xdata()) == [1, 4]
+
+
+def test_the_learning_rate_runs_from_start_to_end_of_each_epoch(tmp_path, drawn):
+    history = [{"epoch": 1, "lr_start": 0.0, "lr_end": 0.1}, {"epoch": 2, "lr_start": 0.01, "lr_end": 0.01}]
+    plots.learning_rate_plot(tmp_path / "learning_rate.png", history)
+    (line,) = drawn[0].axes[0].lines
+    assert list(line.get_xdata()) == [0, 1, 1, 2]
+    assert list(line.get_ydata()) == [0.0, 0.1, 0.01, 0.01]
+
+
+@pytest.mark.parametrize("history", [[], [{"epoch": 1}], [{"epoch": 1, "lr_start": 0.0, "lr_end": 0.0}]])
+def test_a_history_without_rates_or_with_rate_0_is_drawn(history, tmp_path):
+    plots.learning_rate_plot(tmp_path / "learning_rate.png", history)
+    plots.curves_plot(tmp_path / "curves.png", history)
+
+
+def test_drawing_does_not_touch_matplotlibs_global_state(tmp_path):
+    before = dict(matplotlib.rcParams)
+    draw_all(tmp_path, predictions_of(("cat", "dog")), history_of(2))
+    assert dict(matplotlib.rcParams) == before
+    assert pyplot.get_fignums() == []

@@ -1,0 +1,58 @@
+"""A report is one folder, complete, and its summary is what the caller gets."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from cifar_imbalance.metrics import summarize
+from cifar_imbalance.predictions import Predictions
+from cifar_imbalance.report.write import write_report
+
+ALWAYS = {
+    "classification_report.txt",
+    "classification_report.csv",
+    "summary.json",
+    "confusion.png",
+    "per_class.png",
+}
+HISTORY = [{"epoch": 1, "lr_start": 0.1, "lr_end": 0.1, "train_loss": 2.0, "train_accuracy": 0.3}]
+
+
+@pytest.fixture
+def predictions() -> Predictions:
+    logits = np.eye(3, dtype=np.float32)[[0, 1, 1, 0]]
+    labels = np.array([0, 1, 0, 0])
+    return Predictions(logits, labels, np.arange(4), np.arange(4, dtype=np.uint64), ("cat", "dog", "сова"))
+
+
+def test_a_report_holds_tables_summary_and_pictures(predictions, tmp_path):
+    write_report(tmp_path / "run" / "report", predictions, HISTORY, chosen_epoch=1, details={})
+    written = {path.name for path in (tmp_path / "run" / "report").iterdir()}
+    assert written == ALWAYS | {"curves.png", "learning_rate.png"}
+
+
+def test_without_a_history_there_are_no_pictures_of_the_training(predictions, tmp_path):
+    write_report(tmp_path, predictions, [], chosen_epoch=None, details={})
+    assert {path.name for path in tmp_path.iterdir()} == ALWAYS
+
+
+def test_the_summary_is_the_details_and_then_the_figures(predictions, tmp_path):
+    details = {"split": "test", "chosen_epoch": 1}
+    summary = write_report(tmp_path, predictions, HISTORY, chosen_epoch=1, details=details)
+    assert list(summary.items()) == [*details.items(), *summarize(predictions).items()]
+    assert json.loads((tmp_path / "summary.json").read_text(encoding="utf-8")) == summary
+
+
+def test_names_of_absent_classes_stand_in_the_summary_in_their_own_script(predictions, tmp_path):
+    write_report(tmp_path, predictions, [], chosen_epoch=None, details={})
+    assert '"сова"' in (tmp_path / "summary.json").read_text(encoding="utf-8")
+
+
+def test_writing_again_gives_the_same_bytes(predictions, tmp_path):
+    write_report(tmp_path, predictions, HISTORY, chosen_epoch=1, details={})
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    write_report(tmp_path, predictions, HISTORY, chosen_epoch=1, details={})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -1,0 +1,75 @@
+"""Learning rates, literally."""
+
+import numpy as np
+import pytest
+
+from cifar_imbalance.config import Schedule
+from cifar_imbalance.schedules import SCHEDULES, learning_rates
+
+
+def rates(*, steps_per_epoch, epochs, **settings):
+    schedule = Schedule(**settings)
+    parts = [
+        learning_rates(schedule, epoch=epoch, steps_per_epoch=steps_per_epoch, epochs=epochs) for epoch in range(epochs)
+    ]
+    assert all(part.shape == (steps_per_epoch,) and part.dtype == np.float64 for part in parts)
+    return np.concatenate(parts).tolist()
+
+
+def test_constant_is_max_lr():
+    assert rates(name="constant", max_lr=0.001, steps_per_epoch=3, epochs=2) == [0.001] * 6
+
+
+def test_cosine_goes_from_max_lr_to_min_lr_at_the_last_step():
+    expected = [1.0, 0.5 + 0.25 * 2**0.5, 0.5, 0.5 - 0.25 * 2**0.5, 0.0]
+    assert rates(name="cosine", max_lr=1.0, steps_per_epoch=1, epochs=5) == pytest.approx(expected, abs=1e-15)
+
+
+def test_cosine_after_a_warm_up():
+    expected = [0.3, 0.5, 0.7, 0.9, 0.9, 0.7, 0.3, 0.1]
+    found = rates(name="cosine", max_lr=0.9, min_lr=0.1, warmup_epochs=1.0, steps_per_epoch=4, epochs=2)
+    assert found == pytest.approx(expected)
+
+
+def test_the_first_step_of_a_warm_up_from_0_moves():
+    assert rates(name="cosine", max_lr=1.0, warmup_epochs=1.0, steps_per_epoch=4, epochs=2)[0] == 0.25
+
+
+def test_a_warm_up_may_end_within_an_epoch():
+    found = rates(name="cosine", max_lr=1.0, warmup_epochs=0.625, steps_per_epoch=4, epochs=2)
+    assert found[:4] == pytest.approx([0.4, 0.8, 1.0, 1.0])
+    assert found[-1] == pytest.approx(0.0)
+
+
+def test_a_warm_up_may_be_shorter_than_a_step():
+    assert rates(name="cosine", max_lr=1.0, warmup_epochs=0.1, steps_per_epoch=3, epochs=1) == pytest.approx([1, 1, 0])
+
+
+def test_a_warm_up_may_fill_the_training():
+    found = rates(name="cosine", max_lr=1.0, warmup_epochs=2.0, steps_per_epoch=2, epochs=2)
+    assert found == pytest.approx([0.25, 0.5, 0.75, 1.0])
+
+
+def test_a_training_of_one_step_runs_at_max_lr():
+    assert rates(name="cosine", max_lr=0.5, steps_per_epoch=1, epochs=1) == [0.5]
+
+
+def test_step_falls_at_its_milestones():
+    found = rates(name="step", max_lr=0.1, milestones=[2, 3], gamma=0.5, steps_per_epoch=2, epochs=4)
+    assert found == pytest.approx([0.1, 0.1, 0.1, 0.1, 0.05, 0.05, 0.025, 0.025])
+
+
+def test_step_after_a_warm_up_of_cao_2019():
+    """0.1, five epochs of warm-up, a hundredth at epochs 160 and 180 of 200."""
+    found = rates(
+        name="step", max_lr=0.1, warmup_epochs=5.0, milestones=[160, 180], gamma=0.01, steps_per_epoch=1, epochs=200
+    )
+    assert found[:6] == pytest.approx([0.02, 0.04, 0.06, 0.08, 0.1, 0.1])
+    assert [found[epoch] for epoch in (159, 160, 179, 180, 199)] == pytest.approx([0.1, 0.001, 0.001, 1e-5, 1e-5])
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_an_epoch_does_not_need_the_epochs_before_it(name):
+    schedule = Schedule(name=name, max_lr=0.3, warmup_epochs=1.5, milestones=[2])
+    whole = rates(name=name, max_lr=0.3, warmup_epochs=1.5, milestones=[2], steps_per_epoch=3, epochs=4)
+    assert learning_rates(schedule, epoch=2, steps_per_epoch=3, epochs=4).tolist() == whole[6:9]

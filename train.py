@@ -1,0 +1,6 @@
+"""Train and judge: `python train.py experiment=NAME`; see `python train.py --help`."""
+
+from cifar_imbalance.command_line import train
+
+if __name__ == "__main__":
+    train()
