@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException, ValidationError
@@ -133,13 +133,12 @@ def checked_evaluate(composed: DictConfig) -> EvaluateConfig:
 
 def field_paths(schema: type) -> set[str]:
     """Every field of a schema, dotted, those inside optional blocks too: {'seed', 'dataset.root', ...}."""
-    blank = OmegaConf.structured(schema)
     paths = set()
-    for name in (f.name for f in fields(schema)):
+    for name, annotation in get_type_hints(schema).items():
         paths.add(name)
-        inner = OmegaConf.get_type(blank, name)
-        if inner is not None and is_dataclass(inner):
-            paths |= {f"{name}.{path}" for path in field_paths(inner)}  # type: ignore[arg-type]
+        for inner in (annotation, *get_args(annotation)):
+            if is_dataclass(inner):
+                paths |= {f"{name}.{path}" for path in field_paths(inner)}  # type: ignore[arg-type]
     return paths
 
 

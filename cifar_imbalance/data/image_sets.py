@@ -84,8 +84,7 @@ def load_cifar(dataset: Dataset) -> Loaded:
 def load_digits(dataset: Dataset) -> Loaded:
     """scikit-learn's 1,797 handwritten digits of 8 x 8, grey levels 0..16 scaled to 0..255, in three equal channels.
 
-    Test images are the last int(0.3 n_k) of the n_k images of each class in scikit-learn's order: other writers than
-    the training images', for the most part.
+    Test images are the last int(0.3 n_k) of the n_k images of each class in scikit-learn's order.
     """
     from sklearn.datasets import load_digits as digits
 

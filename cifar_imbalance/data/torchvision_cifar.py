@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,6 +53,9 @@ def download(name: str, root: Path) -> None:
                 kind(part, download=True)
                 os.rename(Path(part) / kind.filename, root / kind.filename)
     except Exception as error:  # urllib's, ssl's, tarfile's, torchvision's RuntimeError
+        if isinstance(error, OSError) and error.filename is not None:  # of the disk, not of the network
+            reason = f"cannot write into {root}: {error.strerror}"
+            raise UsageError(f"dataset.root (dataset.cache_dir where root is null): {reason}") from error
         raise UsageError(
             f"dataset.name={name}: download of {kind.url} failed ({error}); put a tree of class folders (train/CLASS, "
             f"test/CLASS) or torchvision's file {kind.filename} under dataset.root (now {root})"
@@ -63,7 +67,9 @@ def write_cifar(folder: Path, name: str, root: Path, image_size: int | None) -> 
     with _extracted(name, root) as extracted:
         for split in ("train", "test"):
             try:
-                images = torchvision_class(name)(extracted, train=split == "train")  # verifies MD5
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # of numpy, about the age of the pickles
+                    images = torchvision_class(name)(extracted, train=split == "train")  # verifies MD5
             except Exception as error:  # RuntimeError, or pickle's
                 raise UsageError(f"dataset.root={root}: torchvision's files of {name} are damaged: {error}") from error
             resized = (resized_array(image, image_size) for image in images.data)

@@ -50,7 +50,8 @@ def test_big_endian_16_bit_grey_is_scaled(tmp_path):
     )  # width, height, bits, no compression, black is zero, strips
     header = struct.pack(">2sHI", b"MM", 42, 12)
     path.write_bytes(header + struct.pack(">HH", 257, 65535) + struct.pack(">H", len(fields)) + entries + bytes(4))
-    assert Image.open(path).mode == "I;16B"
+    with Image.open(path) as image:
+        assert image.mode == "I;16B"
     assert read_image(path)[0][0, :, 0].tolist() == [1, 255]
 
 

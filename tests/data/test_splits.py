@@ -49,7 +49,7 @@ def test_the_cut_of_cifar_is_this_one():
     """A change here would change every run's validation images."""
     _, validation = cut(np.repeat(np.arange(100), 500), class_count=100)
     assert len(validation) == 5000
-    assert validation[:5].tolist() == FIRST_OF_CIFAR
+    assert validation[:5].tolist() == [2, 4, 21, 22, 26]
 
 
 def test_a_class_left_without_training_images_is_refused():

@@ -1,0 +1,138 @@
+"""Who trains, validates and tests: cut first, then made long-tailed, and recorded."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+
+from cifar_imbalance.config import Dataset, Imbalance
+from cifar_imbalance.data import experiment_data
+from cifar_imbalance.data.experiment_data import load_experiment_data
+from cifar_imbalance.data.image_sets import ImageSet
+from cifar_imbalance.data.imbalance import subset
+from cifar_imbalance.errors import UsageError
+
+
+def image_set(sizes):
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    numbers = np.arange(len(labels))
+    images = np.random.default_rng(0).integers(0, 256, (len(labels), 2, 2, 3), dtype=np.uint8)
+    return ImageSet(images, labels, numbers.astype(np.uint64), numbers, tuple("abcd"[: len(sizes)]), "made up")
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """The data of an experiment on a made-up set of `sizes` training images of each class and 5 test images."""
+
+    def load(sizes=(40, 40, 40, 40), **changes):
+        sets = image_set(sizes), image_set([5] * len(sizes)), ["a note"]
+        monkeypatch.setitem(experiment_data.IMAGE_SETS, "image_folder", lambda dataset: sets)
+        return load_experiment_data(Dataset(name="image_folder", **changes))
+
+    return load
+
+
+TAIL = Imbalance(profile="exponential", factor=10.0)
+
+
+def test_a_tenth_validates_by_default(load):
+    data = load()
+    assert np.bincount(data.train.labels).tolist() == [36] * 4
+    assert np.bincount(data.validation.labels).tolist() == [4] * 4
+    assert not set(data.train.indices) & set(data.validation.indices)
+
+
+def test_the_test_images_may_validate(load):
+    data = load(validation="test")
+    assert data.validation is data.test and len(data.train.labels) == 160
+
+
+def test_nobody_may_validate(load):
+    data = load(validation="none")
+    assert data.validation is None and len(data.train.labels) == 160
+
+
+def test_validation_is_cut_before_the_tail_is_made(load):
+    data = load(imbalance=TAIL)
+    assert np.bincount(data.validation.labels).tolist() == [4] * 4
+    assert np.bincount(data.train.labels).tolist() == [36, 16, 7, 3]
+
+
+def test_the_tail_does_not_change_who_validates(load):
+    assert np.array_equal(load().validation.indices, load(imbalance=TAIL).validation.indices)
+
+
+def test_without_a_cut_the_tail_is_the_published_one(load):
+    data = load(validation="none", imbalance=TAIL)
+    labels = np.repeat(np.arange(4), 40)
+    expected = subset(labels, class_count=4, profile="exponential", factor=10.0, subset_seed=0)
+    assert np.array_equal(data.train.indices, expected)
+
+
+def test_unequal_classes_are_noted_with_a_tail(load):
+    data = load(sizes=(40, 20, 40), validation="none", imbalance=TAIL)
+    assert data.notes[0] == "a note" and "classes have 20 to 40 training images" in data.notes[1]
+    assert load(sizes=(40, 20, 40)).notes == ["a note"]
+
+
+def test_the_set_is_not_changed_by_what_is_added_to_its_notes(load):
+    assert load(sizes=(40, 20, 40), imbalance=TAIL).notes[:1] == load(sizes=(40, 20, 40)).notes
+
+
+def test_a_class_too_small_for_the_cut_is_refused_by_name(load):
+    with pytest.raises(UsageError, match="class b would validate, but it has 2"):
+        load(sizes=(40, 2, 40))
+
+
+@pytest.mark.parametrize("field, value", [("name", "cifar11"), ("validation", "hold-out")])
+def test_unknown_words_are_refused(field, value):
+    with pytest.raises(UsageError, match=rf"^dataset\.{field}={value}: allowed are .*did you mean"):
+        load_experiment_data(Dataset(**{"name": "digits", field: value}))
+
+
+def test_the_record_says_how_many_of_each_class(load):
+    counts = load(imbalance=TAIL).record()["counts"]
+    assert counts == {"train": [36, 16, 7, 3], "validation": [4] * 4, "test": [5] * 4}
+
+
+def test_the_record_hashes_images_and_then_labels(load):
+    data = load()
+    for name in ("train", "validation", "test"):
+        images = getattr(data, name)
+        expected = hashlib.sha256(images.images.tobytes() + images.labels.astype("<i8").tobytes()).hexdigest()
+        assert data.record()["sha256"][name] == expected
+
+
+def test_the_record_hashes_the_kept_indices(load):
+    data = load(imbalance=TAIL)
+    expected = hashlib.sha256(data.train.indices.astype("<i8").tobytes()).hexdigest()
+    assert data.record()["train_indices_sha256"] == expected
+
+
+def test_the_record_of_validation_follows_its_choice(load):
+    on_test, without = load(validation="test").record(), load(validation="none").record()
+    assert on_test["sha256"]["validation"] == on_test["sha256"]["test"]
+    assert without["sha256"]["validation"] is None and without["counts"]["validation"] is None
+
+
+def test_the_record_is_json_and_names_source_and_seeds(load):
+    record = json.loads(json.dumps(load(split_seed=3, imbalance=TAIL).record()))
+    assert record["source"] == "made up" and record["image_shape"] == [2, 2, 3]
+    assert record["class_names"] == ["a", "b", "c", "d"] and record["notes"] == ["a note"]
+    assert record["validation"] == "holdout" and record["split_seed"] == 3
+    assert record["imbalance"] == {"profile": "exponential", "factor": 10.0, "subset_seed": 0}
+
+
+def test_a_long_tailed_cifar_10_from_files(real_data, tmp_path):
+    dataset = Dataset(
+        name="cifar10",
+        root=str(real_data / "cifar10"),
+        cache_dir=str(tmp_path / "cache"),
+        validation="none",
+        imbalance=Imbalance(profile="exponential", factor=10.0),
+    )
+    data = load_experiment_data(dataset)
+    sizes = np.bincount(data.train.labels).tolist()
+    assert data.train.class_names[0] == "airplane" and sizes == sorted(sizes, reverse=True)
+    assert sizes[0] == 10 * sizes[-1] and len(set(data.test.labels.tolist())) == 10
