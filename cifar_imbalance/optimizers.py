@@ -69,6 +69,24 @@ def fresh_state(module: nn.Module, config: schema.Optimizer) -> dict[int, Any]:
     return optimizer.state_dict()["state"]
 
 
-def load_state(optimizer: torch.optim.Optimizer, state: dict[int, Any]) -> None:
-    """Give an optimiser the state of another of the same parameters, whatever implementation either has."""
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+def load_state(
+    optimizer: torch.optim.Optimizer, state: dict[int, Any], place: Callable[[Tensor], Tensor]
+) -> None:
+    """Give an optimiser the host state of another of the same parameters, whatever implementation either has.
+
+    `place` puts a tensor on the device. What has a parameter's shape gets its memory format too: the fused kernels
+    walk through memory, not through indices.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for index, values in state.items():
+        parameter = parameters[index]
+
+        def placed(value: Any, parameter: Tensor = parameter) -> Any:
+            if not isinstance(value, Tensor):
+                return value
+            there = place(value)
+            if there.shape == parameter.shape and there.stride() != parameter.stride():
+                there = torch.empty_like(parameter).copy_(there)
+            return there.detach()
+
+        optimizer.state[parameter] = {name: placed(value) for name, value in values.items()}

@@ -86,7 +86,9 @@ def make_loop(
     host_module = copy.deepcopy(built.module)
     network = Network.on_device(built, runtime)
     decay = config.training.ema_decay
-    average = None if decay is None else WeightAverage(network.module, decay)
+    average = None
+    if decay is not None:
+        average = WeightAverage(runtime.place_model(copy.deepcopy(host_module)), network.module, decay)
     optimizer = make_optimizer(
         network.module,
         config.optimizer,

@@ -57,12 +57,12 @@ class Loop:
     def restore(self, state: Mapping[str, Any] | None, host_module: nn.Module) -> None:
         """Begin from a checkpoint, or from nothing with an optimiser state made on the host from `host_module`."""
         if state is None:
-            load_state(self.optimizer, fresh_state(host_module, self.config.optimizer))
+            load_state(self.optimizer, fresh_state(host_module, self.config.optimizer), self.runtime.place)
             return
         self.network.module.load_state_dict(state["model"])
         if self.average is not None:
             self.average.module.load_state_dict(state["average"])
-        load_state(self.optimizer, state["optimizer"])
+        load_state(self.optimizer, state["optimizer"], self.runtime.place)
         self.best = state["best"]
         self.history = self.folder.read_history(state["epoch"])
 

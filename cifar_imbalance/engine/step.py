@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -86,11 +85,11 @@ def resident(images: np.ndarray, runtime: DeviceRuntime) -> UInt8[Tensor, "all h
 
 
 class WeightAverage:
-    """An exponential moving average of a module's parameters and batch-norm statistics."""
+    """An exponential moving average of the parameters and batch-norm statistics of `source`, kept in `module`."""
 
-    def __init__(self, module: nn.Module, decay: float) -> None:
-        self.module = copy.deepcopy(module)
-        self._source = module
+    def __init__(self, module: nn.Module, source: nn.Module, decay: float) -> None:
+        self.module = module
+        self._source = source
         self._average = get_ema_multi_avg_fn(decay)
 
     @torch.no_grad()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from cifar_imbalance.config import Runtime
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.runtimes.base import DeviceRuntime
+from cifar_imbalance.runtimes.convolutions import use_small_map_forms
 
 
 class NativeRuntime(DeviceRuntime):
@@ -47,6 +48,8 @@ class NativeRuntime(DeviceRuntime):
         return tensor.to(self.device, non_blocking=True)
 
     def place_model(self, module: nn.Module) -> nn.Module:
+        if self.name == "cpu":
+            use_small_map_forms(module)
         return module.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -30,11 +30,13 @@ class XlaRuntime(DeviceRuntime):
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # each compile warns that GSPMD will give way to Shardy
 
         import torch_xla
+        import torch_xla.core.xla_model as xla_model
         import torch_xla.distributed.spmd as spmd
         import torch_xla.runtime as xla_runtime
 
         self._torch_xla = torch_xla
         self._spmd = spmd
+        self._model = xla_model
         xla_runtime.use_spmd()
         self.name = name
         self.device = torch_xla.device()  # initialises XLA, before any backward pass of this process on the CPU
@@ -49,20 +51,19 @@ class XlaRuntime(DeviceRuntime):
         return {"runtime": self.name, "devices": self._devices, "torch_xla": self._torch_xla.__version__}
 
     def place(self, tensor: Tensor) -> Tensor:
-        placed = tensor.to(self.device)
-        self._spmd.mark_sharding(placed, self._mesh, (None,) * tensor.dim())
-        return placed
+        return self._send(tensor, (None,) * tensor.dim())
 
     def place_batch(self, tensor: Tensor) -> Tensor:
-        placed = tensor.to(self.device)
-        self._spmd.mark_sharding(placed, self._mesh, ("data",) + (None,) * (tensor.dim() - 1))
-        return placed
+        return self._send(tensor, ("data",) + (None,) * (tensor.dim() - 1))
+
+    def _send(self, tensor: Tensor, partition: tuple[str | None, ...]) -> Tensor:
+        # Tensor.to would make the scalars 0 and 1 constants of the graph, and leave state without the sharding that it
+        # has after the first step: in both cases the second step would be another graph than the first.
+        sharding = self._spmd.ShardingSpec(self._mesh, partition)
+        return self._model.send_cpu_data_to_device([tensor.detach()], self.device, sharding)[0]
 
     def place_model(self, module: nn.Module) -> nn.Module:
-        module = module.to(self.device)
-        for tensor in [*module.parameters(), *module.buffers()]:
-            self._spmd.mark_sharding(tensor, self._mesh, (None,) * tensor.dim())
-        return module
+        return module._apply(self.place)
 
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return function  # traced as it runs, compiled at the end of the step
