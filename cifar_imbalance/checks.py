@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBas
 
 from cifar_imbalance.config import OPERATORS, EvaluateConfig, TrainConfig
 from cifar_imbalance.errors import UsageError, choose_from, nearest
+from cifar_imbalance.runtimes.attached import tpu_is_attached
 
 INSTALL_XLA = "pip install -e '.[xla]'"
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
@@ -224,24 +224,13 @@ def _check_schedule(config: TrainConfig) -> None:
         raise UsageError(f"schedule.min_lr={schedule.min_lr}: at most schedule.max_lr, which is {schedule.max_lr}")
     if schedule.warmup_epochs > epochs:
         raise UsageError(f"schedule.warmup_epochs={schedule.warmup_epochs}: at most training.epochs, which is {epochs}")
-    if any(not 0 < epoch for epoch in schedule.milestones) or schedule.milestones != sorted(set(schedule.milestones)):
+    if any(not epoch > 0 for epoch in schedule.milestones) or schedule.milestones != sorted(set(schedule.milestones)):
         raise UsageError(f"schedule.milestones={schedule.milestones}: rising epochs, each at least 1")
     betas = config.optimizer.betas
     if len(betas) != 2 or not all(Range(0, 1, high_open=True).holds(beta) for beta in betas):
         raise UsageError(f"optimizer.betas={betas}: two numbers, each at least 0 and less than 1")
     if config.optimizer.nesterov and config.optimizer.momentum == 0:
         raise UsageError("optimizer.nesterov=True: needs optimizer.momentum above 0")
-
-
-def tpu_is_attached() -> bool:
-    """Whether this machine has a TPU, from its device files and the PCI bus alone."""
-    if os.environ.get("PJRT_DEVICE") == "TPU" or any(Path("/dev").glob("accel[0-9]*")):
-        return True
-    for vendor in Path("/sys/bus/pci/devices").glob("*/vendor"):
-        is_google = vendor.read_text().strip() == "0x1ae0"
-        if is_google and (vendor.parent / "device").read_text().strip() != "0x0042":  # 0x0042 is a network card
-            return True
-    return False
 
 
 def _check_runtime(config: TrainConfig | EvaluateConfig) -> None:
@@ -251,8 +240,10 @@ def _check_runtime(config: TrainConfig | EvaluateConfig) -> None:
     if name in ("xla", "tpu") and importlib.util.find_spec("torch_xla") is None:
         raise UsageError(f"runtime={name}: torch_xla is not installed; {INSTALL_XLA} installs it, or use runtime=cpu")
     if name == "tpu" and not tpu_is_attached():
-        raise UsageError("runtime=tpu: no TPU was found on this machine; on one that has a TPU, "
-                         "pip install 'torch_xla[tpu]==2.9.*' brings its driver; here use runtime=auto, cpu, cuda or xla")  # fmt: skip
+        raise UsageError(
+            "runtime=tpu: no TPU was found on this machine; on one that has a TPU, pip install 'torch_xla[tpu]==2.9.*' "
+            "brings its driver; here use runtime=auto, cpu, cuda or xla"
+        )
     if config.runtime.devices is not None and name not in ("xla", "tpu"):
         raise UsageError(f"runtime.devices={config.runtime.devices}: only with runtime=xla or runtime=tpu")
     for path, value in _leaves(config.training, "training."):
@@ -266,9 +257,13 @@ def _check_dataset(config: TrainConfig | EvaluateConfig) -> None:
         if dataset.root is None:
             raise UsageError("dataset.root: image_folder needs a folder with train/CLASS/ and test/CLASS/ in it")
         if not (Path(dataset.root).expanduser() / "train").is_dir():
-            raise UsageError(f"dataset.root={dataset.root}: there is no folder train/ in it (train/CLASS/IMAGE is wanted)")
+            raise UsageError(
+                f"dataset.root={dataset.root}: there is no folder train/ in it (train/CLASS/IMAGE is wanted)"
+            )
     elif dataset.root is not None and dataset.name != "digits" and not Path(dataset.root).expanduser().is_dir():
-        raise UsageError(f"dataset.root={dataset.root}: there is no such folder; leave it out to download {dataset.name}")
+        raise UsageError(
+            f"dataset.root={dataset.root}: there is no such folder; leave it out to download {dataset.name}"
+        )
     if dataset.imbalance.profile != "none" and dataset.imbalance.factor == 1:
         raise UsageError(f"dataset.imbalance.factor=1.0: {dataset.imbalance.profile} needs a factor above 1")
 

@@ -37,7 +37,7 @@ class Dataset:
     imbalance: Imbalance = field(default_factory=Imbalance)
 
 
-# ---------------------------------------------------------------- augmentation, on 0..255 values at the images' own size
+# ---------------------------------------------------------------- augmentation, on values of 0..255 at the images' size
 @dataclass
 class Flip:
     probability: float = 0.5

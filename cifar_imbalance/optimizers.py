@@ -69,9 +69,7 @@ def fresh_state(module: nn.Module, config: schema.Optimizer) -> dict[int, Any]:
     return optimizer.state_dict()["state"]
 
 
-def load_state(
-    optimizer: torch.optim.Optimizer, state: dict[int, Any], place: Callable[[Tensor], Tensor]
-) -> None:
+def load_state(optimizer: torch.optim.Optimizer, state: dict[int, Any], place: Callable[[Tensor], Tensor]) -> None:
     """Give an optimiser the host state of another of the same parameters, whatever implementation either has.
 
     `place` puts a tensor on the device. What has a parameter's shape gets its memory format too: the fused kernels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -32,7 +33,7 @@ def resumed(composed: DictConfig, typed: Iterable[str]) -> DictConfig:
         raise UsageError(f"resume={composed.resume}: this is not a run folder (there is no config.yaml in it)")
     if not run.checkpoint("last").is_file():
         raise UsageError(f"resume={composed.resume}: no checkpoint was written (checkpoints/last.pt); start it anew")
-    config = _stored(run, TrainConfig)
+    config = _as_composed(run)
     _lay_over(config, composed, typed, TrainConfig, _runs_elsewhere, f"resume={composed.resume}")
     config.resume = composed.resume
     return config
@@ -52,7 +53,7 @@ def evaluated(composed: DictConfig, typed: Iterable[str]) -> DictConfig:
     run = find_run(path)
     if run is None:
         return _for_weights(composed, path, keys)
-    stored = _stored(run, TrainConfig)
+    stored = _as_composed(run)
     config = OmegaConf.masked_copy(stored, ["seed", "dataset", "model", "runtime"])
     config.training = {"eval_batch_size": stored.training.eval_batch_size}
     config.ckpt, config.split = composed.ckpt, composed.split
@@ -68,23 +69,22 @@ def _for_weights(composed: DictConfig, path: Path, typed: list[str]) -> DictConf
     if path.is_dir():
         raise UsageError(f"ckpt={composed.ckpt}: this is not a run folder (there is no config.yaml in it)")
     if path.suffix not in WEIGHT_SUFFIXES:
-        raise UsageError(f"ckpt={composed.ckpt}: allowed are run folders and files that end in {', '.join(WEIGHT_SUFFIXES)}")
+        raise UsageError(
+            f"ckpt={composed.ckpt}: allowed are run folders and files that end in {', '.join(WEIGHT_SUFFIXES)}"
+        )
     for group in ("model", "dataset"):
         if group not in typed and f"{group}.name" not in typed:
-            raise UsageError(f"ckpt={composed.ckpt}: a file of weights does not say its {group}; write {group}=NAME too")
+            raise UsageError(
+                f"ckpt={composed.ckpt}: a file of weights does not say its {group}; write {group}=NAME too"
+            )
     config = composed.copy()
     config.model.weights = str(composed.ckpt)
     return config
 
 
-def _stored(run: RunFolder, schema: type) -> DictConfig:
-    try:
-        stored = OmegaConf.load(run.config)
-        merged = OmegaConf.merge(OmegaConf.structured(schema), stored)
-    except Exception as error:
-        raise UsageError(f"{run.config}: cannot be read as the configuration of a run ({error})") from error
-    assert isinstance(merged, DictConfig)
-    return OmegaConf.create(OmegaConf.to_container(merged))
+def _as_composed(run: RunFolder) -> DictConfig:
+    """A run's configuration without its types, as Hydra would have composed it."""
+    return OmegaConf.create(asdict(run.read_config()))
 
 
 def _runs_elsewhere(field: str) -> bool:
@@ -109,7 +109,9 @@ def _lay_over(
             if isinstance(here, DictConfig) or here == there:
                 continue
             if not may_differ(path):
-                raise UsageError(f"{owner}: {path} is {_text(there)} in the run and {_text(here)} here; the run keeps its own")
+                raise UsageError(
+                    f"{owner}: {path} is {_text(there)} in the run and {_text(here)} here; the run keeps its own"
+                )
             OmegaConf.update(config, path, here)
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from cifar_imbalance import atomic
 from cifar_imbalance.config import TrainConfig
@@ -44,6 +46,16 @@ class RunFolder:
 
     def predictions(self, split: str) -> Path:
         return self.path / "predictions" / f"{split}.npz"
+
+    def read_config(self) -> TrainConfig:
+        """The run's own configuration. Raises UsageError where the file is not one."""
+        try:
+            stored = OmegaConf.merge(OmegaConf.structured(TrainConfig), OmegaConf.load(self.config))
+            config = OmegaConf.to_object(stored)
+        except (OSError, YAMLError, OmegaConfBaseException) as error:
+            raise UsageError(f"{self.config}: cannot be read as the configuration of a run ({error})") from error
+        assert isinstance(config, TrainConfig)
+        return config
 
     def read_history(self, up_to_epoch: int) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl for epochs 1 to `up_to_epoch`; a later one belongs to an epoch to be repeated."""

@@ -39,7 +39,9 @@ class Terminal:
             LOGGER.addHandler(handler)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for handler in self._handlers:
             LOGGER.removeHandler(handler)
             handler.close()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from cifar_imbalance import atomic
-from cifar_imbalance.checks import checked_train
 from cifar_imbalance.config import EvaluateConfig
 from cifar_imbalance.data.experiment_data import ExperimentData, load_experiment_data
 from cifar_imbalance.data.image_sets import ImageSet
@@ -66,14 +65,10 @@ def _split(data: ExperimentData, name: str) -> ImageSet:
 
 
 def _build(config: EvaluateConfig, data: ExperimentData) -> BuiltModel:
-    model = copy.copy(config.model)
-    model.pretrained = False
-    if find_run(config.ckpt) is not None:  # the checkpoint has the weights
-        model.weights = None
+    of_a_run = find_run(config.ckpt) is not None  # then the checkpoint has the weights
+    model = replace(config.model, pretrained=False, weights=None if of_a_run else config.model.weights)
     height, width = data.train.images.shape[1:3]
-    return build_model(
-        model, class_count=len(data.train.class_names), image_size=(height, width), seed=config.seed
-    )
+    return build_model(model, class_count=len(data.train.class_names), image_size=(height, width), seed=config.seed)
 
 
 def _fill_in(config: EvaluateConfig, built: BuiltModel, data: ExperimentData) -> dict[str, Any]:
@@ -85,7 +80,7 @@ def _fill_in(config: EvaluateConfig, built: BuiltModel, data: ExperimentData) ->
         return {**details, "chosen_by": "a file of weights"}
     path, how = Path(config.ckpt).expanduser(), "the checkpoint that was named"
     if path.is_dir():
-        name, how = chosen_checkpoint(checked_train(OmegaConf.load(run.config)))
+        name, how = chosen_checkpoint(run.read_config())
         path = run.checkpoint(name)
     state = checkpoint.load(path)
     if state["class_names"] != list(data.train.class_names):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import traceback
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from cifar_imbalance.errors import UsageError
 from cifar_imbalance.losses import LOSSES
 from cifar_imbalance.metrics import class_metrics
 from cifar_imbalance.models.build import BuiltModel, build_model, model_summary
-from cifar_imbalance.optimizers import make_optimizer
+from cifar_imbalance.optimizers import fresh_state, load_state, make_optimizer
 from cifar_imbalance.report.tables import terminal_table
 from cifar_imbalance.report.write import write_report
 from cifar_imbalance.run_folder import RunFolder, take
@@ -48,12 +49,11 @@ def run_experiment(config: TrainConfig, path: Path, overrides: list[str]) -> Non
         height, width = data.train.images.shape[1:3]
         policy = Policy(config.augmentation, height=height, width=width)
         instance_order(config.seed, 0, image_count=len(data.train.labels), batch_size=config.training.batch_size)
-        built = build_model(
-            config.model if config.resume is None else _without_weights(config),
-            class_count=len(data.train.class_names),
-            image_size=(height, width),
-            seed=config.seed,
-        )
+        model = config.model
+        if config.resume is not None:  # the weights are in the checkpoint; neither hub nor file is asked again
+            model = replace(model, pretrained=False, weights=None)
+        class_count = len(data.train.class_names)
+        built = build_model(model, class_count=class_count, image_size=(height, width), seed=config.seed)
         state = None
         if config.resume is not None:
             state = _state_to_resume(RunFolder(path), config, data)
@@ -83,18 +83,25 @@ def make_loop(
     state: dict[str, Any] | None,
 ) -> Loop:
     """A loop with its model, images and optimiser on the device, at the beginning or at a checkpoint's `state`."""
-    host_module = copy.deepcopy(built.module)
+    host_average = copy.deepcopy(built.module)  # everything is filled on the host and placed whole
+    if state is None:
+        optimizer_state = fresh_state(built.module, config.optimizer)
+    else:
+        built.module.load_state_dict(state["model"])
+        host_average.load_state_dict(state["average"] or state["model"])
+        optimizer_state = state["optimizer"]
     network = Network.on_device(built, runtime)
     decay = config.training.ema_decay
     average = None
     if decay is not None:
-        average = WeightAverage(runtime.place_model(copy.deepcopy(host_module)), network.module, decay)
+        average = WeightAverage(runtime.place_model(host_average), network.module, decay)
     optimizer = make_optimizer(
         network.module,
         config.optimizer,
         learning_rate=runtime.learning_rate(0.0),
         variant=runtime.optimizer_variant(),
     )
+    load_state(optimizer, optimizer_state, runtime.place)
     training_step = TrainingStep(
         network,
         optimizer,
@@ -107,8 +114,10 @@ def make_loop(
     )
     validation_step = None
     if data.validation is not None:
-        validation_step = EvaluationStep(network, resident(data.validation.images, runtime), config.training.eval_batch_size)
-    loop = Loop(
+        validation_step = EvaluationStep(
+            network, resident(data.validation.images, runtime), config.training.eval_batch_size
+        )
+    return Loop(
         config=config,
         runtime=runtime,
         folder=folder,
@@ -120,17 +129,9 @@ def make_loop(
         optimizer=optimizer,
         training_step=training_step,
         validation_step=validation_step,
-        history=[],
+        history=[] if state is None else folder.read_history(state["epoch"]),
+        best=None if state is None else state["best"],
     )
-    loop.restore(state, host_module)
-    return loop
-
-
-def _without_weights(config: TrainConfig) -> Any:
-    """The model of a run that goes on: its weights are in the checkpoint, and neither hub nor file is asked again."""
-    model = copy.copy(config.model)
-    model.pretrained, model.weights = False, None
-    return model
 
 
 def _state_to_resume(folder: RunFolder, config: TrainConfig, data: ExperimentData) -> dict[str, Any]:
@@ -210,7 +211,9 @@ def _judge(loop: Loop, data: ExperimentData) -> None:
         folder.report, predictions["test"], loop.history, chosen_epoch=state["epoch"], details=details
     )
     metrics = class_metrics(predictions["test"])
-    log.info("\ntest images, epoch %d (%s)\n%s", state["epoch"], how, terminal_table(metrics, summary, data.test.class_names))
+    log.info(
+        "\ntest images, epoch %d (%s)\n%s", state["epoch"], how, terminal_table(metrics, summary, data.test.class_names)
+    )
     log.info("run folder: %s", folder.path)
     log.info("look at:    %s", folder.report / "per_class.png")
     log.info("next:       python evaluate.py ckpt=%s", folder.path)

@@ -21,7 +21,6 @@ from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.engine.step import EvaluationStep, Network, TrainingStep, WeightAverage
 from cifar_imbalance.errors import TrainingFailed
 from cifar_imbalance.metrics import epoch_metrics
-from cifar_imbalance.optimizers import fresh_state, load_state
 from cifar_imbalance.run_folder import RunFolder
 from cifar_imbalance.runtimes.base import DeviceRuntime
 from cifar_imbalance.samplers import instance_order
@@ -53,18 +52,6 @@ class Loop:
     def judged(self) -> nn.Module:
         """The weights that are judged and reported: the average's, where there is one."""
         return self.network.module if self.average is None else self.average.module
-
-    def restore(self, state: Mapping[str, Any] | None, host_module: nn.Module) -> None:
-        """Begin from a checkpoint, or from nothing with an optimiser state made on the host from `host_module`."""
-        if state is None:
-            load_state(self.optimizer, fresh_state(host_module, self.config.optimizer), self.runtime.place)
-            return
-        self.network.module.load_state_dict(state["model"])
-        if self.average is not None:
-            self.average.module.load_state_dict(state["average"])
-        load_state(self.optimizer, state["optimizer"], self.runtime.place)
-        self.best = state["best"]
-        self.history = self.folder.read_history(state["epoch"])
 
     def run(self, console: Console) -> None:
         """All epochs that are still to do."""
@@ -185,7 +172,9 @@ def _not_finite(epoch: int, step: int, steps: int, loss: float) -> TrainingFaile
 def _epoch_line(line: Mapping[str, Any], epochs: int) -> str:
     parts = [f"epoch {line['epoch']}/{epochs}", f"loss {line['train_loss']:.4f}"]
     if "validation_loss" in line:
-        figures = [f"{name} {line[f'validation_{name}']:.4f}" for name in ("loss", "accuracy", "macro_f1", "worst_recall")]
+        figures = [
+            f"{name} {line[f'validation_{name}']:.4f}" for name in ("loss", "accuracy", "macro_f1", "worst_recall")
+        ]
         parts.append("validation " + " ".join(figures))
     parts += [f"lr {line['lr_end']:.3g}", f"{line['images_per_second']:.0f} images/s", f"{line['seconds']:.1f} s"]
     return "  ".join(parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,7 +18,7 @@ from cifar_imbalance.augment.policy import Policy
 from cifar_imbalance.models.build import BuiltModel
 from cifar_imbalance.runtimes.base import DeviceRuntime
 
-State = Mapping[str, Tensor]
+State = dict[str, Tensor]
 Loss = Callable[..., Tensor]
 
 
@@ -49,7 +49,7 @@ class Network:
         if images.shape[-2:] != self.input_size:
             images = interpolate(images, self.input_size, mode="bilinear", align_corners=False)
         with self.runtime.autocast():
-            output = functional_call(self.module, (parameters, buffers), (images * self.scale + self.offset,))  # type: ignore[arg-type]
+            output = functional_call(self.module, (parameters, buffers), (images * self.scale + self.offset,))
         return output.float()
 
 
@@ -96,7 +96,7 @@ class WeightAverage:
     def update(self) -> None:
         pairs = list(zip(self.module.state_dict().values(), self._source.state_dict().values(), strict=True))
         floating = [(mean, new) for mean, new in pairs if mean.is_floating_point()]
-        self._average([mean for mean, _ in floating], [new for _, new in floating], None)  # type: ignore[arg-type]
+        self._average([mean for mean, _ in floating], [new for _, new in floating], None)
         for mean, new in pairs:
             if not mean.is_floating_point():
                 mean.copy_(new)
@@ -132,7 +132,9 @@ class TrainingStep:
         self._module.train()
         self.records = self._runtime.place(torch.zeros(2, steps))
 
-    def __call__(self, position: int, indices: Tensor, draws: State, *, learning_rate: float, noise_seed: int) -> Tensor:
+    def __call__(
+        self, position: int, indices: Tensor, draws: State, *, learning_rate: float, noise_seed: int
+    ) -> Tensor:
         """The loss of this step, scalar, on the device. `indices` [batch] and `draws` are host tensors."""
         place = self._runtime.place_batch
         self._runtime.seed_noise(noise_seed)

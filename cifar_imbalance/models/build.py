@@ -26,7 +26,13 @@ from cifar_imbalance.errors import UsageError, nearest
 log = logging.getLogger(__name__)
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
-NESTINGS = ("state_dict", "average", "ema", "model", "model_state")  # where training scripts keep the tensors in their files
+NESTINGS = (
+    "state_dict",
+    "average",
+    "ema",
+    "model",
+    "model_state",
+)  # where training scripts keep the tensors in their files
 WRAPPINGS = ("_orig_mod.", "module.", "model.")  # torch.compile, DataParallel and AveragedModel, Lightning
 NAMES_SHOWN = 3
 
@@ -51,7 +57,9 @@ def build_model(model: config.Model, *, class_count: int, image_size: tuple[int,
     native = get_pretrained_cfg(model.name) or PretrainedCfg()
     input_size = _input_size(model, native.input_size[1:], image_size)
     # A rate of 0 is every model's default, and some models know no such argument.
-    optional: dict[str, Any] = {name: rate for name in ("drop_rate", "drop_path_rate") if (rate := getattr(model, name))}
+    optional: dict[str, Any] = {
+        name: rate for name in ("drop_rate", "drop_path_rate") if (rate := getattr(model, name))
+    }
     if native.fixed_input_size and input_size != tuple(native.input_size[1:]):
         optional["img_size"] = input_size
     with torch.random.fork_rng(devices=[]):

@@ -19,7 +19,7 @@ from torch.nn.functional import conv2d, pad
 SMALL_MAP = 16  # pixels; measured: at 8 x 8 oneDNN is faster, from 4 x 4 down the taps are
 
 
-def weight_gradient(images: Tensor, gradient: Tensor, *, kernel: tuple[int, int], padding: tuple[int, int]) -> Tensor:
+def weight_gradient(images: Tensor, gradient: Tensor, *, kernel: tuple[int, ...], padding: tuple[int, ...]) -> Tensor:
     """Gradient [channels, 1, *kernel] of a depthwise kernel at stride 1.
 
     `images` [batch, channels, height, width] went in, `gradient` [batch, channels, height', width'] came back.
@@ -41,7 +41,7 @@ def weight_gradient(images: Tensor, gradient: Tensor, *, kernel: tuple[int, int]
 
 class _SmallMapDepthwise(torch.autograd.Function):
     @staticmethod
-    def forward(images: Tensor, weight: Tensor, padding: tuple[int, int]) -> Tensor:
+    def forward(images: Tensor, weight: Tensor, padding: tuple[int, ...]) -> Tensor:
         return conv2d(images, weight, padding=padding, groups=len(weight))
 
     @staticmethod
@@ -63,7 +63,7 @@ class _SmallMapDepthwise(torch.autograd.Function):
         return to_images, to_weight, None
 
 
-def _forward(images: Tensor, weight: Tensor, bias: Tensor | None, *, padding: tuple[int, int], plain: Any) -> Tensor:
+def _forward(images: Tensor, weight: Tensor, bias: Tensor | None, *, padding: tuple[int, ...], plain: Any) -> Tensor:
     if images.shape[2] * images.shape[3] > SMALL_MAP or torch.is_autocast_enabled("cpu"):
         return plain(images, weight, bias)
     return _SmallMapDepthwise.apply(images, weight, padding)
@@ -79,4 +79,4 @@ def use_small_map_forms(module: nn.Module) -> None:
             plain_geometry = part.stride == part.dilation == (1, 1) and part.padding_mode == "zeros"
             if plain_geometry and part.bias is None and not isinstance(part.padding, str):
                 plain: Callable[..., Tensor] = partial(conv2d, padding=part.padding, groups=part.groups)
-                part._conv_forward = partial(_forward, padding=part.padding, plain=plain)  # type: ignore[method-assign, assignment]
+                part._conv_forward = partial(_forward, padding=part.padding, plain=plain)  # type: ignore[method-assign]

@@ -6,8 +6,8 @@ import importlib.util
 
 import torch
 
-from cifar_imbalance.checks import tpu_is_attached
 from cifar_imbalance.config import Runtime
+from cifar_imbalance.runtimes.attached import tpu_is_attached
 from cifar_imbalance.runtimes.base import DeviceRuntime
 
 

@@ -60,7 +60,7 @@ class XlaRuntime(DeviceRuntime):
         # Tensor.to would make the scalars 0 and 1 constants of the graph, and leave state without the sharding that it
         # has after the first step: in both cases the second step would be another graph than the first.
         sharding = self._spmd.ShardingSpec(self._mesh, partition)
-        return self._model.send_cpu_data_to_device([tensor.detach()], self.device, sharding)[0]
+        return self._model.send_cpu_data_to_device([tensor.detach()], self.device, sharding)[0]  # type: ignore[index]
 
     def place_model(self, module: nn.Module) -> nn.Module:
         return module._apply(self.place)
