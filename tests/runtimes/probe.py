@@ -5,7 +5,10 @@
 The overrides are those of train.py. The answer is a .pt file.
 """
 
+import hashlib
+import os
 import sys
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,8 +17,13 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
+from cifar_imbalance import keys
 from cifar_imbalance.checks import checked_train
 from cifar_imbalance.config import TrainConfig
+from cifar_imbalance.samplers import instance_order
+from cifar_imbalance.schedules import learning_rates
+
+STEPS = 10
 
 
 def loop_of(overrides, folder):
@@ -74,44 +82,85 @@ def graphs(loop):
     return {"compiled": counts, "aten_grown_within_an_epoch": grown}
 
 
-def losses(loop, steps=10):
-    """The losses of the first steps, and a hash of every batch of the epoch."""
-    batches, step = [], loop.training_step._loss
+def batches(loop):
+    """SHA-256 of every batch of the first epoch, as augmented on the device, with its labels."""
+    place, to_host = loop.runtime.place_batch, loop.runtime.to_host
+    images, labels = loop.training_step._images, loop.training_step._labels
+    hashes = []
+    for indices, draws, _ in epoch_of(loop):
+        indices, draws = place(indices), {name: place(draw) for name, draw in draws.items()}
+        batch = loop.policy.apply(loop.network.gather(images, indices), draws).contiguous()
+        wanted = labels.index_select(0, indices)
+        loop.runtime.end_step()
+        sha = hashlib.sha256(to_host(batch).contiguous().numpy().tobytes())
+        sha.update(to_host(wanted).numpy().tobytes())
+        hashes.append(sha.hexdigest())
+    return hashes
 
-    def watched(parameters, buffers, images, labels, indices, draws):
-        batch = loop.policy.apply(loop.network.gather(images, indices), draws)
-        batches.append((loop.runtime.to_host(batch), loop.runtime.to_host(labels.index_select(0, indices))))
-        return step(parameters, buffers, images, labels, indices, draws)
 
-    loop.training_step._loss = watched
-    return {"losses": run_steps(loop, steps), "batches": batches}
+def losses(loop):
+    """The losses of the first steps, running free."""
+    return run_steps(loop)
 
 
-def run_steps(loop, steps, before=lambda position: None):
-    from cifar_imbalance import keys
-    from cifar_imbalance.samplers import instance_order
-    from cifar_imbalance.schedules import learning_rates
+def states(loop):
+    """The state before each of the first steps, and the loss and gradients of the step."""
+    before = []
 
+    def remember(_):
+        before.append({name: tensor.detach().clone() for name, tensor in loop.network.module.state_dict().items()})
+
+    gradients = watched_gradients(loop)
+    return {"losses": run_steps(loop, remember), "states": before, "gradients": gradients}
+
+
+def forced(loop):
+    """The loss and gradients of the first steps, each begun from the state that FORCED_STATES has for it."""
+    given = torch.load(os.environ["FORCED_STATES"], weights_only=True)["states"]
+    module, place = loop.network.module, loop.runtime.place
+
+    def take_over(position):
+        tensors = dict(module.named_parameters()) | dict(module.named_buffers())
+        for name, tensor in tensors.items():
+            tensor.data = place(given[position][name])
+
+    gradients = watched_gradients(loop)
+    return {"losses": run_steps(loop, take_over), "gradients": gradients}
+
+
+def watched_gradients(loop):
+    seen = []
+
+    def look(*_):
+        parameters = loop.network.module.named_parameters()
+        seen.append({name: loop.runtime.to_host(p.grad).clone().contiguous() for name, p in parameters})
+
+    loop.optimizer.register_step_pre_hook(look)
+    return seen
+
+
+def epoch_of(loop):
+    """Indices, draws and learning rate of every step of the first epoch, on the host."""
     config, batch = loop.config, loop.config.training.batch_size
     count = len(loop.train.labels)
     order = torch.from_numpy(instance_order(config.seed, 0, image_count=count, batch_size=batch))
     draws = loop.policy.draw(config.seed, 0, steps=len(order), batch=batch)
     rates = learning_rates(config.schedule, epoch=0, steps_per_epoch=len(order), epochs=config.training.epochs)
-    loop.training_step.begin_epoch(len(order))
-    for i in range(steps):
+    for i, indices in enumerate(order):
+        yield indices, {name: torch.from_numpy(values[i]) for name, values in draws.items()}, float(rates[i])
+
+
+def run_steps(loop, before=lambda position: None):
+    loop.training_step.begin_epoch(STEPS)
+    for i, (indices, draws, rate) in enumerate(islice(epoch_of(loop), STEPS)):
         before(i)
-        loop.training_step(
-            i,
-            order[i],
-            {name: torch.from_numpy(values[i]) for name, values in draws.items()},
-            learning_rate=float(rates[i]),
-            noise_seed=keys.integer(config.seed, "noise", 0, i),
-        )
+        seed = keys.integer(loop.config.seed, "noise", 0, i)
+        loop.training_step(i, indices, draws, learning_rate=rate, noise_seed=seed)
     loop.runtime.wait()
-    return loop.runtime.to_host(loop.training_step.records)[0, :steps].tolist()
+    return loop.runtime.to_host(loop.training_step.records)[0].tolist()
 
 
-QUESTIONS = {"graphs": graphs, "losses": losses}
+QUESTIONS = {"graphs": graphs, "batches": batches, "losses": losses, "states": states, "forced": forced}
 
 
 if __name__ == "__main__":

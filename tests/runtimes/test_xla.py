@@ -1,0 +1,77 @@
+"""XLA computes what native PyTorch computes, in one graph, on any number of devices.
+
+Every question is asked in a process of its own (see probe.py). XLA's own CPU device stands in for TPU cores.
+"""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+PROBE = Path(__file__).with_name("probe.py")
+SMALL = ["model.name=test_efficientnet", "dataset.image_size=16", "training.eval_batch_size=100"]
+PLAIN = ["optimizer=sgd", "schedule=constant", "schedule.max_lr=0.05"]
+EXACT = "augmentation=[flip,shift,cutout]"  # moves and fills pixels: no arithmetic that could round differently
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("torch_xla") is None, reason="torch_xla is not installed: pip install -e '.[xla]'"
+)
+
+
+def ask(folder, question, *overrides, **environment):
+    answer = folder / f"{question}_{len(list(folder.iterdir()))}.pt"
+    command = [sys.executable, str(PROBE), question, str(answer), *overrides]
+    done = subprocess.run(command, env=os.environ | environment, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return answer
+
+
+def answer_of(*arguments, **environment):
+    return torch.load(ask(*arguments, **environment), weights_only=True)
+
+
+def relative(ours, theirs):
+    """Norm of the difference of two sets of gradients over the norm of the first."""
+    difference = sum((ours[name] - theirs[name]).double().square().sum() for name in ours)
+    return (difference / sum(tensor.double().square().sum() for tensor in ours.values())).sqrt().item()
+
+
+def test_every_batch_of_an_epoch_is_the_same_on_every_runtime(tmp_path):
+    native = answer_of(tmp_path, "batches", "runtime=cpu", EXACT, *SMALL)
+    assert native == answer_of(tmp_path, "batches", "runtime=xla", "runtime.devices=2", EXACT, *SMALL)
+    assert len(set(native)) == len(native) == 29
+
+
+def test_from_each_native_state_loss_and_gradients_agree(tmp_path):
+    file = ask(tmp_path, "states", "runtime=cpu", EXACT, *SMALL, *PLAIN)
+    native = torch.load(file, weights_only=True)
+    xla = answer_of(tmp_path, "forced", "runtime=xla", EXACT, *SMALL, *PLAIN, FORCED_STATES=str(file))
+    assert xla["losses"] == pytest.approx(native["losses"], rel=1e-4)
+    assert max(map(relative, native["gradients"], xla["gradients"])) < 1e-4
+
+
+def test_two_devices_give_the_losses_of_one(tmp_path):
+    one = answer_of(tmp_path, "losses", "runtime=xla", EXACT, *SMALL, *PLAIN)
+    two = answer_of(tmp_path, "losses", "runtime=xla", "runtime.devices=2", EXACT, *SMALL, *PLAIN)
+    assert two == pytest.approx(one, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["optimizer=sgd", "schedule=cosine", "schedule.warmup_epochs=1"],
+        ["optimizer=sgd", "optimizer.nesterov=true", "schedule=step", "schedule.milestones=[1]", "schedule.max_lr=1"],
+        ["optimizer=adam", "schedule=constant", "training.ema_decay=0.9", "training.clip_norm=1"],
+        ["optimizer=adamw", "schedule=cosine", "schedule.warmup_epochs=0.5", "augmentation=paper"],
+    ],
+    ids=["sgd", "nesterov-step", "adam-ema-clip", "adamw-paper"],
+)
+def test_three_epochs_compile_one_graph_for_training_and_one_for_evaluation(tmp_path, settings):
+    short = ["training.epochs=3", "training.batch_size=64"]
+    seen = answer_of(tmp_path, "graphs", "runtime=xla", *SMALL, *short, *settings)
+    assert seen["compiled"] == [0, 1, 2, 2, 2, 2, 2]  # before, then after each epoch's training and evaluation
+    assert seen["aten_grown_within_an_epoch"] == []
