@@ -1,0 +1,63 @@
+"""A checkpoint is whole or refused."""
+
+import os
+import pickle
+
+import pytest
+import torch
+
+from cifar_imbalance.engine import checkpoint
+from cifar_imbalance.errors import UsageError
+
+STATE = {"epoch": 3, "model": {"weight": torch.arange(6.0).reshape(2, 3)}, "best": None, "optimizer": {0: {"step": 1}}}
+
+
+def test_a_checkpoint_gives_back_what_was_saved(tmp_path):
+    checkpoint.save(tmp_path / "last.pt", STATE)
+    state = checkpoint.load(tmp_path / "last.pt")
+    assert torch.equal(state.pop("model")["weight"], STATE["model"]["weight"])
+    assert state == {name: value for name, value in STATE.items() if name != "model"}
+
+
+def test_a_copy_is_the_same_file_and_replaces_the_old_one(tmp_path):
+    checkpoint.save(tmp_path / "last.pt", STATE)
+    checkpoint.save(tmp_path / "best.pt", {"epoch": 1})
+    checkpoint.copy(tmp_path / "last.pt", tmp_path / "best.pt")
+    checkpoint.save(tmp_path / "last.pt", {**STATE, "epoch": 4})
+    assert checkpoint.load(tmp_path / "best.pt")["epoch"] == 3
+    assert sorted(os.listdir(tmp_path)) == ["best.pt", "last.pt"]
+
+
+def test_a_changed_value_is_noticed(tmp_path):
+    file = tmp_path / "last.pt"
+    checkpoint.save(file, STATE)
+    content = bytearray(file.read_bytes())
+    place = content.index(torch.tensor(5.0).numpy().tobytes())
+    content[place + 3] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(UsageError, match=r"damaged|whole"):
+        checkpoint.load(file)
+
+
+@pytest.mark.parametrize("keep", [0, 10, 400])
+def test_a_truncated_checkpoint_is_refused(tmp_path, keep):
+    checkpoint.save(tmp_path / "last.pt", STATE)
+    (tmp_path / "last.pt").write_bytes((tmp_path / "last.pt").read_bytes()[:keep])
+    with pytest.raises(UsageError, match="not a whole checkpoint"):
+        checkpoint.load(tmp_path / "last.pt")
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path):
+    class Attack:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "attacked"),)
+
+    (tmp_path / "last.pt").write_bytes(pickle.dumps(Attack()))
+    with pytest.raises(UsageError, match="not a whole checkpoint"):
+        checkpoint.load(tmp_path / "last.pt")
+    assert not (tmp_path / "attacked").exists()
+
+
+def test_a_missing_checkpoint_is_named(tmp_path):
+    with pytest.raises(UsageError, match="no such checkpoint"):
+        checkpoint.load(tmp_path / "last.pt")

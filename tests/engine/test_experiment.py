@@ -1,0 +1,103 @@
+"""A run folder holds the whole evidence of a run, and says how its epoch was chosen."""
+
+import json
+
+import numpy as np
+import pytest
+
+from cifar_imbalance.engine import checkpoint
+from cifar_imbalance.engine.experiment import run_experiment
+from cifar_imbalance.errors import TrainingFailed, UsageError
+from cifar_imbalance.predictions import Predictions
+
+FILES = {
+    "config.yaml",
+    "overrides.yaml",
+    "environment.json",
+    "data.json",
+    "model.txt",
+    "metrics.jsonl",
+    "train.log",
+    "checkpoints/last.pt",
+    "checkpoints/best.pt",
+    "predictions/test.npz",
+    "predictions/validation.npz",
+    "report/classification_report.txt",
+    "report/classification_report.csv",
+    "report/summary.json",
+    "report/confusion.png",
+    "report/per_class.png",
+    "report/curves.png",
+    "report/learning_rate.png",
+}
+
+
+def summary_of(folder):
+    return json.loads((folder / "report" / "summary.json").read_text())
+
+
+def history_of(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_the_folder_has_every_file_and_no_other(tiny, tmp_path):
+    run_experiment(tiny(), tmp_path / "run", [])
+    files = {path.relative_to(tmp_path / "run").as_posix() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert files == FILES
+
+
+def test_every_epoch_has_its_line_with_macro_f1_and_worst_recall(tiny, tmp_path):
+    run_experiment(tiny(), tmp_path / "run", [])
+    history = history_of(tmp_path / "run")
+    assert [line["epoch"] for line in history] == [1, 2]
+    for line in history:
+        assert 0 <= line["validation_worst_recall"] <= line["validation_macro_f1"] <= 1
+        assert line["images_per_second"] > 0
+
+
+def test_the_reported_epoch_is_the_best_by_the_monitor(tiny, tmp_path):
+    run_experiment(tiny(training={"epochs": 4}, checkpoint={"monitor": "loss"}), tmp_path / "run", [])
+    losses = [line["validation_loss"] for line in history_of(tmp_path / "run")]
+    assert summary_of(tmp_path / "run")["chosen_epoch"] == 1 + int(np.argmin(losses))
+    assert summary_of(tmp_path / "run")["chosen_by"] == "the best epoch by loss of the validation images"
+    assert checkpoint.load(tmp_path / "run" / "checkpoints" / "best.pt")["epoch"] == 1 + int(np.argmin(losses))
+
+
+def test_without_validation_the_last_epoch_is_reported_and_the_test_images_are_used_once(tiny, tmp_path):
+    run_experiment(tiny(dataset={"validation": "none"}), tmp_path / "run", [])
+    summary = summary_of(tmp_path / "run")
+    assert summary["chosen_epoch"] == 2
+    assert summary["chosen_by"] == "the last epoch: there are no validation images"
+    assert summary["test_set_use"] == "once, at the end"
+    assert not any("validation_loss" in line for line in history_of(tmp_path / "run"))
+
+
+def test_judging_on_the_test_images_after_every_epoch_is_said(tiny, tmp_path):
+    run_experiment(tiny(dataset={"validation": "test"}, checkpoint={"choose": "last"}), tmp_path / "run", [])
+    summary = summary_of(tmp_path / "run")
+    assert summary["test_set_use"] == "after every epoch (dataset.validation=test)"
+    assert summary["accuracy"] == pytest.approx(history_of(tmp_path / "run")[-1]["validation_accuracy"])
+
+
+def test_equal_seeds_give_equal_logits_and_other_seeds_others(tiny, tmp_path):
+    for name, seed in (("one", 0), ("again", 0), ("other", 1)):
+        run_experiment(tiny(seed=seed), tmp_path / name, [])
+    one, again, other = (
+        Predictions.load(tmp_path / name / "predictions" / "test.npz").logits for name in ("one", "again", "other")
+    )
+    assert np.array_equal(one, again)
+    assert not np.array_equal(one, other)
+
+
+def test_a_loss_that_is_not_finite_is_named_with_its_step_and_not_checkpointed(tiny, tmp_path):
+    config = tiny(optimizer={"name": "sgd"}, schedule={"max_lr": 1e30})
+    with pytest.raises(TrainingFailed, match=r"the loss is (nan|inf) at step \d+ of 17 of epoch 1"):
+        run_experiment(config, tmp_path / "run", [])
+    assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
+    assert "TrainingFailed" in (tmp_path / "run" / "train.log").read_text()
+
+
+def test_a_batch_larger_than_the_data_is_refused_with_both_numbers_and_no_folder(tiny, tmp_path):
+    with pytest.raises(UsageError, match=r"training.batch_size=5000: .* 1132 training images"):
+        run_experiment(tiny(training={"batch_size": 5000}), tmp_path / "run", [])
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,86 @@
+"""The pure function of a step, and what stands around it."""
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from cifar_imbalance.augment.policy import Policy
+from cifar_imbalance.config import Augmentation, Model, Runtime
+from cifar_imbalance.engine.step import EvaluationStep, Network, WeightAverage, training_loss
+from cifar_imbalance.losses import cross_entropy
+from cifar_imbalance.models.build import build_model
+from cifar_imbalance.runtimes.select import make_runtime
+
+
+@pytest.fixture
+def runtime():
+    return make_runtime(Runtime(name="cpu"))
+
+
+def network_of(runtime, **model):
+    built = build_model(Model(name="test_efficientnet", **model), class_count=7, image_size=(32, 32), seed=0)
+    return Network.on_device(built, runtime)
+
+
+@pytest.fixture
+def images():
+    return torch.randint(0, 256, (23, 32, 32, 3), dtype=torch.uint8)
+
+
+def test_the_loss_is_that_of_the_normalised_images(runtime, images):
+    network = network_of(runtime)
+    module = network.module.eval()
+    labels = torch.arange(23) % 7
+    indices = torch.tensor([3, 1, 22])
+    loss, correct = training_loss(
+        dict(module.named_parameters()),
+        dict(module.named_buffers()),
+        images,
+        labels,
+        indices,
+        {},
+        network=network,
+        policy=Policy(Augmentation(), height=32, width=32),
+        loss=lambda logits, labels: cross_entropy(logits, labels, label_smoothing=0.0),
+    )
+    config = timm.data.resolve_model_data_config(module)
+    mean, std = (torch.tensor(config[name]).view(3, 1, 1) for name in ("mean", "std"))
+    logits = module((images[indices].permute(0, 3, 1, 2) / 255 - mean) / std)
+    torch.testing.assert_close(loss, nn.functional.cross_entropy(logits, labels[indices]))
+    assert correct == (logits.argmax(1) == labels[indices]).float().mean()
+
+
+def test_a_gathered_batch_is_channels_last_in_memory(runtime, images):
+    batch = network_of(runtime).gather(images, torch.arange(5))
+    assert batch.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(batch, images[:5].permute(0, 3, 1, 2).float())
+
+
+def test_resolution_resizes_inside_the_step(runtime, images):
+    network = network_of(runtime, resolution=0.5)
+    assert network.input_size == (80, 80)  # test_efficientnet is natively 160
+    seen = []
+    network.module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape))
+    EvaluationStep(network, images, batch_size=23)(network.module)
+    assert seen == [(23, 3, 80, 80)]
+
+
+def test_the_filled_up_last_batch_changes_nothing(runtime, images):
+    network = network_of(runtime)
+    whole = EvaluationStep(network, images[:20], batch_size=10)(network.module)
+    cut = EvaluationStep(network, images[:13], batch_size=10)(network.module)
+    assert torch.equal(cut, whole[:13])
+
+
+def test_the_average_of_weights_is_exponential():
+    source, module = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
+    average = WeightAverage(module, source, decay=0.9)
+    expected = torch.ones(3)
+    for value in (2.0, 5.0):
+        nn.init.constant_(source.weight, value)
+        source.num_batches_tracked += 1
+        average.update()
+        expected = 0.9 * expected + 0.1 * value
+    torch.testing.assert_close(module.weight.detach(), expected)
+    assert module.num_batches_tracked == 2
