@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
+from types import UnionType
 from typing import Any, get_args, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
@@ -104,7 +106,15 @@ RANGES = {
 }
 
 _FACTOR_RANGES = ("contrast", "saturation", "brightness")
-_TYPE_WORDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false", "String": "a text"}
+_TYPE_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    list[int]: "a list of whole numbers such as [1,2]",
+    list[float]: "a list of numbers such as [0.9,1.1]",
+    list[str]: "a list of names",
+}
 
 
 def checked_train(composed: DictConfig) -> TrainConfig:
@@ -143,6 +153,8 @@ def field_paths(schema: type) -> set[str]:
 
 
 def unknown_field(path: str, schema: type) -> UsageError:
+    if path.startswith("hydra"):
+        return UsageError(f"{path}: Hydra has no such field; --cfg hydra shows those it has")
     known = sorted(field_paths(schema))
     near = nearest(path, known) or nearest(path, [name for name in known if name.endswith("." + path)])
     if not near:  # a field typed without its group, such as batch_size
@@ -161,13 +173,36 @@ def explain(error: OmegaConfBaseException, schema: type) -> UsageError:
         return unknown_field(path, schema)
     if isinstance(error, MissingMandatoryValue):
         return UsageError(f"{path}: a value is missing; write {path}=VALUE")
+    if isinstance(error, ValidationError) and path:
+        return UsageError(f"{path}{_refused_value(error)}: {_wanted(path, schema)} is wanted")
     first_line = str(error).splitlines()[0]
-    if isinstance(error, ValidationError):
-        for name, words in _TYPE_WORDS.items():
-            if f"converted to {name}" in first_line:
-                value = first_line.split("'")[1]
-                return UsageError(f"{path}={value}: {words} is wanted")
     return UsageError(f"{path}: {first_line}" if path else first_line)
+
+
+def _refused_value(error: ValidationError) -> str:
+    """'=VALUE' where OmegaConf's message tells the value."""
+    first_line = str(error).splitlines()[0]
+    if "is not Optional" in first_line:
+        return "=null"
+    told = re.search(r"Value '(.*?)'(?: of type| is not|\s\()|value: (.*)$", first_line)
+    return f"={told[1] or told[2] or ''}" if told else ""
+
+
+def _wanted(path: str, schema: type) -> str:
+    """The type of a field in words."""
+    annotation: Any = schema
+    for name in path.partition("[")[0].split("."):
+        block = next(kind for kind in (annotation, *get_args(annotation)) if is_dataclass(kind))
+        annotation = get_type_hints(block)[name]
+    options = [kind for kind in get_args(annotation) if kind is not type(None)]
+    kind, or_null = annotation, ""
+    if isinstance(annotation, UnionType):
+        kind, or_null = options[0], " or null"
+    if "[" in path:  # an element of a list
+        kind = options[0]
+    if is_dataclass(kind):
+        return f"a block of fields, {path}.FIELD=VALUE,"
+    return _TYPE_WORDS[kind] + or_null
 
 
 def _typed(schema: type, composed: DictConfig) -> Any:

@@ -6,13 +6,15 @@ a mistake is one line and exit code 2, and leaves no file or folder. Torch is im
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra import compose, initialize_config_dir
@@ -29,8 +31,19 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cifar_imbalance.checks import checked_evaluate, checked_train, explain, field_paths, unknown_field
 from cifar_imbalance.config import OPERATORS, EvaluateConfig, TrainConfig
-from cifar_imbalance.errors import EXIT_FAILED, EXIT_REFUSED, TrainingFailed, UsageError, choose_from, nearest
+from cifar_imbalance.errors import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_REFUSED,
+    TrainingFailed,
+    UsageError,
+    choose_from,
+    nearest,
+)
 from cifar_imbalance.rerun import evaluated, evaluation_folder, resumed
+
+# Neither wrong input nor a defect of ours: a full, failing or read-only disk, a quota.
+MACHINE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
@@ -44,6 +57,17 @@ class Program:
     checked: Callable[[DictConfig, list[str]], Any]
     run: Callable[[Any, Path, list[str]], None]
     failures: list[str] = field(default_factory=list)
+    kept: set[Path] = field(default_factory=set)  # folders that were there before
+
+    def groups(self, extra_folder: str | None = None) -> dict[str, list[str]]:
+        """The groups of this program and their choices: {'model': ['b0', 'b5', ...], ...}."""
+        groups: dict[str, list[str]] = {}
+        for root in [CONF, *([Path(extra_folder)] if extra_folder else [])]:
+            for file in sorted(root.rglob("*.yaml")):
+                group = file.parent.relative_to(root).as_posix()
+                if group in field_paths(self.schema):
+                    groups.setdefault(group, []).append(file.stem)
+        return dict(sorted(groups.items()))
 
 
 def train() -> None:
@@ -75,9 +99,9 @@ def _main(program: Program) -> None:
     ConfigStore.instance().store(f"{program.name}_schema", program.schema)
     OmegaConf.register_new_resolver("run_folder", lambda resume, fresh: resume or fresh, replace=True)
     OmegaConf.register_new_resolver("evaluation_folder", evaluation_folder, replace=True)
+    OmegaConf.register_new_resolver("choices", lambda: _choices_shown(program), replace=True)
     try:
-        arguments = get_args_parser().parse_args()
-        _check_every_job(program, arguments)
+        _check_every_job(program, _arguments())
         _run_hydra(program)
     except UsageError as error:
         _stop(program, str(error), EXIT_REFUSED)
@@ -87,16 +111,33 @@ def _main(program: Program) -> None:
         _stop(program, _first_line(error, program.schema), EXIT_REFUSED)
     except TrainingFailed as error:
         _stop(program, str(error), EXIT_FAILED)
-    except KeyboardInterrupt:
-        _stop(program, "interrupted", 130)
+    except KeyboardInterrupt as error:
+        _stop(program, f"interrupted; {error}" if str(error) else "interrupted", EXIT_INTERRUPTED)
+    except BrokenPipeError:  # whoever read our output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        _stop(program, f"{error.filename or ''}: {error.strerror or error}", EXIT_REFUSED)
+        if error.errno not in MACHINE_ERRORS:
+            raise
+        _stop(program, f"{error.filename or 'writing'}: {error.strerror}", EXIT_FAILED)
 
 
 def _stop(program: Program, message: str, code: int) -> None:
     for line in [*program.failures, message]:
         print(f"{program.name}.py: {line}", file=sys.stderr)
     sys.exit(code)
+
+
+def _arguments() -> Any:
+    def refuse(message: str) -> NoReturn:
+        raise UsageError(f"{message}; see --help")
+
+    parser = get_args_parser()
+    parser.error = refuse  # type: ignore[method-assign]  # argparse's own prints its usage over many lines
+    return parser.parse_args()
+
+
+def _choices_shown(program: Program) -> str:
+    return "\n".join(f"  {group:13} {', '.join(choices)}" for group, choices in program.groups().items())
 
 
 # ---------------------------------------------------------------- before Hydra's own start
@@ -112,9 +153,12 @@ def _check_every_job(program: Program, arguments: Any) -> None:
             raise UsageError(f"--config-dir={arguments.config_dir}: there is no such folder")
         searchpath = [f"hydra.searchpath=[file://{folder}]"]
     parsed = _parse(overrides)
-    groups = _groups(arguments.config_dir)
+    groups = program.groups(arguments.config_dir)
     for override in parsed:
         _check_override(override, groups, program.schema)
+        if override.is_sweep_override() and not arguments.multirun:
+            listed = f"{override.key_or_group}=[{str(override.input_line).partition('=')[2]}]"
+            raise UsageError(f"{override.input_line}: several values make a sweep, add -m; a list is written {listed}")
     jobs = [overrides]
     if arguments.multirun:
         if any(override.is_sweep_override() and not override.is_discrete_sweep() for override in parsed):
@@ -123,7 +167,9 @@ def _check_every_job(program: Program, arguments: Any) -> None:
             jobs = BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
     for number, job in enumerate(jobs):
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            composed = compose(arguments.config_name or program.name, [*job, *searchpath], return_hydra_config=True)
+            name = arguments.config_name or program.name
+            _check_operators(name, job, searchpath)
+            composed = compose(name, [*job, *searchpath], return_hydra_config=True)
         OmegaConf.set_readonly(composed.hydra, False)
         composed.hydra.job.num = number
         OmegaConf.set_readonly(composed.hydra, True)
@@ -131,7 +177,8 @@ def _check_every_job(program: Program, arguments: Any) -> None:
         if arguments.cfg:
             continue  # the configuration is only shown: it may be unfinished
         program.checked(_without_hydra(composed), job)
-        _check_writable(Path(composed.hydra.sweep.dir if arguments.multirun else composed.hydra.run.dir))
+        kind = "sweep" if arguments.multirun else "run"
+        program.kept.add(_writable(f"hydra.{kind}.dir", composed.hydra[kind].dir))
 
 
 def _parse(overrides: Sequence[str]) -> list[Override]:
@@ -148,19 +195,10 @@ def _keys(overrides: Sequence[str]) -> list[str]:
     return [override.key_or_group for override in _parse(overrides)]
 
 
-def _groups(extra_folder: str | None) -> dict[str, list[str]]:
-    """The groups of conf/ and their choices: {'model': ['b0', 'b5', ...], ...}."""
-    groups: dict[str, list[str]] = {}
-    for root in [CONF, *([Path(extra_folder)] if extra_folder else [])]:
-        for file in sorted(root.rglob("*.yaml")):
-            group = file.parent.relative_to(root).as_posix()
-            if group != "." and not group.startswith("hydra"):
-                groups.setdefault(group, []).append(file.stem)
-    return groups
-
-
 def _check_override(override: Override, groups: dict[str, list[str]], schema: type) -> None:
     key, text = override.key_or_group, str(override.input_line)
+    if not key:
+        raise UsageError(f"{text}: cannot be read as FIELD=VALUE or GROUP=CHOICE; see --help")
     if key.startswith("hydra"):
         return
     if override.is_delete():
@@ -171,7 +209,7 @@ def _check_override(override: Override, groups: dict[str, list[str]], schema: ty
         key_known = key in known or key in groups
         hint = f"write {text.lstrip('+')}" if key_known else f"no field or group is called {key}{nearest(key, known)}"
         raise UsageError(f"{text}: fields cannot be added; {hint}")
-    if key in groups and (key != "experiment" or schema is TrainConfig):
+    if key in groups:
         for choice in _choices(override):
             if choice not in groups[key]:
                 raise choose_from(key, choice, groups[key])
@@ -190,7 +228,31 @@ def _choices(override: Override) -> list[str]:
         values = [_parse([f"x={value}"])[0].value() for value in override.sweep_string_iterator()]
     else:
         values = [override.value()]
-    return [str(choice) for value in values for choice in (value if isinstance(value, list) else [value])]
+    if override.key_or_group != "augmentation" and any(isinstance(value, list) for value in values):
+        raise UsageError(f"{override.input_line}: one choice is wanted; only augmentation takes a list")
+    choices = [choice for value in values for choice in (value if isinstance(value, list) else [value])]
+    return ["null" if choice is None else str(choice) for choice in choices]
+
+
+def _check_operators(name: str, job: Sequence[str], searchpath: list[str]) -> None:
+    """Refuse a field of an augmentation that is not switched on, where Hydra fails with an assertion."""
+
+    def operator(override: Override) -> str | None:
+        parts = override.key_or_group.split(".")
+        return parts[1] if len(parts) == 3 and parts[0] == "augmentation" and parts[1] in OPERATORS else None
+
+    parsed = _parse(job)
+    inside = [override for override in parsed if operator(override)]
+    if not inside:
+        return
+    composed = compose(name, [*(str(o.input_line) for o in parsed if not operator(o)), *searchpath])
+    for override in inside:
+        switch = operator(override)
+        if composed.augmentation[switch] is None:
+            raise UsageError(
+                f"{override.input_line}: {switch} is not switched on; "
+                f"choose it with augmentation={switch}, or in a list: augmentation=[flip,{switch}]"
+            )
 
 
 def _without_hydra(composed: DictConfig) -> DictConfig:
@@ -204,23 +266,22 @@ def _first_line(error: HydraException, schema: type) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OmegaConfBaseException):
-            path = str(cause.full_key or "")
-            parts = path.split(".")
-            if len(parts) == 3 and parts[0] == "augmentation" and parts[1] in OPERATORS and path in field_paths(schema):
-                return f"{path}: {parts[1]} is not switched on; choose it with augmentation={parts[1]} or in a list"
             return str(explain(cause, schema))
         cause = cause.__cause__
-    return " ".join(str(error).split())
+    return " ".join(str(error).partition("Config search path")[0].split())
 
 
-def _check_writable(folder: Path) -> None:
-    place = folder.absolute()
-    while not place.exists():
-        place = place.parent
-    if not place.is_dir():
-        raise UsageError(f"hydra.run.dir={folder}: {place} is not a folder; choose another with hydra.run.dir=FOLDER")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise UsageError(f"hydra.run.dir={folder}: {place} cannot be written; choose another with hydra.run.dir=FOLDER")
+def _writable(name: str, value: str) -> Path:
+    """The deepest folder of a path that is there already. Raises UsageError where nothing can be made in it."""
+    place = Path(value).absolute()
+    try:
+        while not place.exists():
+            place = place.parent
+        os.rmdir(tempfile.mkdtemp(dir=place))  # permissions alone do not tell: root, a read-only disk, a full one
+    except OSError as error:
+        reason = f"{place} cannot be written ({error.strerror})"
+        raise UsageError(f"{name}={value}: {reason}; choose another with {name}=FOLDER") from error
+    return place
 
 
 # ---------------------------------------------------------------- Hydra's own start
@@ -236,8 +297,11 @@ def _run_hydra(program: Program) -> None:
         try:
             OmegaConf.resolve(composed)
             program.run(program.checked(composed, overrides), folder, overrides)
+        except KeyboardInterrupt:
+            _remove_empty(folder, program.kept)
+            raise
         except Exception as error:
-            _remove_empty(folder)
+            _remove_empty(folder, program.kept)
             if hydra_config.mode == RunMode.MULTIRUN:
                 _note_failure(program, folder, overrides, error)
             if not here:  # another process: Hydra carries the error over
@@ -261,8 +325,9 @@ def _note_failure(program: Program, folder: Path, overrides: list[str], error: E
     program.failures.append(f"job {HydraConfig.get().job.num} ({' '.join(overrides)}) failed: {reason}; see {log}")
 
 
-def _remove_empty(folder: Path) -> None:
-    """Take back the folder that Hydra made for a run that never began, and its parents where they are empty."""
-    while folder != Path.cwd() and folder.is_dir() and not any(folder.iterdir()):
+def _remove_empty(folder: Path, kept: set[Path]) -> None:
+    """Take back the folder that Hydra made for a run that never began, and the parents that it made for it."""
+    folder = folder.absolute()
+    while folder not in kept and folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
         folder = folder.parent

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 EXIT_FAILED = 1
 EXIT_REFUSED = 2
+EXIT_INTERRUPTED = 130
 
 
 class UsageError(Exception):

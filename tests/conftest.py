@@ -1,10 +1,19 @@
-"""Where the real images and weights are."""
+"""Types and shapes are checked while tests run; where the real images and weights are; typing a command."""
 
 import os
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from hydra.core.global_hydra import GlobalHydra
+from jaxtyping import install_import_hook
 
+install_import_hook("cifar_imbalance", "typechecking.checked")
+
+ROOT = Path(__file__).resolve().parents[1]
 VARIABLE = "CIFAR_IMBALANCE_DATA"
 
 
@@ -15,3 +24,54 @@ def real_data() -> Path:
     if not folder:
         pytest.skip(f"real images and weights are wanted: set {VARIABLE} to their folder")
     return Path(folder)
+
+
+@dataclass(frozen=True)
+class Answer:
+    code: int
+    out: str
+    err: str
+
+
+def _type(cwd: Path, program: str, *words: object) -> Answer:
+    """What `python PROGRAM.py WORDS` does in the folder `cwd`, in this process: torch is imported once for all."""
+    from cifar_imbalance import command_line
+
+    out, err, code = StringIO(), StringIO(), 0
+    GlobalHydra.instance().clear()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", [str(ROOT / f"{program}.py"), *map(str, words)])
+        patch.setenv("HYDRA_FULL_ERROR", "1")
+        patch.chdir(cwd)
+        try:
+            getattr(command_line, program)()
+        except SystemExit as end:
+            code = end.code
+    return Answer(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="session")
+def typed():
+    return _type
+
+
+@pytest.fixture(scope="session")
+def tiny_words():
+    """A run of seconds: timm's smallest network on digits of 16 pixels."""
+    return [
+        "dataset.image_size=16",
+        "model.name=test_efficientnet",
+        "training.epochs=2",
+        "schedule.warmup_epochs=0",
+        "training.batch_size=64",
+        "runtime=cpu",
+    ]
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory, typed, tiny_words):
+    """The folder of a finished tiny run. Only to be read, or copied."""
+    folder = tmp_path_factory.mktemp("tiny") / "run"
+    answer = typed(folder.parent, "train", *tiny_words, f"hydra.run.dir={folder}")
+    assert answer.code == 0, answer.err
+    return folder

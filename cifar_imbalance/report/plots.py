@@ -61,7 +61,7 @@ def confusion_plot(path: Path, matrix: NDArray[np.int64], class_names: Sequence[
     absent = support[:, 0] == 0
     size = 10.0 if few else 8.0
     _name_axis(axes, "y", _tick_names(class_names, absent), size)
-    _name_axis(axes, "x", _tick_names(class_names), size, rotation=45 if few else 90)
+    _name_axis(axes, "x", _tick_names(class_names), size, rotation=45.0 if few else 90)
     axes.set_ylabel("true class", fontsize=11 if few else 16)
     axes.set_xlabel("predicted class", fontsize=11 if few else 16)
     axes.set_title(
@@ -230,7 +230,7 @@ def _tick_names(
     return names
 
 
-def _name_axis(axes: Axes, which: str, names: Sequence[str], size: float, rotation: float = 0) -> None:
+def _name_axis(axes: Axes, which: str, names: Sequence[str], size: float, rotation: float = 0.0) -> None:
     places = range(len(names))
     # A name is never mathematics: `$` and `_` are drawn as they are.
     style: dict[str, Any] = {"parse_math": False, "fontsize": size, "fontfamily": list(_coverage())}
