@@ -57,10 +57,10 @@ class Range:
         return math.isfinite(value) and above and below
 
     def __str__(self) -> str:
-        low = f"{'more than' if self.low_open else 'at least'} {self.low:g}"
+        low = f"{'more than' if self.low_open else 'at least'} {self.low:.10g}"
         if math.isinf(self.high):
             return low
-        return f"{low} and {'less than' if self.high_open else 'at most'} {self.high:g}"
+        return f"{low} and {'less than' if self.high_open else 'at most'} {self.high:.10g}"
 
 
 _POSITIVE = Range(low_open=True)

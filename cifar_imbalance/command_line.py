@@ -115,6 +115,7 @@ def _main(program: Program) -> None:
         _stop(program, f"interrupted; {error}" if str(error) else "interrupted", EXIT_INTERRUPTED)
     except BrokenPipeError:  # whoever read our output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_FAILED)  # a run that it ended is not finished
     except OSError as error:
         if error.errno not in MACHINE_ERRORS:
             raise
@@ -129,7 +130,7 @@ def _stop(program: Program, message: str, code: int) -> None:
 
 def _arguments() -> Any:
     def refuse(message: str) -> NoReturn:
-        raise UsageError(f"{message}; see --help")
+        raise UsageError(f"{message}; flags stand before or after all FIELD=VALUE; see --help")
 
     parser = get_args_parser()
     parser.error = refuse  # type: ignore[method-assign]  # argparse's own prints its usage over many lines

@@ -65,6 +65,7 @@ def tiny_words():
         "schedule.warmup_epochs=0",
         "training.batch_size=64",
         "runtime=cpu",
+        "runtime.threads=1",
     ]
 
 

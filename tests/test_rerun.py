@@ -101,7 +101,7 @@ def test_a_checkpoint_of_another_model_is_refused(tiny_run, tmp_path, typed):
     run = shutil.copytree(tiny_run, tmp_path / "run")
     text = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(text.replace("test_efficientnet", "test_byobnet"))
-    line = "evaluate.py: ckpt: the checkpoint is of another model (test_efficientnet)"
+    line = "evaluate.py: ckpt: the checkpoint is of test_efficientnet, not of model.name=test_byobnet"
     assert_refused(typed(tmp_path, "evaluate", "ckpt=run"), line)
 
 
@@ -140,7 +140,7 @@ def test_a_difference_that_matters_is_refused(tiny_run, tmp_path, typed, word, l
 
 def test_where_a_run_goes_on_may_differ(tiny_run, tmp_path, typed):
     run = shutil.copytree(tiny_run, tmp_path / "run")
-    words = ["runtime.threads=1", "training.batch_size=64", "dataset.cache_dir=cache"]
+    words = ["runtime.threads=2", "training.batch_size=64", "dataset.cache_dir=cache"]
     answer = typed(tmp_path, "train", "resume=run", *words)
     assert answer.code == 0, answer.err
     assert figures(run) == figures(tiny_run)

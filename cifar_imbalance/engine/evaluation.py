@@ -85,5 +85,5 @@ def _fill_in(config: EvaluateConfig, built: BuiltModel, data: ExperimentData) ->
     state = checkpoint.load(path)
     if state["class_names"] != list(data.train.class_names):
         raise UsageError(f"dataset.root={config.dataset.root}: has other classes than the run {run.path}")
-    load_judged(built.module, state)
+    load_judged(built.module, state, name=config.model.name)
     return {**details, "seed": config.seed, "chosen_epoch": state["epoch"], "chosen_by": how}

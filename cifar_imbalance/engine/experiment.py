@@ -65,8 +65,9 @@ def run_experiment(config: TrainConfig, path: Path, overrides: list[str]) -> Non
             loop.run(terminal.console)
             _judge(loop, data)
         except KeyboardInterrupt:
-            log.info("interrupted; go on with: python train.py resume=%s", folder.path)
-            raise
+            if not folder.checkpoint("last").exists():
+                raise
+            raise KeyboardInterrupt(f"go on with: python train.py resume={folder.path}") from None
         except Exception:
             with folder.log.open("a", encoding="utf-8") as file:
                 file.write(traceback.format_exc())
@@ -185,7 +186,7 @@ def _judge(loop: Loop, data: ExperimentData) -> None:
     config, folder = loop.config, loop.folder
     name, how = chosen_checkpoint(config)
     state = checkpoint.load(folder.checkpoint(name))
-    load_judged(loop.network.module, state)
+    load_judged(loop.network.module, state, name=config.model.name)
     sets = {"test": data.test}
     if data.validation is not None and data.validation is not data.test:
         sets["validation"] = data.validation

@@ -29,7 +29,7 @@ def test_set_use(config: TrainConfig) -> str:
     return "once, at the end"
 
 
-def load_judged(module: nn.Module, state: dict[str, Any]) -> None:
+def load_judged(module: nn.Module, state: dict[str, Any], *, name: str) -> None:
     """Put the weights that a checkpoint reports into `module`: the average's where there is one.
 
     Raises UsageError where they belong to another model.
@@ -38,7 +38,7 @@ def load_judged(module: nn.Module, state: dict[str, Any]) -> None:
     try:
         module.load_state_dict(weights)
     except RuntimeError as error:
-        raise UsageError(f"ckpt: the checkpoint is of another model ({state['model_name']})") from error
+        raise UsageError(f"ckpt: the checkpoint is of {state['model_name']}, not of model.name={name}") from error
 
 
 def predict(network: Network, images: ImageSet, batch_size: int) -> Predictions:

@@ -1,0 +1,239 @@
+# ruff: noqa: E501 (a mistake and its answer stand in one line)
+"""What is typed is answered: help in readable form, a mistake in one line, at once, leaving nothing behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+FIELDS = "augmentation, checkpoint, dataset, deterministic, experiment, loss, model, optimizer, resume, runtime, schedule, seed, training"
+
+# Typed without torch: what the configuration and the existence of paths can tell.
+MISTAKES = [
+    ("train", "seeed=1", f"seeed: there is no such field (did you mean seed?); allowed are {FIELDS}"),
+    ("train", "batch_size=3", f"batch_size: there is no such field (did you mean training.batch_size?); allowed are {FIELDS}"),
+    ("train", "training.batchsize=3", "training.batchsize: there is no such field (did you mean training.batch_size?); allowed are training.batch_size, training.clip_norm, training.ema_decay, training.epochs, training.eval_batch_size"),
+    ("train", "modle=b0", "modle: there is no such group or field (did you mean model?); groups are augmentation, dataset, experiment, loss, model, optimizer, runtime, schedule"),
+    ("train", "optimizer=adm", "optimizer=adm: allowed are adam, adamw, sgd (did you mean adam?)"),
+    ("train", "experiment=exp1", "experiment=exp1: allowed are exp2, quickstart (did you mean exp2?)"),
+    ("train", "augmentation=[flip,cutot]", "augmentation=cutot: allowed are color_jitter, cutout, flip, none, pad_crop, paper, shift (did you mean cutout?)"),
+    ("train", "model=[b0,b5]", "model=[b0,b5]: one choice is wanted; only augmentation takes a list"),
+    ("train", "model=null", "model=null: allowed are b0, b5, lite0"),
+    ("train", "training.batch_size=abc", "training.batch_size=abc: a whole number is wanted"),
+    ("train", "training.batch_size=1.5", "training.batch_size=1.5: a whole number is wanted"),
+    ("train", "training.batch_size=null", "training.batch_size=null: a whole number is wanted"),
+    ("train", "training.clip_norm=x", "training.clip_norm=x: a number or null is wanted"),
+    ("train", "deterministic=maybe", "deterministic=maybe: true or false is wanted"),
+    ("train", "schedule.milestones=3", "schedule.milestones: a list of whole numbers such as [1,2] is wanted"),
+    ("train", "training=3", "training=3: a block of fields, training.FIELD=VALUE, is wanted"),
+    ("train", "+typo=1", "+typo=1: fields cannot be added; no field or group is called typo"),
+    ("train", "+model=b5", "+model=b5: fields cannot be added; write model=b5"),
+    ("train", "~optimizer", "~optimizer: groups and fields cannot be deleted; choose another with optimizer=NAME: adam, adamw, sgd"),
+    ("train", "~training.epochs", "~training.epochs: groups and fields cannot be deleted; set its value instead"),
+    ("train", "training.batch_size=-1", "training.batch_size=-1: allowed is at least 1"),
+    ("train", "augmentation=cutout augmentation.cutout.size_fraction=1.5", "augmentation.cutout.size_fraction=1.5: allowed is more than 0 and at most 1"),
+    ("train", "augmentation.cutout.count=2", "augmentation.cutout.count=2: cutout is not switched on; choose it with augmentation=cutout, or in a list: augmentation=[flip,cutout]"),
+    ("train", "seed=0,1", "seed=0,1: several values make a sweep, add -m; a list is written seed=[0,1]"),
+    ("train", "help", "help: cannot be read as FIELD=VALUE or GROUP=CHOICE; see --help"),
+    ("train", "=", "=: cannot be read as FIELD=VALUE or GROUP=CHOICE; see --help"),
+    ("train", "--epochs=3", "unrecognized arguments: --epochs=3; flags stand before or after all FIELD=VALUE; see --help"),
+    ("train", "hydra.rn.dir=x", "hydra.rn: Hydra has no such field; --cfg hydra shows those it has"),
+    ("train", "hydra.run.dir=FILE/run", "hydra.run.dir=FILE/run: FILE cannot be written (Not a directory); choose another with hydra.run.dir=FOLDER"),
+    ("train", "-m hydra.sweep.dir=FILE/sweep seed=0,1", "hydra.sweep.dir=FILE/sweep: FILE cannot be written (Not a directory); choose another with hydra.sweep.dir=FOLDER"),
+    ("train", "resume=absent", "resume=absent: this is not a run folder (there is no config.yaml in it)"),
+    ("evaluate", "", "ckpt: a value is missing; write ckpt=RUN_FOLDER (or a checkpoint, or a file of weights)"),
+    ("evaluate", "ckpt=absent", "ckpt=absent: there is no such file or folder"),
+    ("evaluate", "ckpt=FILE", "ckpt=FILE: allowed are run folders and files that end in .safetensors, .pth, .pt, .bin"),
+    ("evaluate", "optimizer=adam", "optimizer: there is no such field; allowed are ckpt, dataset, model, runtime, seed, split, training"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def type_without_torch(tmp_path):
+    """Type a command in an empty folder, in a process in which an import of torch would be seen."""
+    cwd, blocker = tmp_path / "cwd", tmp_path / "blocker"
+    cwd.mkdir()
+    blocker.mkdir()
+    for heavy in ("torch", "timm", "torchmetrics", "torchvision", "sklearn", "matplotlib"):
+        (blocker / f"{heavy}.py").write_text(f"import os; os.write(2, b'{heavy} was imported'); os._exit(99)")
+
+    def run(program, *words):
+        return subprocess.run(
+            [sys.executable, ROOT / f"{program}.py", *words],
+            cwd=cwd,
+            env={**os.environ, "PYTHONPATH": str(blocker)},
+            capture_output=True,
+            text=True,
+        )
+
+    return run
+
+
+# ---------------------------------------------------------------- mistakes
+@pytest.mark.parametrize(("program", "words", "line"), MISTAKES, ids=[f"{name} {words}" for name, words, _ in MISTAKES])
+def test_a_mistake_is_one_line_before_torch_is_imported(type_without_torch, tmp_path, program, words, line):
+    file = tmp_path / "FILE"
+    file.touch()
+    answer = type_without_torch(program, *words.replace("FILE", str(file)).split())
+    assert answer.stderr == f"{program}.py: {line.replace('FILE', str(file))}\n"
+    assert answer.returncode == 2
+    assert answer.stdout == ""
+    assert list((tmp_path / "cwd").iterdir()) == []
+
+
+def pictures(root, **classes):
+    """root/train/CLASS/0.png ... and root/test/CLASS/0.png for {"train": [...], "test": [...]}."""
+    for split, names in classes.items():
+        for name in names:
+            (root / split / name).mkdir(parents=True)
+            for number in range(4):
+                Image.new("RGB", (8, 8), (number, 0, 0)).save(root / split / name / f"{number}.png")
+
+
+def folder_words(root):
+    return [
+        "dataset=image_folder",
+        f"dataset.root={root}",
+        f"dataset.cache_dir={root.parent / 'cache'}",
+        "model.name=test_efficientnet",
+        "runtime=cpu",
+    ]
+
+
+def refusal(typed, tmp_path, *words):
+    """The line, without the program's name, that answers what only data and model can tell."""
+    cwd = tmp_path / "cwd"
+    cwd.mkdir()
+    answer = typed(cwd, "train", *words)
+    assert answer.code == 2
+    assert answer.out == ""
+    assert len(answer.err.splitlines()) == 1
+    assert list(cwd.iterdir()) == []
+    assert not (tmp_path / "cache").exists()
+    return answer.err.removeprefix("train.py: ").rstrip("\n")
+
+
+def test_a_batch_larger_than_the_data(typed, tmp_path, tiny_words):
+    line = refusal(typed, tmp_path, *tiny_words, "training.batch_size=5000")
+    assert line == "training.batch_size=5000: there are only 464 training images, allowed is 1 to 464"
+
+
+def test_a_padding_as_large_as_the_image(typed, tmp_path, tiny_words):
+    line = refusal(typed, tmp_path, *tiny_words, "augmentation=pad_crop", "augmentation.pad_crop.padding=16")
+    assert line == (
+        "augmentation.pad_crop.padding=16: must be smaller than the side of the images, which are 16 x 16 pixels"
+    )
+
+
+def test_a_model_that_timm_does_not_have(typed, tmp_path, tiny_words):
+    line = refusal(typed, tmp_path, *tiny_words, "model.name=test_eficientnet")
+    assert line == "model.name=test_eficientnet: timm has no such model (did you mean test_efficientnet?)"
+
+
+def test_no_test_images(typed, tmp_path):
+    root = tmp_path / "images"
+    pictures(root, train=["cat", "dog"])
+    line = refusal(typed, tmp_path, *folder_words(root))
+    assert line == f"dataset.root={root}: there is no folder {root}/test; wanted are train/CLASS and test/CLASS"
+
+
+def test_a_truncated_image(typed, tmp_path):
+    root = tmp_path / "images"
+    pictures(root, train=["cat", "dog"], test=["cat"])
+    broken = root / "train" / "dog" / "2.png"
+    broken.write_bytes(broken.read_bytes()[:40])
+    line = refusal(typed, tmp_path, *folder_words(root))
+    assert line.startswith(f"dataset.root: cannot read {broken}: ")
+
+
+def test_a_class_in_test_that_train_lacks(typed, tmp_path):
+    root = tmp_path / "images"
+    pictures(root, train=["cat", "dog"], test=["cat", "dogs"])
+    line = refusal(typed, tmp_path, *folder_words(root))
+    assert line == f"dataset.root={root}: class dogs of the test images is not in train (did you mean dog?)"
+
+
+def test_a_folder_that_was_there_before_stays(typed, tmp_path, tiny_words):
+    (tmp_path / "mine").mkdir()
+    assert typed(tmp_path, "train", *tiny_words, "training.batch_size=5000", "hydra.run.dir=mine/a/b").code == 2
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine"]
+
+
+# ---------------------------------------------------------------- neither a mistake nor a success
+def test_a_full_disk_is_not_called_a_mistake(typed, tmp_path, tiny_words, monkeypatch):
+    from cifar_imbalance.engine import experiment
+
+    def full(*_):
+        raise OSError(28, "No space left on device", "run/config.yaml")
+
+    monkeypatch.setattr(experiment, "run_experiment", full)
+    answer = typed(tmp_path, "train", *tiny_words)
+    assert (answer.code, answer.err) == (1, "train.py: run/config.yaml: No space left on device\n")
+
+
+def test_a_defect_of_ours_stays_a_traceback(typed, tmp_path, tiny_words, monkeypatch):
+    from cifar_imbalance.engine import experiment
+
+    monkeypatch.setattr(experiment, "run_experiment", lambda *_: {}["defect"])
+    with pytest.raises(KeyError, match="defect"):
+        typed(tmp_path, "train", *tiny_words)
+
+
+def test_an_interrupted_run_tells_how_to_go_on(tmp_path, tiny_words):
+    command = [sys.executable, ROOT / "train.py", *tiny_words, "training.epochs=1000", "hydra.run.dir=run"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "run" / "checkpoints" / "last.pt").exists():
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert len(err.splitlines()) == 1
+    assert err.startswith("train.py: interrupted")
+    assert f"python train.py resume={tmp_path / 'run'}" in out + err
+
+
+# ---------------------------------------------------------------- help and configurations
+@pytest.mark.parametrize(
+    ("program", "groups"),
+    [
+        ("train", {"augmentation", "dataset", "experiment", "loss", "model", "optimizer", "runtime", "schedule"}),
+        ("evaluate", {"dataset", "model", "runtime"}),
+    ],
+)
+def test_help_lists_every_group_with_its_choices(type_without_torch, program, groups):
+    answer = type_without_torch(program, "--help")
+    assert answer.returncode == 0
+    lines = answer.stdout.splitlines()
+    assert max(map(len, lines)) <= 100
+    for group in groups:
+        choices = sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
+        assert [group, *choices] in [line.replace(",", "").split() for line in lines]
+
+
+def test_cfg_job_prints_the_configuration_and_runs_nothing(type_without_torch, tmp_path):
+    answer = type_without_torch("train", "experiment=exp2", "training.epochs=7", "--cfg", "job")
+    assert answer.returncode == 0
+    assert "  name: cifar100\n" in answer.stdout
+    assert "  epochs: 7\n" in answer.stdout
+    assert list((tmp_path / "cwd").iterdir()) == []
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
+    line = f"{sys.executable} {ROOT / 'train.py'} --help | head -1"
+    answer = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert answer.stderr == ""
+
+
+def test_the_typed_fields_are_the_runs(tiny_run):
+    text = (tiny_run / "config.yaml").read_text()
+    assert "name: test_efficientnet" in text
+    assert "epochs: 2" in text
+    assert json.loads((tiny_run / "report" / "summary.json").read_text())["experiment"] == "quickstart"

@@ -1,0 +1,81 @@
+"""A sweep: all its jobs are checked before the first, and one that fails leaves the others alone."""
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from cifar_imbalance.engine import experiment
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The configurations of the jobs that were started; none is trained."""
+    configs = []
+    monkeypatch.setattr(experiment, "run_experiment", lambda config, *_: configs.append(config))
+    yield configs
+    GlobalHydra.instance().clear()
+
+
+def test_every_combination_is_a_job(typed, tmp_path, started):
+    assert typed(tmp_path, "train", "-m", "seed=0,1,2", "augmentation=none,flip,cutout").code == 0
+    jobs = [(c.seed, c.augmentation.flip is not None, c.augmentation.cutout is not None) for c in started]
+    kinds = [(False, False), (True, False), (False, True)]
+    assert jobs == [(seed, *kind) for seed in (0, 1, 2) for kind in kinds]
+
+
+def test_a_list_is_one_choice_of_a_sweep(typed, tmp_path, started):
+    assert typed(tmp_path, "train", "-m", "augmentation=none,[flip,cutout]").code == 0
+    assert [c.augmentation.flip is not None for c in started] == [False, True]
+
+
+def test_a_wrong_value_in_job_7_is_refused_before_job_0(typed, tmp_path, started):
+    answer = typed(tmp_path, "train", "-m", "seed=0,1", "training.batch_size=1,2,3,-4")
+    assert (answer.code, answer.err) == (2, "train.py: training.batch_size=-4: allowed is at least 1\n")
+    assert started == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_jobs_that_fail_do_not_stop_the_others_and_are_named_at_the_end(typed, tmp_path, tiny_words):
+    words = [word for word in tiny_words if not word.startswith("training.epochs")]
+    sweep = [
+        "-m",
+        "seed=0,1",
+        "optimizer=sgd",
+        "schedule.max_lr=0.01,1e30",
+        "training.epochs=1",
+        "hydra.sweep.dir=sweep",
+    ]
+    answer = typed(tmp_path, "train", *sweep, *words)
+    assert answer.code == 1
+    folders = [tmp_path / "sweep" / f"{job}_quickstart_{job // 2}" for job in range(4)]
+    assert [(folder / "report" / "summary.json").exists() for folder in folders] == [True, False, True, False]
+    first, second, last = answer.err.splitlines()
+    assert first.startswith("train.py: job 1 (")
+    assert "schedule.max_lr=1e+30" in first
+    assert "the loss is" in first
+    assert second.startswith("train.py: job 3 (")
+    assert last == "train.py: 2 of the sweep's jobs failed"
+    for folder in (folders[1], folders[3]):
+        assert "Traceback" in (folder / "train.log").read_text()
+        assert str(folder.relative_to(tmp_path)) in answer.err
+
+
+def test_a_job_that_the_data_refuse_has_its_traceback_in_its_own_log(typed, tmp_path, tiny_words):
+    words = [word for word in tiny_words if not word.startswith("training.")]
+    answer = typed(tmp_path, "train", "-m", "training.batch_size=5000,6000", "hydra.sweep.dir=sweep", *words)
+    assert answer.code == 1
+    assert "job 0 (" in answer.err
+    assert "training.batch_size=5000: there are only 464 training images" in answer.err
+    assert "Traceback" in (tmp_path / "sweep" / "0_quickstart_0" / "train.log").read_text()
+
+
+def test_an_interruption_stops_the_sweep(typed, tmp_path, monkeypatch):
+    started = []
+
+    def interrupted(config, *_):
+        started.append(config.seed)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiment, "run_experiment", interrupted)
+    answer = typed(tmp_path, "train", "-m", "seed=0,1,2")
+    assert (answer.code, answer.err) == (130, "train.py: interrupted\n")
+    assert started == [0]
