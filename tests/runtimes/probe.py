@@ -1,12 +1,11 @@
 """What a test wants to know of a runtime, asked in a process of its own: XLA takes its devices once, before all else.
 
-    python probe.py QUESTION ANSWER_FILE OVERRIDES...
+    python probe.py QUESTION ANSWER_FILE OVERRIDES... [+states=ANSWER_FILE]
 
-The overrides are those of train.py. The answer is a .pt file.
+The overrides are those of train.py. The answer is a .pt file; `forced` needs the one that `states` wrote.
 """
 
 import hashlib
-import os
 import sys
 from itertools import islice
 from pathlib import Path
@@ -114,9 +113,9 @@ def states(loop):
     return {"losses": run_steps(loop, remember), "states": before, "gradients": gradients}
 
 
-def forced(loop):
-    """The loss and gradients of the first steps, each begun from the state that FORCED_STATES has for it."""
-    given = torch.load(os.environ["FORCED_STATES"], weights_only=True)["states"]
+def forced(loop, file):
+    """The loss and gradients of the first steps, each begun from the state that the answer to `states` has for it."""
+    given = torch.load(file, weights_only=True)["states"]
     module, place = loop.network.module, loop.runtime.place
 
     def take_over(position):
@@ -165,5 +164,7 @@ QUESTIONS = {"graphs": graphs, "batches": batches, "losses": losses, "states": s
 
 if __name__ == "__main__":
     question, answer, *overrides = sys.argv[1:]
+    given = [word.removeprefix("+states=") for word in overrides if word.startswith("+states=")]
+    overrides = [word for word in overrides if not word.startswith("+states=")]
     with TemporaryDirectory() as folder:
-        torch.save(QUESTIONS[question](loop_of(overrides, Path(folder) / "run")), answer)
+        torch.save(QUESTIONS[question](loop_of(overrides, Path(folder) / "run"), *given), answer)

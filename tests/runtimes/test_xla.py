@@ -4,13 +4,13 @@ Every question is asked in a process of its own (see probe.py). XLA's own CPU de
 """
 
 import importlib.util
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from runtimes.compare import relative
 
 PROBE = Path(__file__).with_name("probe.py")
 SMALL = ["model.name=test_efficientnet", "dataset.image_size=16", "training.eval_batch_size=100"]
@@ -22,22 +22,16 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def ask(folder, question, *overrides, **environment):
+def ask(folder, question, *overrides):
     answer = folder / f"{question}_{len(list(folder.iterdir()))}.pt"
     command = [sys.executable, str(PROBE), question, str(answer), *overrides]
-    done = subprocess.run(command, env=os.environ | environment, cwd=folder, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     return answer
 
 
-def answer_of(*arguments, **environment):
-    return torch.load(ask(*arguments, **environment), weights_only=True)
-
-
-def relative(ours, theirs):
-    """Norm of the difference of two sets of gradients over the norm of the first."""
-    difference = sum((ours[name] - theirs[name]).double().square().sum() for name in ours)
-    return (difference / sum(tensor.double().square().sum() for tensor in ours.values())).sqrt().item()
+def answer_of(*arguments):
+    return torch.load(ask(*arguments), weights_only=True)
 
 
 def test_every_batch_of_an_epoch_is_the_same_on_every_runtime(tmp_path):
@@ -49,7 +43,7 @@ def test_every_batch_of_an_epoch_is_the_same_on_every_runtime(tmp_path):
 def test_from_each_native_state_loss_and_gradients_agree(tmp_path):
     file = ask(tmp_path, "states", "runtime=cpu", EXACT, *SMALL, *PLAIN)
     native = torch.load(file, weights_only=True)
-    xla = answer_of(tmp_path, "forced", "runtime=xla", EXACT, *SMALL, *PLAIN, FORCED_STATES=str(file))
+    xla = answer_of(tmp_path, "forced", "runtime=xla", EXACT, *SMALL, *PLAIN, f"+states={file}")
     assert xla["losses"] == pytest.approx(native["losses"], rel=1e-4)
     assert max(map(relative, native["gradients"], xla["gradients"])) < 1e-4
 

@@ -1,0 +1,67 @@
+"""How far XLA is from native PyTorch on a real model, as figures.
+
+    python tests/runtimes/compare.py OUTPUT.json OVERRIDES...
+
+Every question is asked of probe.py in a process of its own: the same batches? the same loss and gradients from each of
+native's first states? how far do ten free steps drift, and how far does native itself drift between one thread and two?
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+PROBE = Path(__file__).with_name("probe.py")
+EXACT = "augmentation=[flip,shift,cutout]"
+
+
+def relative(ours, theirs):
+    """Norm of the difference of two sets of gradients over the norm of the first."""
+    difference = sum((ours[name] - theirs[name]).double().square().sum() for name in ours)
+    return (difference / sum(tensor.double().square().sum() for tensor in ours.values())).sqrt().item()
+
+
+def drift(ours, theirs):
+    return [abs(a - b) / abs(a) for a, b in zip(ours, theirs, strict=True)]
+
+
+def compare(overrides, folder):
+    asked = 0
+
+    def ask(question, *settings):
+        nonlocal asked
+        asked += 1
+        answer = folder / f"{asked}.pt"
+        command = [sys.executable, str(PROBE), question, str(answer), EXACT, *overrides, *settings]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        return torch.load(answer, weights_only=True)
+
+    native = ask("states", "runtime=cpu", "runtime.threads=2")
+    states = folder / "1.pt"
+    one_thread = ask("losses", "runtime=cpu", "runtime.threads=1")
+    forced = ask("forced", "runtime=xla", f"+states={states}")
+    xla = ask("losses", "runtime=xla", "runtime.devices=1")
+    xla_2 = ask("losses", "runtime=xla", "runtime.devices=2")
+    batches = ask("batches", "runtime=cpu")
+    return {
+        "overrides": [EXACT, *overrides],
+        "batches_of_the_first_epoch": len(batches),
+        "batches_equal": batches == ask("batches", "runtime=xla", "runtime.devices=2"),
+        "forced_loss_largest_relative_difference": max(drift(native["losses"], forced["losses"])),
+        "forced_gradient_largest_relative_difference": max(map(relative, native["gradients"], forced["gradients"])),
+        "free_loss_relative_drift_xla_from_native": drift(native["losses"], xla),
+        "free_loss_relative_drift_native_1_from_2_threads": drift(native["losses"], one_thread),
+        "free_loss_largest_relative_difference_xla_1_and_2_devices": max(drift(xla, xla_2)),
+        "native_losses": native["losses"],
+    }
+
+
+if __name__ == "__main__":
+    output, *overrides = sys.argv[1:]
+    with TemporaryDirectory() as folder:
+        figures = compare(overrides, Path(folder))
+    Path(output).write_text(json.dumps(figures, indent=2) + "\n")
+    print(json.dumps(figures, indent=2))
