@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,24 +22,21 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cifar_imbalance.checks import checked_evaluate, checked_train, explain, field_paths, unknown_field
-from cifar_imbalance.config import OPERATORS, EvaluateConfig, TrainConfig
+from cifar_imbalance.checks import checked_evaluate, checked_train, explain, field_paths
+from cifar_imbalance.config import EvaluateConfig, TrainConfig
 from cifar_imbalance.errors import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_REFUSED,
     TrainingFailed,
     UsageError,
-    choose_from,
-    nearest,
 )
+from cifar_imbalance.overrides import check_operators, check_word, keys, parse
 from cifar_imbalance.rerun import evaluated, evaluation_folder, resumed
 
 # Neither wrong input nor a defect of ours: a full, failing or read-only disk, a quota.
@@ -77,7 +74,7 @@ def train() -> None:
         run_experiment(config, folder, overrides)
 
     def checked(composed: DictConfig, overrides: list[str]) -> TrainConfig:
-        return checked_train(resumed(composed, _keys(overrides)))
+        return checked_train(resumed(composed, keys(overrides)))
 
     _main(Program("train", TrainConfig, checked, run))
 
@@ -89,7 +86,7 @@ def evaluate() -> None:
         run_evaluation(config, folder)
 
     def checked(composed: DictConfig, overrides: list[str]) -> EvaluateConfig:
-        return checked_evaluate(evaluated(composed, _keys(overrides)))
+        return checked_evaluate(evaluated(composed, keys(overrides)))
 
     _main(Program("evaluate", EvaluateConfig, checked, run))
 
@@ -153,10 +150,10 @@ def _check_every_job(program: Program, arguments: Any) -> None:
         if not folder.is_dir():
             raise UsageError(f"--config-dir={arguments.config_dir}: there is no such folder")
         searchpath = [f"hydra.searchpath=[file://{folder}]"]
-    parsed = _parse(overrides)
+    parsed = parse(overrides)
     groups = program.groups(arguments.config_dir)
     for override in parsed:
-        _check_override(override, groups, program.schema)
+        check_word(override, groups, program.schema)
         if override.is_sweep_override() and not arguments.multirun:
             listed = f"{override.key_or_group}=[{str(override.input_line).partition('=')[2]}]"
             raise UsageError(f"{override.input_line}: several values make a sweep, add -m; a list is written {listed}")
@@ -169,7 +166,7 @@ def _check_every_job(program: Program, arguments: Any) -> None:
     for number, job in enumerate(jobs):
         with initialize_config_dir(str(CONF), version_base="1.3"):
             name = arguments.config_name or program.name
-            _check_operators(name, job, searchpath)
+            check_operators(name, job, searchpath)
             composed = compose(name, [*job, *searchpath], return_hydra_config=True)
         OmegaConf.set_readonly(composed.hydra, False)
         composed.hydra.job.num = number
@@ -180,80 +177,6 @@ def _check_every_job(program: Program, arguments: Any) -> None:
         program.checked(_without_hydra(composed), job)
         kind = "sweep" if arguments.multirun else "run"
         program.kept.add(_writable(f"hydra.{kind}.dir", composed.hydra[kind].dir))
-
-
-def _parse(overrides: Sequence[str]) -> list[Override]:
-    parsed = []
-    for text in overrides:
-        try:
-            parsed += OverridesParser.create().parse_overrides([text])
-        except OverrideParseException as error:
-            raise UsageError(f"{text}: cannot be read as FIELD=VALUE or GROUP=CHOICE; see --help") from error
-    return parsed
-
-
-def _keys(overrides: Sequence[str]) -> list[str]:
-    return [override.key_or_group for override in _parse(overrides)]
-
-
-def _check_override(override: Override, groups: dict[str, list[str]], schema: type) -> None:
-    key, text = override.key_or_group, str(override.input_line)
-    if not key:
-        raise UsageError(f"{text}: cannot be read as FIELD=VALUE or GROUP=CHOICE; see --help")
-    if key.startswith("hydra"):
-        return
-    if override.is_delete():
-        hint = f"choose another with {key}=NAME: {', '.join(groups[key])}" if key in groups else "set its value instead"
-        raise UsageError(f"{text}: groups and fields cannot be deleted; {hint}")
-    known = field_paths(schema)
-    if override.is_add() or override.is_force_add():
-        key_known = key in known or key in groups
-        hint = f"write {text.lstrip('+')}" if key_known else f"no field or group is called {key}{nearest(key, known)}"
-        raise UsageError(f"{text}: fields cannot be added; {hint}")
-    if key in groups:
-        for choice in _choices(override):
-            if choice not in groups[key]:
-                raise choose_from(key, choice, groups[key])
-    elif key not in known:
-        near = nearest(key, groups)
-        if "." not in key and near:
-            raise UsageError(f"{key}: there is no such group or field{near}; groups are {', '.join(sorted(groups))}")
-        raise unknown_field(key, schema)
-
-
-def _choices(override: Override) -> list[str]:
-    """The group choices of `model=b0`, `augmentation=[flip,cutout]` or `augmentation=none,[flip,cutout]`."""
-    if override.is_sweep_override():
-        if not override.is_discrete_sweep():
-            return []
-        values = [_parse([f"x={value}"])[0].value() for value in override.sweep_string_iterator()]
-    else:
-        values = [override.value()]
-    if override.key_or_group != "augmentation" and any(isinstance(value, list) for value in values):
-        raise UsageError(f"{override.input_line}: one choice is wanted; only augmentation takes a list")
-    choices = [choice for value in values for choice in (value if isinstance(value, list) else [value])]
-    return ["null" if choice is None else str(choice) for choice in choices]
-
-
-def _check_operators(name: str, job: Sequence[str], searchpath: list[str]) -> None:
-    """Refuse a field of an augmentation that is not switched on, where Hydra fails with an assertion."""
-
-    def operator(override: Override) -> str | None:
-        parts = override.key_or_group.split(".")
-        return parts[1] if len(parts) == 3 and parts[0] == "augmentation" and parts[1] in OPERATORS else None
-
-    parsed = _parse(job)
-    inside = [override for override in parsed if operator(override)]
-    if not inside:
-        return
-    composed = compose(name, [*(str(o.input_line) for o in parsed if not operator(o)), *searchpath])
-    for override in inside:
-        switch = operator(override)
-        if composed.augmentation[switch] is None:
-            raise UsageError(
-                f"{override.input_line}: {switch} is not switched on; "
-                f"choose it with augmentation={switch}, or in a list: augmentation=[flip,{switch}]"
-            )
 
 
 def _without_hydra(composed: DictConfig) -> DictConfig:
