@@ -20,9 +20,8 @@ from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBas
 
 from cifar_imbalance.config import OPERATORS, EvaluateConfig, TrainConfig
 from cifar_imbalance.errors import UsageError, choose_from, nearest
-from cifar_imbalance.runtimes.attached import tpu_is_attached
+from cifar_imbalance.runtimes.attached import INSTALL_XLA, tpu_is_attached
 
-INSTALL_XLA = "pip install -e '.[xla]'"
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 
 CHOICES = {
@@ -97,7 +96,7 @@ RANGES = {
     "schedule.warmup_epochs": _NOT_NEGATIVE,
     "schedule.gamma": Range(0, 1, low_open=True),
     "training.epochs": _COUNT,
-    "training.batch_size": _COUNT,
+    "training.batch_size": Range(2),  # one image has no batch statistics
     "training.eval_batch_size": _COUNT,
     "training.clip_norm": _POSITIVE,
     "training.ema_decay": Range(0, 1, low_open=True, high_open=True),

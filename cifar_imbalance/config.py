@@ -122,7 +122,7 @@ class Schedule:
 class Training:
     epochs: int = 10
     batch_size: int = 32
-    eval_batch_size: int = 500
+    eval_batch_size: int = 512
     clip_norm: float | None = None  # largest gradient norm
     ema_decay: float | None = None  # the averaged weights are then the ones that are judged
 
@@ -161,7 +161,7 @@ class TrainConfig:
 
 @dataclass
 class Judging:
-    eval_batch_size: int = 500
+    eval_batch_size: int = 512
 
 
 @dataclass
@@ -169,6 +169,7 @@ class EvaluateConfig:
     ckpt: str = MISSING  # run folder, checkpoint of a run, or file of weights
     split: str = "test"  # test | validation | train
     seed: int = 0
+    deterministic: bool = False
     dataset: Dataset = field(default_factory=Dataset)
     model: Model = field(default_factory=Model)
     training: Judging = field(default_factory=Judging)

@@ -34,7 +34,12 @@ def resumed(composed: DictConfig, typed: Iterable[str]) -> DictConfig:
     if not run.checkpoint("last").is_file():
         raise UsageError(f"resume={composed.resume}: no checkpoint was written (checkpoints/last.pt); start it anew")
     config = _as_composed(run)
-    _lay_over(config, composed, typed, TrainConfig, _runs_elsewhere, f"resume={composed.resume}")
+    kept = ("runtime.precision", "runtime.compile")  # other figures come of these
+
+    def may_differ(field: str) -> bool:
+        return _runs_elsewhere(field) and field not in kept
+
+    _lay_over(config, composed, typed, TrainConfig, may_differ, f"resume={composed.resume}")
     config.resume = composed.resume
     return config
 
@@ -54,7 +59,7 @@ def evaluated(composed: DictConfig, typed: Iterable[str]) -> DictConfig:
     if run is None:
         return _for_weights(composed, path, keys)
     stored = _as_composed(run)
-    config = OmegaConf.masked_copy(stored, ["seed", "dataset", "model", "runtime"])
+    config = OmegaConf.masked_copy(stored, ["seed", "deterministic", "dataset", "model", "runtime"])
     config.training = {"eval_batch_size": stored.training.eval_batch_size}
     config.ckpt, config.split = composed.ckpt, composed.split
 
@@ -77,9 +82,7 @@ def _for_weights(composed: DictConfig, path: Path, typed: list[str]) -> DictConf
             raise UsageError(
                 f"ckpt={composed.ckpt}: a file of weights does not say its {group}; write {group}=NAME too"
             )
-    config = composed.copy()
-    config.model.weights = str(composed.ckpt)
-    return config
+    return composed
 
 
 def _as_composed(run: RunFolder) -> DictConfig:

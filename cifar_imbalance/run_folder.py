@@ -57,6 +57,13 @@ class RunFolder:
         assert isinstance(config, TrainConfig)
         return config
 
+    def check_images(self, sha256: dict[str, str | None], owner: str) -> None:
+        """Raises UsageError where the SHA-256 of the given image sets are not those that the run wrote down."""
+        written = json.loads((self.path / "data.json").read_text())["sha256"]
+        for name, value in sha256.items():
+            if written[name] != value:
+                raise UsageError(f"{owner}: the {name} images are not those of the run (dataset.root, data.json)")
+
     def read_history(self, up_to_epoch: int) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl for epochs 1 to `up_to_epoch`; a later one belongs to an epoch to be repeated."""
         if not self.metrics.exists():

@@ -17,7 +17,7 @@ def instance_order(seed: int, epoch: int, *, image_count: int, batch_size: int) 
     if image_count < batch_size:
         raise UsageError(
             f"training.batch_size={batch_size}: there are only {image_count} training images, "
-            f"allowed is 1 to {image_count}"
+            f"allowed is 2 to {image_count}"
         )
     steps = image_count // batch_size
     order = keys.generator(seed, "order", epoch).permutation(image_count)

@@ -54,7 +54,7 @@ RULES = [
     ("schedule.warmup_epochs=-1", "schedule.warmup_epochs=-1.0: allowed is at least 0"),
     ("schedule.gamma=0", "schedule.gamma=0.0: allowed is more than 0 and at most 1"),
     ("training.epochs=0", "training.epochs=0: allowed is at least 1"),
-    ("training.batch_size=-1", "training.batch_size=-1: allowed is at least 1"),
+    ("training.batch_size=-1", "training.batch_size=-1: allowed is at least 2"),
     ("training.eval_batch_size=0", "training.eval_batch_size=0: allowed is at least 1"),
     ("training.clip_norm=0", "training.clip_norm=0.0: allowed is more than 0"),
     ("training.ema_decay=1", "training.ema_decay=1.0: allowed is more than 0 and less than 1"),

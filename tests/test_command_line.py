@@ -22,7 +22,7 @@ MISTAKES = [
     ("train", "training.batchsize=3", "training.batchsize: there is no such field (did you mean training.batch_size?); allowed are training.batch_size, training.clip_norm, training.ema_decay, training.epochs, training.eval_batch_size"),
     ("train", "modle=b0", "modle: there is no such group or field (did you mean model?); groups are augmentation, dataset, experiment, loss, model, optimizer, runtime, schedule"),
     ("train", "optimizer=adm", "optimizer=adm: allowed are adam, adamw, sgd (did you mean adam?)"),
-    ("train", "experiment=exp1", "experiment=exp1: allowed are exp2, quickstart (did you mean exp2?)"),
+    ("train", "experiment=exp1", "experiment=exp1: allowed are custom, exp2, quickstart (did you mean exp2?)"),
     ("train", "augmentation=[flip,cutot]", "augmentation=cutot: allowed are color_jitter, cutout, flip, none, pad_crop, paper, shift (did you mean cutout?)"),
     ("train", "model=[b0,b5]", "model=[b0,b5]: one choice is wanted; only augmentation takes a list"),
     ("train", "model=null", "model=null: allowed are b0, b5, lite0"),
@@ -37,7 +37,7 @@ MISTAKES = [
     ("train", "+model=b5", "+model=b5: fields cannot be added; write model=b5"),
     ("train", "~optimizer", "~optimizer: groups and fields cannot be deleted; choose another with optimizer=NAME: adam, adamw, sgd"),
     ("train", "~training.epochs", "~training.epochs: groups and fields cannot be deleted; set its value instead"),
-    ("train", "training.batch_size=-1", "training.batch_size=-1: allowed is at least 1"),
+    ("train", "training.batch_size=-1", "training.batch_size=-1: allowed is at least 2"),
     ("train", "augmentation=cutout augmentation.cutout.size_fraction=1.5", "augmentation.cutout.size_fraction=1.5: allowed is more than 0 and at most 1"),
     ("train", "augmentation.cutout.count=2", "augmentation.cutout.count=2: cutout is not switched on; choose it with augmentation=cutout, or in a list: augmentation=[flip,cutout]"),
     ("train", "seed=0,1", "seed=0,1: several values make a sweep, add -m; a list is written seed=[0,1]"),
@@ -51,7 +51,7 @@ MISTAKES = [
     ("evaluate", "", "ckpt: a value is missing; write ckpt=RUN_FOLDER (or a checkpoint, or a file of weights)"),
     ("evaluate", "ckpt=absent", "ckpt=absent: there is no such file or folder"),
     ("evaluate", "ckpt=FILE", "ckpt=FILE: allowed are run folders and files that end in .safetensors, .pth, .pt, .bin"),
-    ("evaluate", "optimizer=adam", "optimizer: there is no such field; allowed are ckpt, dataset, model, runtime, seed, split, training"),
+    ("evaluate", "optimizer=adam", "optimizer: there is no such field; allowed are ckpt, dataset, deterministic, model, runtime, seed, split, training"),
 ]  # fmt: skip
 
 
@@ -122,7 +122,7 @@ def refusal(typed, tmp_path, *words):
 
 def test_a_batch_larger_than_the_data(typed, tmp_path, tiny_words):
     line = refusal(typed, tmp_path, *tiny_words, "training.batch_size=5000")
-    assert line == "training.batch_size=5000: there are only 464 training images, allowed is 1 to 464"
+    assert line == "training.batch_size=5000: there are only 464 training images, allowed is 2 to 464"
 
 
 def test_a_padding_as_large_as_the_image(typed, tmp_path, tiny_words):

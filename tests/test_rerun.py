@@ -109,7 +109,7 @@ def test_a_file_that_is_no_state_dict_is_refused(tmp_path, typed):
     (tmp_path / "foreign.pt").write_bytes(b"not a checkpoint")
     answer = typed(tmp_path, "evaluate", "ckpt=foreign.pt", "model.name=test_efficientnet", "dataset=digits")
     assert answer.code == 2
-    assert answer.err.startswith("evaluate.py: model.weights=foreign.pt: ")
+    assert answer.err.startswith("evaluate.py: ckpt=foreign.pt: ")
     assert len(answer.err.splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["foreign.pt"]
 

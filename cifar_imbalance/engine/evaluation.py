@@ -19,7 +19,7 @@ from cifar_imbalance.engine.step import Network
 from cifar_imbalance.environment import environment
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.metrics import class_metrics
-from cifar_imbalance.models.build import BuiltModel, build_model
+from cifar_imbalance.models.build import BuiltModel, build_model, load_weights
 from cifar_imbalance.report.tables import terminal_table
 from cifar_imbalance.report.write import write_report
 from cifar_imbalance.run_folder import find_run
@@ -35,7 +35,8 @@ def run_evaluation(config: EvaluateConfig, folder: Path) -> None:
     Raises UsageError where the checkpoint, the weights or the images do not fit together.
     """
     with Terminal() as terminal:
-        runtime = make_runtime(config.runtime)
+        runtime = make_runtime(config.runtime, deterministic=config.deterministic)
+        runtime.check_batch("training.eval_batch_size", config.training.eval_batch_size)
         data = load_experiment_data(config.dataset)
         images = _split(data, config.split)
         details = _fill_in(config, built := _build(config, data), data)
@@ -65,8 +66,7 @@ def _split(data: ExperimentData, name: str) -> ImageSet:
 
 
 def _build(config: EvaluateConfig, data: ExperimentData) -> BuiltModel:
-    of_a_run = find_run(config.ckpt) is not None  # then the checkpoint has the weights
-    model = replace(config.model, pretrained=False, weights=None if of_a_run else config.model.weights)
+    model = replace(config.model, pretrained=False, weights=None)  # the weights are those of ckpt
     height, width = data.train.images.shape[1:3]
     return build_model(model, class_count=len(data.train.class_names), image_size=(height, width), seed=config.seed)
 
@@ -76,14 +76,16 @@ def _fill_in(config: EvaluateConfig, built: BuiltModel, data: ExperimentData) ->
     details: dict[str, Any] = {"ckpt": config.ckpt, "model": config.model.name, "dataset": config.dataset.name}
     details["split"] = config.split
     run = find_run(config.ckpt)
-    if run is None:
-        return {**details, "chosen_by": "a file of weights"}
     path, how = Path(config.ckpt).expanduser(), "the checkpoint that was named"
+    if run is None:
+        if load_weights(built.module, path, name=config.model.name, field="ckpt"):
+            count = len(data.train.class_names)
+            raise UsageError(f"ckpt={config.ckpt}: its head is not one of the {count} classes of {config.dataset.name}")
+        return {**details, "chosen_by": "a file of weights"}
     if path.is_dir():
         name, how = chosen_checkpoint(run.read_config())
         path = run.checkpoint(name)
     state = checkpoint.load(path)
-    if state["class_names"] != list(data.train.class_names):
-        raise UsageError(f"dataset.root={config.dataset.root}: has other classes than the run {run.path}")
+    run.check_images({config.split: data.record()["sha256"][config.split]}, f"ckpt={config.ckpt}")
     load_judged(built.module, state, name=config.model.name)
     return {**details, "seed": config.seed, "chosen_epoch": state["epoch"], "chosen_by": how}

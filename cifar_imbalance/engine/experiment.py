@@ -24,7 +24,7 @@ from cifar_imbalance.environment import environment
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.losses import LOSSES
 from cifar_imbalance.metrics import class_metrics
-from cifar_imbalance.models.build import BuiltModel, build_model, model_summary
+from cifar_imbalance.models.build import BuiltModel, build_model, check_name, model_summary
 from cifar_imbalance.optimizers import fresh_state, load_state, make_optimizer
 from cifar_imbalance.report.tables import terminal_table
 from cifar_imbalance.report.write import write_report
@@ -45,6 +45,9 @@ def run_experiment(config: TrainConfig, path: Path, overrides: list[str]) -> Non
     """
     with Terminal() as terminal:
         runtime = make_runtime(config.runtime, deterministic=config.deterministic)
+        for field in ("batch_size", "eval_batch_size"):
+            runtime.check_batch(f"training.{field}", getattr(config.training, field))
+        check_name(config.model)  # before images are downloaded and decoded
         data = load_experiment_data(config.dataset)
         height, width = data.train.images.shape[1:3]
         policy = Policy(config.augmentation, height=height, width=width)
@@ -56,6 +59,7 @@ def run_experiment(config: TrainConfig, path: Path, overrides: list[str]) -> Non
         built = build_model(model, class_count=class_count, image_size=(height, width), seed=config.seed)
         state = None
         if config.resume is not None:
+            path = Path(config.resume).expanduser()
             state = _state_to_resume(RunFolder(path), config, data)
         folder = take(path, config, overrides) if state is None else RunFolder(path)
         terminal.write_log(folder.log)
@@ -136,9 +140,14 @@ def make_loop(
 
 
 def _state_to_resume(folder: RunFolder, config: TrainConfig, data: ExperimentData) -> dict[str, Any]:
+    """The last checkpoint of a run that goes on on the images it began with."""
     state = checkpoint.load(folder.checkpoint("last"))
-    if state["class_names"] != list(data.train.class_names):
-        raise UsageError(f"resume={config.resume}: the images under dataset.root have other classes than the run's")
+    if state["best"] is not None and state["best"]["epoch"] == state["epoch"]:
+        checkpoint.copy(folder.checkpoint("last"), folder.checkpoint("best"))  # the run may have died in between
+    folder.check_images(data.record()["sha256"], f"resume={config.resume}")
+    epochs = [line["epoch"] for line in folder.read_history(state["epoch"])]
+    if epochs != list(range(1, state["epoch"] + 1)):
+        raise UsageError(f"resume={config.resume}: metrics.jsonl lacks lines of the epochs 1 to {state['epoch']}")
     return state
 
 

@@ -34,11 +34,13 @@ def load_judged(module: nn.Module, state: dict[str, Any], *, name: str) -> None:
 
     Raises UsageError where they belong to another model.
     """
+    if state["model_name"] != name:
+        raise UsageError(f"ckpt: the checkpoint is of {state['model_name']}, not of model.name={name}")
     weights = state["average"] or state["model"]
     try:
         module.load_state_dict(weights)
     except RuntimeError as error:
-        raise UsageError(f"ckpt: the checkpoint is of {state['model_name']}, not of model.name={name}") from error
+        raise UsageError(f"ckpt: the checkpoint does not fit {name} with these classes") from error
 
 
 def predict(network: Network, images: ImageSet, batch_size: int) -> Predictions:

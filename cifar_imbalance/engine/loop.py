@@ -145,6 +145,8 @@ class Loop:
             "model_name": self.config.model.name,
             "class_names": list(self.train.class_names),
         }
+        if not all(torch.isfinite(tensor).all() for tensor in state["model"].values()):
+            raise TrainingFailed(f"the weights are not finite after epoch {len(self.history)}; it is not checkpointed")
         checkpoint.save(self.folder.checkpoint("last"), state)
         if is_best:
             checkpoint.copy(self.folder.checkpoint("last"), self.folder.checkpoint("best"))

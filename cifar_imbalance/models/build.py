@@ -53,7 +53,7 @@ def build_model(model: config.Model, *, class_count: int, image_size: tuple[int,
     Equal seeds give equal weights; torch's own random state is left as it was. Raises UsageError for an unknown name,
     for weights that cannot be had or do not fit, and for an input size that the network cannot take.
     """
-    _check_name(model)
+    check_name(model)
     native = get_pretrained_cfg(model.name) or PretrainedCfg()
     input_size = _input_size(model, native.input_size[1:], image_size)
     # A rate of 0 is every model's default, and some models know no such argument.
@@ -73,7 +73,8 @@ def build_model(model: config.Model, *, class_count: int, image_size: tuple[int,
 
 
 # ---------------------------------------------------------------- name, size, construction
-def _check_name(model: config.Model) -> None:
+def check_name(model: config.Model) -> None:
+    """Raises UsageError for a name that timm does not know, or has no weights for where they are asked."""
     name = model.name
     architecture = name.split(".")[0]
     if not timm.is_model(name):
@@ -165,13 +166,14 @@ def _size_refused(name: str, input_size: tuple[int, int], error: Exception) -> U
 
 
 # ---------------------------------------------------------------- weights from a file
-def load_weights(module: nn.Module, file: Path, *, name: str) -> None:
+def load_weights(module: nn.Module, file: Path, *, name: str, field: str = "model.weights") -> bool:
     """Fill `module` from a state dict in `file`; the head keeps its own weights where the file's has other classes.
 
-    Everything else must fit. Raises UsageError where the file cannot be read or does not fit.
+    Gives whether the head is such a new one. Everything else must fit. Raises UsageError, which names `field`, where
+    the file cannot be read or does not fit.
     """
     own = module.state_dict()
-    given = {_unwrapped(key, own): tensor for key, tensor in _read(file).items()}
+    given = {_unwrapped(key, own): tensor for key, tensor in _read(file, field).items()}
     given.pop("n_averaged", None)  # AveragedModel's counter
 
     head = {key for key in own if key.startswith(_head_prefixes(module))}
@@ -195,9 +197,10 @@ def load_weights(module: nn.Module, file: Path, *, name: str) -> None:
             for word, keys_ in (("missing", missing), ("unknown", unexpected), ("of another shape", misshapen))
             if keys_
         ]
-        raise UsageError(f"model.weights={file}: {fitting} of {len(own)} tensors fit {name}; {', '.join(problems)}")
+        raise UsageError(f"{field}={file}: {fitting} of {len(own)} tensors fit {name}; {', '.join(problems)}")
     module.load_state_dict(own | given)
     log.info("%d of %d tensors from %s%s", len(given), len(own), file, "; the head is new" if new_head else "")
+    return new_head
 
 
 def _head_prefixes(module: nn.Module) -> tuple[str, ...]:
@@ -215,11 +218,11 @@ def _unwrapped(key: str, own: Mapping[str, Tensor]) -> str:
     return key
 
 
-def _read(file: Path) -> dict[str, Tensor]:
+def _read(file: Path, field: str) -> dict[str, Tensor]:
     if file.suffix not in SUFFIXES:
-        raise UsageError(f"model.weights={file}: allowed are files that end in {', '.join(SUFFIXES)}")
+        raise UsageError(f"{field}={file}: allowed are files that end in {', '.join(SUFFIXES)}")
     if not file.is_file():
-        raise UsageError(f"model.weights={file}: there is no such file")
+        raise UsageError(f"{field}={file}: there is no such file")
     try:
         content: Any = (
             load_file(file)
@@ -228,11 +231,11 @@ def _read(file: Path) -> dict[str, Tensor]:
         )
     except pickle.UnpicklingError as error:
         raise UsageError(
-            f"model.weights={file}: refused, it is damaged or holds Python objects, whose loading could run any code; "
+            f"{field}={file}: refused, it is damaged or holds Python objects, whose loading could run any code; "
             "allowed are tensors in a state dict"
         ) from error
     except Exception as error:  # what a damaged file provokes depends on where it is damaged
-        raise UsageError(f"model.weights={file}: cannot be read ({type(error).__name__}: {error})") from error
+        raise UsageError(f"{field}={file}: cannot be read ({type(error).__name__}: {error})") from error
     while isinstance(content, Mapping):
         inner = next((content[key] for key in NESTINGS if isinstance(content.get(key), Mapping)), None)
         if inner is None:
@@ -245,8 +248,7 @@ def _read(file: Path) -> dict[str, Tensor]:
     }
     if not tensors:
         raise UsageError(
-            f"model.weights={file}: holds no state dict; allowed are named tensors, also under one of "
-            f"{', '.join(NESTINGS)}"
+            f"{field}={file}: holds no state dict; allowed are named tensors, also under one of {', '.join(NESTINGS)}"
         )
     return tensors
 

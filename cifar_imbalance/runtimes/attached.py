@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+INSTALL_XLA = "pip install -e '.[xla]'"
+
 
 def tpu_is_attached() -> bool:
     """Whether this machine has a TPU, from its device files and the PCI bus alone."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 
 import torch
 
 from cifar_imbalance.config import Runtime
-from cifar_imbalance.runtimes.attached import tpu_is_attached
+from cifar_imbalance.runtimes.attached import INSTALL_XLA, tpu_is_attached
 from cifar_imbalance.runtimes.base import DeviceRuntime
+
+log = logging.getLogger(__name__)
 
 
 def make_runtime(config: Runtime, *, deterministic: bool = False) -> DeviceRuntime:
@@ -22,6 +25,8 @@ def make_runtime(config: Runtime, *, deterministic: bool = False) -> DeviceRunti
             name = "tpu"
         else:
             name = "cuda" if torch.cuda.is_available() else "cpu"
+            if tpu_is_attached():
+                log.info("runtime=auto: a TPU is attached, but torch_xla is not installed; %s installs it", INSTALL_XLA)
     if name == "xla" and tpu_is_attached():
         name = "tpu"
     if name in ("xla", "tpu"):

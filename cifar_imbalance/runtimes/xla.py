@@ -43,12 +43,12 @@ class XlaRuntime(DeviceRuntime):
         devices = xla_runtime.global_runtime_device_count()
         if config.devices not in (None, devices):
             raise UsageError(f"runtime.devices={config.devices}: XLA has {devices} in this process")
-        self._devices = devices
+        self.devices = devices
         self._mesh = spmd.Mesh(np.arange(devices), (devices,), ("data",))
         self._bfloat16 = config.precision == "bfloat16"
 
     def describe(self) -> dict[str, Any]:
-        return {"runtime": self.name, "devices": self._devices, "torch_xla": self._torch_xla.__version__}
+        return {"runtime": self.name, "devices": self.devices, "torch_xla": self._torch_xla.__version__}
 
     def place(self, tensor: Tensor) -> Tensor:
         return self._send(tensor, (None,) * tensor.dim())

@@ -6,7 +6,6 @@ import time
 import pytest
 import timm
 import torch
-from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -70,7 +69,7 @@ def test_the_trial_of_the_size_leaves_no_trace():
 @pytest.mark.parametrize(("resolution", "side"), [(1.0, 456), (0.5, 224), (0.2, 88)])
 def test_resolution_is_a_factor_of_the_native_side_in_steps_of_8(resolution, side):
     """The paper's `round(factor * side) // 8 * 8`, for EfficientNet-B5."""
-    model = OmegaConf.structured(Model(name="tf_efficientnet_b5", resolution=resolution))
+    model = Model(name="tf_efficientnet_b5", resolution=resolution)
     assert _input_size(model, (456, 456), (32, 32)) == (side, side)
 
 

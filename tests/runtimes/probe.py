@@ -131,6 +131,7 @@ def watched_gradients(loop):
     seen = []
 
     def look(*_):
+        loop.runtime.wait()  # else XLA would compile a graph for each gradient that is read
         parameters = loop.network.module.named_parameters()
         seen.append({name: loop.runtime.to_host(p.grad).clone().contiguous() for name, p in parameters})
 
