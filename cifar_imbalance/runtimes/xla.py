@@ -19,6 +19,8 @@ from cifar_imbalance.config import Runtime
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.runtimes.base import DeviceRuntime
 
+SMALLEST_RATE = 1e-30  # moves no float32 weight, and its inverse is still a float32
+
 
 class XlaRuntime(DeviceRuntime):
     reading_is_free = False
@@ -76,7 +78,8 @@ class XlaRuntime(DeviceRuntime):
 
     def learning_rate(self, value: float) -> Tensor:
         # torch.optim.SGD reads a rate on the host unless it requires a gradient; under no_grad the two are the same.
-        return self.place(torch.tensor(value)).requires_grad_()
+        # Its capturable Adam divides by the rate: at exactly 0 a parameter without a gradient so far becomes 0 / 0.
+        return self.place(torch.tensor(max(value, SMALLEST_RATE))).requires_grad_()
 
     def optimizer_variant(self) -> dict[str, Any]:
         return {"foreach": False, "capturable": True}
