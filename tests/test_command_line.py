@@ -188,7 +188,15 @@ def test_a_defect_of_ours_stays_a_traceback(typed, tmp_path, tiny_words, monkeyp
 
 def test_an_interrupted_run_tells_how_to_go_on(tmp_path, tiny_words):
     command = [sys.executable, ROOT / "train.py", *tiny_words, "training.epochs=1000", "hydra.run.dir=run"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that starts the tests in the background has them, and so their children, ignore an interrupt.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     while not (tmp_path / "run" / "checkpoints" / "last.pt").exists():
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.05)

@@ -82,7 +82,7 @@ def test_any_other_file_is_refused_in_one_line_that_names_it(kind, predictions, 
     ("field", "value", "message"),
     [
         ("logits", np.zeros(3, np.float32), "shape"),
-        ("logits", np.zeros((2, 3)), "float64"),
+        ("logits", np.zeros((2, 3)), "float64|f64"),
         ("labels", np.array([0]), r"expected \[2\]"),
         ("labels", np.array([0, 3]), r"0\.\.2"),
         ("labels", np.array([0, -1]), r"0\.\.2"),
