@@ -17,7 +17,7 @@ from cifar_imbalance.augment.policy import Policy
 from cifar_imbalance.config import TrainConfig
 from cifar_imbalance.data.experiment_data import ExperimentData, load_experiment_data
 from cifar_imbalance.engine import checkpoint
-from cifar_imbalance.engine.judge import chosen_checkpoint, load_judged, predict, test_set_use
+from cifar_imbalance.engine.judge import chosen_checkpoint, load_judged, predict, use_of_test_images
 from cifar_imbalance.engine.loop import Loop
 from cifar_imbalance.engine.step import EvaluationStep, Network, TrainingStep, WeightAverage, resident
 from cifar_imbalance.environment import environment
@@ -215,7 +215,7 @@ def _judge(loop: Loop, data: ExperimentData) -> None:
         "epochs": config.training.epochs,
         "chosen_epoch": state["epoch"],
         "chosen_by": how,
-        "test_set_use": test_set_use(config),
+        "test_set_use": use_of_test_images(config),
     }
     summary = write_report(
         folder.report, predictions["test"], loop.history, chosen_epoch=state["epoch"], details=details

@@ -23,7 +23,7 @@ def chosen_checkpoint(config: TrainConfig) -> tuple[str, str]:
     return "best", f"the best epoch by {config.checkpoint.monitor} of the {images}"
 
 
-def test_set_use(config: TrainConfig) -> str:
+def use_of_test_images(config: TrainConfig) -> str:
     if config.dataset.validation == "test":
         return "after every epoch (dataset.validation=test)"
     return "once, at the end"

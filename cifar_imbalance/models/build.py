@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from torchinfo.enums import Units
 
 from cifar_imbalance import config, keys
+from cifar_imbalance.checks import WEIGHT_SUFFIXES
 from cifar_imbalance.errors import UsageError, nearest
 
 log = logging.getLogger(__name__)
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 NESTINGS = (
     "state_dict",
     "average",
@@ -219,8 +219,8 @@ def _unwrapped(key: str, own: Mapping[str, Tensor]) -> str:
 
 
 def _read(file: Path, field: str) -> dict[str, Tensor]:
-    if file.suffix not in SUFFIXES:
-        raise UsageError(f"{field}={file}: allowed are files that end in {', '.join(SUFFIXES)}")
+    if file.suffix not in WEIGHT_SUFFIXES:
+        raise UsageError(f"{field}={file}: allowed are files that end in {', '.join(WEIGHT_SUFFIXES)}")
     if not file.is_file():
         raise UsageError(f"{field}={file}: there is no such file")
     try:
