@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
@@ -18,7 +19,15 @@ from typing import Any, get_args, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException, ValidationError
 
-from cifar_imbalance.config import OPERATORS, EvaluateConfig, TrainConfig
+from cifar_imbalance.config import (
+    BENCHMARK_ROWS,
+    OPERATORS,
+    Augmentation,
+    BenchmarkConfig,
+    EvaluateConfig,
+    Runtime,
+    TrainConfig,
+)
 from cifar_imbalance.errors import UsageError, choose_from, nearest
 from cifar_imbalance.runtimes.attached import INSTALL_XLA, tpu_is_attached
 
@@ -100,10 +109,19 @@ RANGES = {
     "training.eval_batch_size": _COUNT,
     "training.clip_norm": _POSITIVE,
     "training.ema_decay": Range(0, 1, low_open=True, high_open=True),
+    "rounds": _COUNT,
+    "steps": _COUNT,
+    "batch_size": Range(2),
+    "image_size": Range(4, 4096),
+    "class_count": Range(2),
     "runtime.devices": _COUNT,
     "runtime.threads": _COUNT,
 }
 
+MAKE_KERAS_PYTHON = (
+    "python3 -m venv keras && keras/bin/pip install tensorflow-cpu makes one, then keras_python=keras/bin/python"
+)
+_XLA_NAMES = ("xla", "tpu")
 _FACTOR_RANGES = ("contrast", "saturation", "brightness")
 _TYPE_WORDS = {
     int: "a whole number",
@@ -120,9 +138,10 @@ def checked_train(composed: DictConfig) -> TrainConfig:
     """The configuration of a training run as dataclasses, every value judged. Raises UsageError."""
     config = _typed(TrainConfig, composed)
     _check_values(config)
-    _check_augmentation(config)
+    _check_augmentation(config.augmentation)
     _check_schedule(config)
-    _check_runtime(config)
+    _check_runtime(config.runtime)
+    _check_batches_split(config)
     _check_dataset(config)
     if config.resume is None:  # a resumed run has its weights in its folder
         _check_weights("model.weights", config.model.weights)
@@ -133,10 +152,32 @@ def checked_evaluate(composed: DictConfig) -> EvaluateConfig:
     """The configuration of an evaluation as dataclasses, every value judged. Raises UsageError."""
     config = _typed(EvaluateConfig, composed)
     _check_values(config)
-    _check_runtime(config)
+    _check_runtime(config.runtime)
+    _check_batches_split(config)
     _check_dataset(config)
     if config.split == "validation" and config.dataset.validation == "none":
         raise UsageError("split=validation: this run has none (dataset.validation=none); allowed are test, train")
+    return config
+
+
+def checked_benchmark(composed: DictConfig) -> BenchmarkConfig:
+    """The configuration of a benchmark as dataclasses, every value judged. Raises UsageError."""
+    config = _typed(BenchmarkConfig, composed)
+    _check_values(config)
+    _check_augmentation(config.augmentation)
+    _check_runtime(config.runtime)
+    if config.runtime.name in _XLA_NAMES:
+        raise UsageError(
+            f"runtime={config.runtime.name}: allowed are auto, cpu, cuda; XLA has a row of its own, xla_step"
+        )
+    _check_weights("model.weights", config.model.weights)
+    for row in config.rows:
+        if row not in BENCHMARK_ROWS:
+            raise choose_from("rows", row, BENCHMARK_ROWS)
+    if not config.rows:
+        raise UsageError(f"rows=[]: choose from {', '.join(BENCHMARK_ROWS)}")
+    if config.keras_python is not None and not os.access(Path(config.keras_python).expanduser(), os.X_OK):
+        raise UsageError(f"keras_python={config.keras_python}: there is no such program; {MAKE_KERAS_PYTHON}")
     return config
 
 
@@ -235,8 +276,7 @@ def _check_values(config: Any) -> None:
             raise UsageError(f"{path}={value}: allowed is {RANGES[path]}")
 
 
-def _check_augmentation(config: TrainConfig) -> None:
-    augmentation = config.augmentation
+def _check_augmentation(augmentation: Augmentation) -> None:
     for name in augmentation.order:
         if name not in OPERATORS:
             raise choose_from("augmentation.order", name, OPERATORS)
@@ -267,19 +307,36 @@ def _check_schedule(config: TrainConfig) -> None:
         raise UsageError("optimizer.nesterov=True: needs optimizer.momentum above 0")
 
 
-def _check_runtime(config: TrainConfig | EvaluateConfig) -> None:
-    name = config.runtime.name
-    if name == "auto":
-        name = "tpu" if tpu_is_attached() and importlib.util.find_spec("torch_xla") else name
-    if name in ("xla", "tpu") and importlib.util.find_spec("torch_xla") is None:
+def check_sweep_in_one_process(configs: list[TrainConfig | EvaluateConfig]) -> None:
+    """Raises UsageError where jobs that one process runs in turn want XLA's devices in different ways."""
+    wanted = sorted({(_runtime_name(config.runtime), str(config.runtime.devices)) for config in configs})
+    if len(wanted) > 1 and any(name in _XLA_NAMES for name, _ in wanted):
+        listed = ", ".join(f"{name} with devices={devices}" for name, devices in wanted)
+        raise UsageError(
+            f"runtime: this sweep wants {listed}; XLA takes its devices once in a process, allowed is one of them"
+        )
+
+
+def _runtime_name(runtime: Runtime) -> str:
+    """Its name; `auto` where there is a TPU is tpu."""
+    name = runtime.name
+    return "tpu" if name == "auto" and tpu_is_attached() and importlib.util.find_spec("torch_xla") else name
+
+
+def _check_runtime(runtime: Runtime) -> None:
+    name = _runtime_name(runtime)
+    if name in _XLA_NAMES and importlib.util.find_spec("torch_xla") is None:
         raise UsageError(f"runtime={name}: torch_xla is not installed; {INSTALL_XLA} installs it, or use runtime=cpu")
     if name == "tpu" and not tpu_is_attached():
         raise UsageError(
             "runtime=tpu: no TPU was found on this machine; on one that has a TPU, pip install 'torch_xla[tpu]==2.9.*' "
             "brings its driver; here use runtime=auto, cpu, cuda or xla"
         )
-    if config.runtime.devices is not None and name not in ("xla", "tpu"):
-        raise UsageError(f"runtime.devices={config.runtime.devices}: only with runtime=xla or runtime=tpu")
+    if runtime.devices is not None and name not in _XLA_NAMES:
+        raise UsageError(f"runtime.devices={runtime.devices}: only with runtime=xla or runtime=tpu")
+
+
+def _check_batches_split(config: TrainConfig | EvaluateConfig) -> None:
     for path, value in _leaves(config.training, "training."):
         if path.endswith("batch_size") and config.runtime.devices is not None and value % config.runtime.devices:
             raise UsageError(f"{path}={value}: a multiple of runtime.devices is wanted ({config.runtime.devices})")

@@ -27,8 +27,15 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cifar_imbalance.checks import checked_evaluate, checked_train, explain, field_paths
-from cifar_imbalance.config import EvaluateConfig, TrainConfig
+from cifar_imbalance.checks import (
+    check_sweep_in_one_process,
+    checked_benchmark,
+    checked_evaluate,
+    checked_train,
+    explain,
+    field_paths,
+)
+from cifar_imbalance.config import BenchmarkConfig, EvaluateConfig, TrainConfig
 from cifar_imbalance.errors import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -47,9 +54,10 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 
 @dataclass
 class Program:
-    """One of the two programs: how its configuration is judged, and what runs it."""
+    """One of the programs: how its configuration is judged, and what runs it."""
 
     name: str
+    typed: str  # what stands before its messages
     schema: type
     checked: Callable[[DictConfig, list[str]], Any]
     run: Callable[[Any, Path, list[str]], None]
@@ -76,7 +84,7 @@ def train() -> None:
     def checked(composed: DictConfig, overrides: list[str]) -> TrainConfig:
         return checked_train(resumed(composed, keys(overrides)))
 
-    _main(Program("train", TrainConfig, checked, run))
+    _main(Program("train", "train.py", TrainConfig, checked, run))
 
 
 def evaluate() -> None:
@@ -88,7 +96,19 @@ def evaluate() -> None:
     def checked(composed: DictConfig, overrides: list[str]) -> EvaluateConfig:
         return checked_evaluate(evaluated(composed, keys(overrides)))
 
-    _main(Program("evaluate", EvaluateConfig, checked, run))
+    _main(Program("evaluate", "evaluate.py", EvaluateConfig, checked, run))
+
+
+def benchmark() -> None:
+    def run(config: BenchmarkConfig, folder: Path, overrides: list[str]) -> None:
+        from cifar_imbalance.benchmark.run import run_benchmark
+
+        run_benchmark(config, folder)
+
+    def checked(composed: DictConfig, overrides: list[str]) -> BenchmarkConfig:
+        return checked_benchmark(composed)
+
+    _main(Program("benchmark", "cifar_imbalance.benchmark", BenchmarkConfig, checked, run))
 
 
 def _main(program: Program) -> None:
@@ -121,7 +141,7 @@ def _main(program: Program) -> None:
 
 def _stop(program: Program, message: str, code: int) -> None:
     for line in [*program.failures, message]:
-        print(f"{program.name}.py: {line}", file=sys.stderr)
+        print(f"{program.typed}: {line}", file=sys.stderr)
     sys.exit(code)
 
 
@@ -163,6 +183,7 @@ def _check_every_job(program: Program, arguments: Any) -> None:
             jobs = [[o.input_line for o in parsed if not o.is_sweep_override()]]  # a sweeper of its own draws the rest
         else:
             jobs = BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
+    configs = []
     for number, job in enumerate(jobs):
         with initialize_config_dir(str(CONF), version_base="1.3"):
             name = arguments.config_name or program.name
@@ -174,9 +195,11 @@ def _check_every_job(program: Program, arguments: Any) -> None:
         HydraConfig.instance().set_config(composed)
         if arguments.cfg:
             continue  # the configuration is only shown: it may be unfinished
-        program.checked(_without_hydra(composed), job)
+        configs.append(program.checked(_without_hydra(composed), job))
         kind = "sweep" if arguments.multirun else "run"
         program.kept.add(_writable(f"hydra.{kind}.dir", composed.hydra[kind].dir))
+    if arguments.multirun and configs and "BasicLauncher" in composed.hydra.launcher._target_:
+        check_sweep_in_one_process(configs)
 
 
 def _without_hydra(composed: DictConfig) -> DictConfig:

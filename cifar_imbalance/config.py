@@ -174,3 +174,32 @@ class EvaluateConfig:
     model: Model = field(default_factory=Model)
     training: Judging = field(default_factory=Judging)
     runtime: Runtime = field(default_factory=Runtime)
+
+
+# ---------------------------------------------------------------- the benchmark
+BENCHMARK_ROWS = (
+    "loop",  # the whole training loop, augmentation and records included
+    "step",  # its bare step on one batch: model, loss, gradient, optimiser
+    "step_compiled",  # the same through torch.compile
+    "channels_last_fused",  # timm's model in channels_last with torch's fused Adam
+    "plain",  # timm's model and torch's Adam as they are
+    "dataloader_loop",  # plain, fed by a DataLoader with torchvision's transforms
+    "keras",  # Keras' EfficientNet, in a Python of its own
+    "xla_step",  # our bare step on XLA's device
+)
+
+
+@dataclass
+class BenchmarkConfig:
+    rows: list[str] = field(default_factory=lambda: list(BENCHMARK_ROWS))  # what is timed
+    output: str = MISSING  # folder for benchmark.json and benchmark.png
+    rounds: int = 9  # timed ones, in which each row has its turn; one more before them warms up
+    steps: int = 12  # of a row in a round
+    batch_size: int = 32
+    image_size: int = 32  # side in pixels
+    class_count: int = 10
+    profile: bool = False  # also where the time of a step goes, operator by operator
+    keras_python: str | None = None  # a Python that has TensorFlow, for the row keras
+    augmentation: Augmentation = field(default_factory=Augmentation)  # of the row loop
+    model: Model = field(default_factory=Model)
+    runtime: Runtime = field(default_factory=Runtime)  # runtime.compile is of the row loop

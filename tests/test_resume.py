@@ -25,7 +25,7 @@ SETTINGS = [
     "training.clip_norm=5",
     "runtime=cpu",
 ]
-TIMES = {"images_per_second", "seconds", "validation_seconds"}
+TIMES = {"images_per_second", "seconds", "first_step_seconds", "validation_seconds"}
 
 
 def start(folder, *settings):

@@ -1,5 +1,8 @@
 """A sweep: all its jobs are checked before the first, and one that fails leaves the others alone."""
 
+import importlib.util
+from dataclasses import replace
+
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
@@ -34,29 +37,45 @@ def test_a_wrong_value_in_job_7_is_refused_before_job_0(typed, tmp_path, started
     assert list(tmp_path.iterdir()) == []
 
 
-def test_jobs_that_fail_do_not_stop_the_others_and_are_named_at_the_end(typed, tmp_path, tiny_words):
+def test_one_process_cannot_use_xla_in_two_ways(typed, tmp_path, started):
+    if importlib.util.find_spec("torch_xla") is None:
+        pytest.skip("torch_xla is not installed: pip install -e '.[xla]'")
+    for words, wanted in {
+        ("runtime=cpu,xla",): "cpu with devices=None, xla with devices=None",
+        ("runtime=xla", "runtime.devices=1,2"): "xla with devices=1, xla with devices=2",
+    }.items():
+        answer = typed(tmp_path, "train", "-m", *words)
+        assert answer.code == 2
+        assert answer.err == (
+            f"train.py: runtime: this sweep wants {wanted}; XLA takes its devices once in a process, allowed is one of "
+            "them\n"
+        )
+    assert typed(tmp_path, "train", "-m", "runtime=xla", "seed=0,1").code == 0
+    assert [config.runtime.name for config in started] == ["xla", "xla"]
+
+
+def test_a_job_that_fails_does_not_stop_the_others_and_is_named_at_the_end(typed, tmp_path, tiny_words, monkeypatch):
+    run_experiment = experiment.run_experiment
+
+    def one_diverges(config, *arguments):
+        if config.seed == 0 and config.augmentation.flip is not None:
+            config = replace(config, schedule=replace(config.schedule, max_lr=1e30))
+        run_experiment(config, *arguments)
+
+    monkeypatch.setattr(experiment, "run_experiment", one_diverges)
     words = [word for word in tiny_words if not word.startswith("training.epochs")]
-    sweep = [
-        "-m",
-        "seed=0,1",
-        "optimizer=sgd",
-        "schedule.max_lr=0.01,1e30",
-        "training.epochs=1",
-        "hydra.sweep.dir=sweep",
-    ]
+    sweep = ["-m", "seed=0,1", "augmentation=none,flip", "optimizer=sgd", "training.epochs=1", "hydra.sweep.dir=sweep"]
     answer = typed(tmp_path, "train", *sweep, *words)
     assert answer.code == 1
     folders = [tmp_path / "sweep" / f"{job}_quickstart_{job // 2}" for job in range(4)]
-    assert [(folder / "report" / "summary.json").exists() for folder in folders] == [True, False, True, False]
-    first, second, last = answer.err.splitlines()
-    assert first.startswith("train.py: job 1 (")
-    assert "schedule.max_lr=1e+30" in first
-    assert "the loss is" in first
-    assert second.startswith("train.py: job 3 (")
-    assert last == "train.py: 2 of the sweep's jobs failed"
-    for folder in (folders[1], folders[3]):
-        assert "Traceback" in (folder / "train.log").read_text()
-        assert str(folder.relative_to(tmp_path)) in answer.err
+    assert [(folder / "report" / "summary.json").exists() for folder in folders] == [True, False, True, True]
+    failed, last = answer.err.splitlines()
+    assert failed.startswith("train.py: job 1 (")
+    assert "augmentation=flip" in failed
+    assert "the loss is" in failed
+    assert failed.endswith(f"see {folders[1] / 'train.log'}")
+    assert "Traceback" in (folders[1] / "train.log").read_text()
+    assert last == "train.py: 1 of the sweep's jobs failed"
 
 
 def test_a_job_that_the_data_refuse_has_its_traceback_in_its_own_log(typed, tmp_path, tiny_words):

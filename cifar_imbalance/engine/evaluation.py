@@ -15,6 +15,7 @@ from cifar_imbalance.data.experiment_data import ExperimentData, load_experiment
 from cifar_imbalance.data.image_sets import ImageSet
 from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.engine.judge import chosen_checkpoint, load_judged, predict
+from cifar_imbalance.engine.memory import too_small_told
 from cifar_imbalance.engine.step import Network
 from cifar_imbalance.environment import environment
 from cifar_imbalance.errors import UsageError
@@ -40,7 +41,9 @@ def run_evaluation(config: EvaluateConfig, folder: Path) -> None:
         data = load_experiment_data(config.dataset)
         images = _split(data, config.split)
         details = _fill_in(config, built := _build(config, data), data)
-        predictions = predict(Network.on_device(built, runtime), images, config.training.eval_batch_size)
+        batch_size = config.training.eval_batch_size
+        with too_small_told(runtime, eval_batch_size=batch_size):
+            predictions = predict(Network.on_device(built, runtime), images, batch_size)
         folder.mkdir(parents=True, exist_ok=True)
         terminal.write_log(folder / "evaluate.log")
         atomic.write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)))

@@ -19,6 +19,7 @@ from cifar_imbalance.data.experiment_data import ExperimentData, load_experiment
 from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.engine.judge import chosen_checkpoint, load_judged, predict, use_of_test_images
 from cifar_imbalance.engine.loop import Loop
+from cifar_imbalance.engine.memory import too_small_told
 from cifar_imbalance.engine.step import EvaluationStep, Network, TrainingStep, WeightAverage, resident
 from cifar_imbalance.environment import environment
 from cifar_imbalance.errors import UsageError
@@ -65,9 +66,11 @@ def run_experiment(config: TrainConfig, path: Path, overrides: list[str]) -> Non
         terminal.write_log(folder.log)
         try:
             _describe(folder, config, data, built, runtime, resumed=state is not None)
-            loop = make_loop(config, runtime, folder, data, policy, built, state)
-            loop.run(terminal.console)
-            _judge(loop, data)
+            training = config.training
+            with too_small_told(runtime, batch_size=training.batch_size, eval_batch_size=training.eval_batch_size):
+                loop = make_loop(config, runtime, folder, data, policy, built, state)
+                loop.run(terminal.console)
+                _judge(loop, data)
         except KeyboardInterrupt:
             if not folder.checkpoint("last").exists():
                 raise

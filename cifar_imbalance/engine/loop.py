@@ -29,6 +29,8 @@ from cifar_imbalance.terminal import LiveLine
 
 log = logging.getLogger(__name__)
 
+SLOW_STEP = 5.0  # seconds; a first step that took longer was most likely compiled, and is told
+
 
 @dataclass
 class Loop:
@@ -59,7 +61,7 @@ class Loop:
         steps = len(self.train.labels) // batch
         with LiveLine(console, steps=epochs * steps, done=len(self.history) * steps) as live:
             for epoch in range(len(self.history), epochs):
-                line = self._train_epoch(epoch, steps, live)
+                line = self.train_epoch(epoch, steps, live)
                 line |= self._validate()
                 self.history.append(line)
                 is_best = self._note_best(line)
@@ -68,7 +70,8 @@ class Loop:
                 self.folder.write_history(self.history)
                 self._save(is_best)
 
-    def _train_epoch(self, epoch: int, steps: int, live: LiveLine) -> dict[str, Any]:
+    def train_epoch(self, epoch: int, steps: int, live: LiveLine) -> dict[str, Any]:
+        """Train for `epoch` (from 0); what metrics.jsonl says of it. Raises TrainingFailed for a loss not finite."""
         config, batch = self.config, self.config.training.batch_size
         order = torch.from_numpy(
             instance_order(config.seed, epoch, image_count=len(self.train.labels), batch_size=batch)
@@ -88,6 +91,8 @@ class Loop:
                 learning_rate=rates[i],
                 noise_seed=keys.integer(config.seed, "noise", epoch, i),
             )
+            if i == 0:
+                first_step_seconds = time.perf_counter() - started
             seen = loss.item() if self.runtime.reading_is_free else None
             if seen is not None and not math.isfinite(seen):
                 raise _not_finite(epoch, i, steps, seen)
@@ -111,6 +116,7 @@ class Loop:
             "train_accuracy": correct.mean().item(),
             "images_per_second": round(steps * batch / seconds, 1),
             "seconds": round(seconds, 2),
+            "first_step_seconds": round(first_step_seconds, 2),  # with compiling, where it is compiled
         }
 
     def _validate(self) -> dict[str, Any]:
@@ -179,4 +185,6 @@ def _epoch_line(line: Mapping[str, Any], epochs: int) -> str:
         ]
         parts.append("validation " + " ".join(figures))
     parts += [f"lr {line['lr_end']:.3g}", f"{line['images_per_second']:.0f} images/s", f"{line['seconds']:.1f} s"]
+    if line["first_step_seconds"] > SLOW_STEP:
+        parts.append(f"(first step {line['first_step_seconds']:.0f} s)")
     return "  ".join(parts)

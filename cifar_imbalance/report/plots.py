@@ -49,7 +49,7 @@ def confusion_plot(path: Path, matrix: NDArray[np.int64], class_names: Sequence[
     shares = np.divide(matrix, support, out=np.full(matrix.shape, np.nan), where=support > 0)
     few = classes <= NUMBERS_IN_CELLS_UP_TO
     side = 2.8 + 0.62 * classes if few else min(3.5 + 0.19 * classes, LARGEST_SIDE)
-    figure = _figure(max(side, 6.5) + 0.6, max(side, 6.5))
+    figure = new_figure(max(side, 6.5) + 0.6, max(side, 6.5))
     axes = figure.add_subplot()
     # On a linear scale the confusions, a few per cent each, would vanish beside the diagonal.
     norm = PowerNorm(0.5, vmin=0, vmax=1)
@@ -76,14 +76,14 @@ def confusion_plot(path: Path, matrix: NDArray[np.int64], class_names: Sequence[
             share = shares[row, column]
             colour = "white" if norm(share) > 0.6 else "black"
             axes.text(column, row, _share_text(share), ha="center", va="center", fontsize=9, color=colour)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def per_class_plot(path: Path, metrics: ClassMetrics, class_names: Sequence[str]) -> None:
     """Recall of every class, worst at the top, with Wilson's 95 % interval; precision as dots; absent classes last."""
     order = np.concatenate([metrics.worst_first, np.flatnonzero(metrics.absent)])
     classes, present = len(order), len(metrics.worst_first)
-    figure = _figure(9.5, min(2.2 + (0.32 if classes <= 20 else 0.2) * classes, 500))
+    figure = new_figure(9.5, min(2.2 + (0.32 if classes <= 20 else 0.2) * classes, 500))
     axes = figure.add_subplot()
     places = np.arange(present)
     recall = metrics.recall[order[:present]]
@@ -110,12 +110,12 @@ def per_class_plot(path: Path, metrics: ClassMetrics, class_names: Sequence[str]
     axes.set_xlabel("recall, precision")
     title = {"title": "Recall by class, worst first", "title_fontsize": 13}
     figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=9, **title)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def curves_plot(path: Path, history: History, chosen_epoch: int | None = None) -> None:
     """Losses on the left, accuracy, macro F1 and worst recall on the right, by epoch."""
-    figure = _figure(12, 4.8)
+    figure = new_figure(12, 4.8)
     left, right = figure.subplots(1, 2)
     _curve(left, history, "train_loss", _GREY)
     _curve(left, history, "validation_loss", _BLUE)
@@ -137,12 +137,12 @@ def curves_plot(path: Path, history: History, chosen_epoch: int | None = None) -
             # Above the curves and never over them.
             axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, fontsize=9)
     figure.suptitle("Training by epoch", fontsize=13)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def learning_rate_plot(path: Path, history: History, chosen_epoch: int | None = None) -> None:
     """The learning rate from the first to the last step of each epoch (`lr_start`, `lr_end`), epochs side by side."""
-    figure = _figure(8, 4.2)
+    figure = new_figure(8, 4.2)
     axes = figure.add_subplot()
     epochs: list[float] = []
     rates: list[float] = []
@@ -166,7 +166,7 @@ def learning_rate_plot(path: Path, history: History, chosen_epoch: int | None = 
     axes.set_ylabel("learning rate (lr)")
     axes.grid(color="0.9")
     axes.set_title("Learning rate by epoch", fontsize=13)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _share_text(share: float) -> str:
@@ -254,13 +254,13 @@ def _coverage() -> dict[str, frozenset[int]]:
     return fonts
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=DPI)
     atomic.write(path, lambda file: file.write(picture.getvalue()))

@@ -1,82 +1,148 @@
-"""Depthwise convolutions on the CPU whose weight gradient is cheap on small maps.
+"""Convolutions on the CPU in the form that is fastest for the map they get.
 
-At 32 px most maps of an EfficientNet are 1 to 4 pixels wide. There oneDNN's weight gradient of a depthwise convolution
-takes 4 to 13 ms a layer (batch 32, 240 to 1152 channels, two cores), more than half of a training step. Written as one
-product and sum for each tap of the kernel that touches the map, it takes 0.1 to 1.6 ms. Forward and input gradient stay
-oneDNN's, so a model's logits are those of the plain convolution bit for bit.
+At 32 px most maps of an EfficientNet are 1 to 4 pixels wide, and there oneDNN's convolutions are far from what the
+machine can do. Which form a convolution takes depends on shapes alone, by these measurements (batch 8 to 32, two cores
+of an AMD EPYC; docs/results/README.md has the figures):
+
+- 1 x 1 kernels as one matrix product over the pixels: 1.3 to 3 times as fast, forward and backward, on maps up to
+  16 x 16; no faster from 28 x 28 on.
+- Depthwise on a map of one pixel: a product with the one tap that meets the image.
+- Depthwise on a map smaller than its kernel: oneDNN's weight gradient takes 4 to 13 ms a layer there; summed tap by
+  tap, over the taps that meet the image, it takes 0.3 to 1 ms. Forward and input gradient stay oneDNN's.
+
+A model's names, parameters and state stay as they are, and it computes the same function.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from types import MethodType
 from typing import Any
 
 import torch
+from timm.layers import Conv2dSame
+from timm.layers.padding import get_same_padding
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, pad
+from torch.nn.functional import conv2d, linear, pad
 
-SMALL_MAP = 16  # pixels; measured: at 8 x 8 oneDNN is faster, from 4 x 4 down the taps are
+LARGEST_PRODUCT_MAP = 256  # pixels
+
+Pair = tuple[int, int]
+Pads = tuple[int, int, int, int]  # left, right, top, bottom, as torch.nn.functional.pad has them
 
 
-def weight_gradient(images: Tensor, gradient: Tensor, *, kernel: tuple[int, ...], padding: tuple[int, ...]) -> Tensor:
-    """Gradient [channels, 1, *kernel] of a depthwise kernel at stride 1.
+def use_small_map_forms(module: nn.Module) -> None:
+    """Let the convolutions of `module` take the form that is fastest for the map they get."""
+    for part in module.modules():
+        if type(part) not in (nn.Conv2d, Conv2dSame) or part.dilation != (1, 1) or part.padding_mode != "zeros":
+            continue
+        if part.groups == 1 and part.kernel_size == part.stride == (1, 1) and part.padding in (0, (0, 0)):
+            part.forward = MethodType(_pointwise, part)
+        elif part.groups == part.in_channels == part.out_channels > 1 and part.bias is None:
+            part.forward = MethodType(_depthwise, part)
+
+
+def _pointwise(self: nn.Conv2d, images: Tensor) -> Tensor:
+    if images.shape[2] * images.shape[3] > LARGEST_PRODUCT_MAP:
+        return type(self).forward(self, images)
+    return linear(images.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+
+
+def _depthwise(self: nn.Conv2d, images: Tensor) -> Tensor:
+    height, width = images.shape[2:]
+    small = height < self.kernel_size[0] or width < self.kernel_size[1]
+    if not small or isinstance(self.padding, str) or torch.is_autocast_enabled(images.device.type):
+        return type(self).forward(self, images)
+    pads = _pads(self, height, width)
+    one_place = all(_places(self, axis, images.shape[2 + axis], pads) == 1 for axis in (0, 1))
+    if height == width == 1 and one_place and pads[2] < self.kernel_size[0] and pads[0] < self.kernel_size[1]:
+        return images * self.weight[:, 0, pads[2], pads[0]].view(1, -1, 1, 1)
+    return _SmallMapDepthwise.apply(images, self.weight, self.stride, pads)
+
+
+def _pads(part: nn.Conv2d, height: int, width: int) -> Pads:
+    """What a convolution adds to a map of this size on each side."""
+    if not isinstance(part, Conv2dSame):
+        assert not isinstance(part.padding, str)
+        rows, columns = part.padding
+        return columns, columns, rows, rows
+    rows, columns = (
+        get_same_padding(side, kernel, stride, 1)
+        for side, kernel, stride in zip((height, width), part.kernel_size, part.stride, strict=True)
+    )
+    return columns // 2, columns - columns // 2, rows // 2, rows - rows // 2
+
+
+def _places(part: nn.Conv2d, axis: int, side: int, pads: Pads) -> int:
+    """Side of the output along an axis (0: rows, 1: columns)."""
+    padded = side + (pads[2] + pads[3], pads[0] + pads[1])[axis]
+    return (padded - part.kernel_size[axis]) // part.stride[axis] + 1
+
+
+def weight_gradient(images: Tensor, gradient: Tensor, *, kernel: Pair, stride: Pair, pads: Pads) -> Tensor:
+    """Gradient [channels, 1, *kernel] of a depthwise kernel.
 
     `images` [batch, channels, height, width] went in, `gradient` [batch, channels, height', width'] came back.
     """
-    height, width = images.shape[2:]
-    out_height, out_width = gradient.shape[2:]
-    # Rows of channels in memory order: [batch, height, width, channels].
-    padded = pad(images.permute(0, 2, 3, 1), (0, 0, padding[1], padding[1], padding[0], padding[0]))
-    gradient = gradient.permute(0, 2, 3, 1)
-    result = gradient.new_zeros(*kernel, images.shape[1])
-    for row in range(kernel[0]):
-        for column in range(kernel[1]):
-            meets_rows = row < padding[0] + height and row + out_height > padding[0]
-            if meets_rows and column < padding[1] + width and column + out_width > padding[1]:
-                window = padded[:, row : row + out_height, column : column + out_width]
-                result[row, column] = (window * gradient).sum((0, 1, 2))
+    images, gradient = images.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)  # channels last, as in memory
+    result = gradient.new_zeros(*kernel, images.shape[3])
+    rows = _meetings(images.shape[1], gradient.shape[1], kernel[0], stride[0], pads[2])
+    columns = _meetings(images.shape[2], gradient.shape[2], kernel[1], stride[1], pads[0])
+    for row, from_row, to_row in rows:
+        for column, from_column, to_column in columns:
+            met = images[:, from_row, from_column] * gradient[:, to_row, to_column]
+            result[row, column] = met.sum((0, 1, 2))
     return result.permute(2, 0, 1).unsqueeze(1)
+
+
+def _meetings(side: int, places: int, kernel: int, stride: int, before: int) -> list[tuple[int, slice, slice]]:
+    """Along one axis: each tap that meets the image, the pixels that it meets and the places of the output it gives to.
+
+    Place p reads pixel p * stride + tap - before of `side` pixels.
+    """
+    meetings = []
+    for tap in range(kernel):
+        first = max(0, -((tap - before) // stride))  # the first place whose pixel is not negative
+        last = min(places - 1, (side - 1 + before - tap) // stride)
+        if first <= last:
+            start = first * stride + tap - before
+            end = last * stride + tap - before + 1
+            meetings.append((tap, slice(start, end, stride), slice(first, last + 1)))
+    return meetings
 
 
 class _SmallMapDepthwise(torch.autograd.Function):
     @staticmethod
-    def forward(images: Tensor, weight: Tensor, padding: tuple[int, ...]) -> Tensor:
-        return conv2d(images, weight, padding=padding, groups=len(weight))
+    def forward(images: Tensor, weight: Tensor, stride: Pair, pads: Pads) -> Tensor:
+        padded, padding = _padded(images, pads)
+        return conv2d(padded, weight, None, stride, padding, 1, len(weight))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        images, weight, ctx.padding = inputs
+        images, weight, ctx.stride, ctx.pads = inputs
         ctx.save_for_backward(images, weight)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         images, weight = ctx.saved_tensors
         to_images = to_weight = None
         if ctx.needs_input_grad[0]:
+            padded, padding = _padded(images, ctx.pads)
             to_images = torch.ops.aten.convolution_backward(
-                gradient, images, weight, None, [1, 1], ctx.padding, [1, 1], False, [0, 0], len(weight),
+                gradient, padded, weight, None, ctx.stride, padding, [1, 1], False, [0, 0], len(weight),
                 [True, False, False],
             )[0]  # fmt: skip
+            if padded is not images:
+                left, _, top, _ = ctx.pads
+                to_images = to_images[:, :, top : top + images.shape[2], left : left + images.shape[3]]
         if ctx.needs_input_grad[1]:
-            to_weight = weight_gradient(images, gradient, kernel=tuple(weight.shape[2:]), padding=ctx.padding)
-        return to_images, to_weight, None
+            kernel = (weight.shape[2], weight.shape[3])
+            to_weight = weight_gradient(images, gradient, kernel=kernel, stride=ctx.stride, pads=ctx.pads)
+        return to_images, to_weight, None, None
 
 
-def _forward(images: Tensor, weight: Tensor, bias: Tensor | None, *, padding: tuple[int, ...], plain: Any) -> Tensor:
-    if images.shape[2] * images.shape[3] > SMALL_MAP or torch.is_autocast_enabled("cpu"):
-        return plain(images, weight, bias)
-    return _SmallMapDepthwise.apply(images, weight, padding)
-
-
-def use_small_map_forms(module: nn.Module) -> None:
-    """Let the depthwise convolutions of `module` at stride 1 take the form that is faster for the map they get.
-
-    Names, parameters and results of the module stay as they are.
-    """
-    for part in module.modules():
-        if type(part) is nn.Conv2d and part.groups == part.in_channels == part.out_channels and part.groups > 1:
-            plain_geometry = part.stride == part.dilation == (1, 1) and part.padding_mode == "zeros"
-            if plain_geometry and part.bias is None and not isinstance(part.padding, str):
-                plain: Callable[..., Tensor] = partial(conv2d, padding=part.padding, groups=part.groups)
-                part._conv_forward = partial(_forward, padding=part.padding, plain=plain)  # type: ignore[method-assign]
+def _padded(images: Tensor, pads: Pads) -> tuple[Tensor, Pair]:
+    """The images for a convolution, and the padding that it has still to add: all of it where it is symmetric."""
+    left, right, top, bottom = pads
+    if left == right and top == bottom:
+        return images, (top, left)
+    return pad(images, pads), (0, 0)

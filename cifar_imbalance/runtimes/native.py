@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+import torch._functorch.config
 from torch import Tensor, nn
 
 from cifar_imbalance.config import Runtime
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.runtimes.base import DeviceRuntime
 from cifar_imbalance.runtimes.convolutions import use_small_map_forms
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+LARGEST_INT = 2**31 - 1
 
 
 class NativeRuntime(DeviceRuntime):
@@ -26,6 +31,8 @@ class NativeRuntime(DeviceRuntime):
             torch.set_num_threads(config.threads)
         elif name == "cpu":
             torch.set_num_threads(len(os.sched_getaffinity(0)))
+        if name == "cpu":
+            _keep_freed_memory()
         if deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(deterministic)
@@ -50,10 +57,17 @@ class NativeRuntime(DeviceRuntime):
     def place_model(self, module: nn.Module) -> nn.Module:
         if self.name == "cpu":
             use_small_map_forms(module)
+            for part in module.modules():
+                if isinstance(part, nn.SiLU):
+                    part.inplace = False  # in place, autograd keeps a copy of what it overwrites
         return module.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        return torch.compile(function, fullgraph=True, dynamic=False) if self._compile else function
+        if not self._compile:
+            return function
+        # The small-map convolutions are such functions; without this they are compiled anew in every process.
+        torch._functorch.config.autograd_cache_allow_custom_autograd_functions = True
+        return torch.compile(function, fullgraph=True, dynamic=False)
 
     def seed_noise(self, seed: int) -> None:
         torch.manual_seed(seed)
@@ -73,3 +87,14 @@ class NativeRuntime(DeviceRuntime):
     def wait(self) -> None:
         if self.name == "cuda":
             torch.cuda.synchronize()
+
+
+def _keep_freed_memory() -> None:
+    """Let the C library keep what is freed: it would give the larger tensors of each step back to the kernel.
+
+    A step of B0 then takes no page faults instead of 8,000, and a tenth less time. Only glibc knows these switches.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for switch in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
+            mallopt(switch, LARGEST_INT)

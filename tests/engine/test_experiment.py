@@ -4,9 +4,11 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.engine.experiment import run_experiment
+from cifar_imbalance.engine.loop import Loop
 from cifar_imbalance.errors import TrainingFailed, UsageError
 from cifar_imbalance.predictions import Predictions
 
@@ -101,3 +103,13 @@ def test_a_batch_larger_than_the_data_is_refused_with_both_numbers_and_no_folder
     with pytest.raises(UsageError, match=r"training.batch_size=5000: .* 1132 training images"):
         run_experiment(tiny(training={"batch_size": 5000}), tmp_path / "run", [])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_too_little_memory_is_one_line_and_the_traceback_is_in_the_log(tiny, tmp_path, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate ...")
+
+    monkeypatch.setattr(Loop, "run", full)
+    with pytest.raises(TrainingFailed, match=r"the memory of runtime=cpu is too small for training\.batch_size=64"):
+        run_experiment(tiny(), tmp_path / "run", [])
+    assert "OutOfMemoryError" in (tmp_path / "run" / "train.log").read_text()

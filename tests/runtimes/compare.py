@@ -3,7 +3,8 @@
     python tests/runtimes/compare.py OUTPUT.json OVERRIDES...
 
 Every question is asked of probe.py in a process of its own: the same batches? the same loss and gradients from each of
-native's first states? how far do ten free steps drift, and how far does native itself drift between one thread and two?
+native's first states, and how near is each to float64? how far do ten free steps drift, and how far does native itself
+drift between one thread and two?
 """
 
 import json
@@ -28,6 +29,11 @@ def drift(ours, theirs):
     return [abs(a - b) / abs(a) for a, b in zip(ours, theirs, strict=True)]
 
 
+def differences(ours, theirs):
+    """The relative difference of the gradients at each state."""
+    return list(map(relative, ours["gradients"], theirs["gradients"]))
+
+
 def compare(overrides, folder):
     asked = 0
 
@@ -43,6 +49,8 @@ def compare(overrides, folder):
     states = folder / "1.pt"
     one_thread = ask("losses", "runtime=cpu", "runtime.threads=1")
     forced = ask("forced", "runtime=xla", f"+states={states}")
+    forced_one_thread = ask("forced", "runtime=cpu", "runtime.threads=1", f"+states={states}")
+    exact = ask("exact", "runtime=cpu", f"+states={states}")
     xla = ask("losses", "runtime=xla", "runtime.devices=1")
     xla_2 = ask("losses", "runtime=xla", "runtime.devices=2")
     batches = ask("batches", "runtime=cpu")
@@ -50,8 +58,13 @@ def compare(overrides, folder):
         "overrides": [EXACT, *overrides],
         "batches_of_the_first_epoch": len(batches),
         "batches_equal": batches == ask("batches", "runtime=xla", "runtime.devices=2"),
-        "forced_loss_largest_relative_difference": max(drift(native["losses"], forced["losses"])),
-        "forced_gradient_largest_relative_difference": max(map(relative, native["gradients"], forced["gradients"])),
+        "forced_loss_relative_difference_xla_from_native": drift(native["losses"], forced["losses"]),
+        "forced_gradient_relative_difference": {
+            "xla_from_native": differences(native, forced),
+            "native_1_from_2_threads": differences(native, forced_one_thread),
+            "native_from_float64": differences(exact, native),
+            "xla_from_float64": differences(exact, forced),
+        },
         "free_loss_relative_drift_xla_from_native": drift(native["losses"], xla),
         "free_loss_relative_drift_native_1_from_2_threads": drift(native["losses"], one_thread),
         "free_loss_largest_relative_difference_xla_1_and_2_devices": max(drift(xla, xla_2)),

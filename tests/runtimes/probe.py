@@ -1,12 +1,14 @@
 """What a test wants to know of a runtime, asked in a process of its own: XLA takes its devices once, before all else.
 
-    python probe.py QUESTION ANSWER_FILE OVERRIDES... [+states=ANSWER_FILE]
+    python probe.py QUESTION ANSWER_FILE OVERRIDES... [+states=ANSWER_FILE] [+backend=NAME]
 
-The overrides are those of train.py. The answer is a .pt file; `forced` needs the one that `states` wrote.
+The overrides are those of train.py. The answer is a .pt file; `forced` and `exact` need the one that `states` wrote.
+With runtime.compile=true the backend is torch.compile's, inductor unless another is named.
 """
 
 import hashlib
 import sys
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -62,7 +64,7 @@ def graphs(loop):
         return {name: metrics.counter_value(name) for name in metrics.counter_names() if name.startswith("aten::")}
 
     counts, grown = [compiled()], []
-    train_epoch, validate = loop._train_epoch, loop._validate
+    train_epoch, validate = loop.train_epoch, loop._validate
 
     def counted_train(*arguments):
         before = aten()
@@ -76,7 +78,7 @@ def graphs(loop):
         counts.append(compiled())
         return line
 
-    loop._train_epoch, loop._validate = counted_train, counted_validate
+    loop.train_epoch, loop._validate = counted_train, counted_validate
     loop.run(Console(quiet=True))
     return {"compiled": counts, "aten_grown_within_an_epoch": grown}
 
@@ -121,10 +123,18 @@ def forced(loop, file):
     def take_over(position):
         tensors = dict(module.named_parameters()) | dict(module.named_buffers())
         for name, tensor in tensors.items():
-            tensor.data = place(given[position][name])
+            tensor.data = place(given[position][name].to(tensor.dtype))
 
     gradients = watched_gradients(loop)
     return {"losses": run_steps(loop, take_over), "gradients": gradients}
+
+
+def exact(loop, file):
+    """As `forced`, with a network that computes in float64: what rounding should be judged by."""
+    loop.network.module.double()
+    for name in ("scale", "offset"):
+        object.__setattr__(loop.network, name, getattr(loop.network, name).double())
+    return forced(loop, file)
 
 
 def watched_gradients(loop):
@@ -160,12 +170,15 @@ def run_steps(loop, before=lambda position: None):
     return loop.runtime.to_host(loop.training_step.records)[0].tolist()
 
 
-QUESTIONS = {"graphs": graphs, "batches": batches, "losses": losses, "states": states, "forced": forced}
+QUESTIONS = {"graphs": graphs, "batches": batches, "losses": losses, "states": states, "forced": forced, "exact": exact}
 
 
 if __name__ == "__main__":
     question, answer, *overrides = sys.argv[1:]
     given = [word.removeprefix("+states=") for word in overrides if word.startswith("+states=")]
-    overrides = [word for word in overrides if not word.startswith("+states=")]
+    for word in overrides:
+        if word.startswith("+backend="):
+            torch.compile = partial(torch.compile, backend=word.removeprefix("+backend="))
+    overrides = [word for word in overrides if not word.startswith("+")]
     with TemporaryDirectory() as folder:
         torch.save(QUESTIONS[question](loop_of(overrides, Path(folder) / "run"), *given), answer)

@@ -1,4 +1,4 @@
-"""The small-map form of a depthwise convolution is the plain one, in value and gradient."""
+"""The forms for small maps are the plain convolutions, in value and gradient."""
 
 import copy
 from itertools import product
@@ -6,31 +6,62 @@ from itertools import product
 import pytest
 import timm
 import torch
+from timm.layers import Conv2dSame
 from torch import nn
+from torch.func import functional_call
 
 from cifar_imbalance.runtimes.convolutions import use_small_map_forms
 
+SIZES = ((1, 1), (1, 3), (2, 2), (2, 5), (4, 4), (5, 5), (17, 17))
 CASES = [
-    (kernel, size, padding)
-    for kernel, size, padding in product((3, 5, 7), ((1, 1), (1, 3), (2, 2), (4, 4), (5, 5)), range(4))
-    if min(size) + 2 * padding >= kernel
+    (kernel, size, padding, stride)
+    for kernel, size, padding, stride in product((1, 3, 5, 7), SIZES, (*range(4), "same"), (1, 2))
+    if padding == "same" or min(size) + 2 * padding >= kernel
 ]
 
 
-@pytest.mark.parametrize(("kernel", "size", "padding"), CASES)
-def test_values_and_gradients_are_the_plain_convolutions_in_float64(kernel, size, padding):
-    plain = nn.Conv2d(6, 6, kernel, padding=padding, groups=6, bias=False, dtype=torch.float64)
+def pair(kernel, padding, stride, **options):
+    """A plain convolution in float64 and one of the same weights in the other forms."""
+    kind = Conv2dSame if padding == "same" else nn.Conv2d
+    plain = kind(
+        6, 6, kernel, stride=stride, padding=0 if padding == "same" else padding, dtype=torch.float64, **options
+    )
     small = copy.deepcopy(plain)
     use_small_map_forms(small)
+    assert small.forward.__func__ is not kind.forward
+    return plain, small
+
+
+def assert_same_values_and_gradients(plain, small, size):
     images = [torch.randn(3, 6, *size, dtype=torch.float64, requires_grad=True)]
     images.append(images[0].detach().clone().requires_grad_())
     results = [plain(images[0]), small(images[1])]
-    assert torch.equal(*results)
+    torch.testing.assert_close(*results)
     direction = torch.randn_like(results[0])
     for result in results:
         result.backward(direction)
-    torch.testing.assert_close(images[0].grad, images[1].grad)
-    torch.testing.assert_close(plain.weight.grad, small.weight.grad)
+    torch.testing.assert_close(images[1].grad, images[0].grad)
+    for (name, expected), (_, parameter) in zip(plain.named_parameters(), small.named_parameters(), strict=True):
+        torch.testing.assert_close(parameter.grad, expected.grad, msg=name)
+
+
+@pytest.mark.parametrize(("kernel", "size", "padding", "stride"), CASES)
+def test_depthwise_values_and_gradients_are_the_plain_convolutions_in_float64(kernel, size, padding, stride):
+    assert_same_values_and_gradients(*pair(kernel, padding, stride, groups=6, bias=False), size)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("bias", [True, False])
+def test_pointwise_values_and_gradients_are_the_plain_convolutions_in_float64(size, bias):
+    assert_same_values_and_gradients(*pair(1, 0, 1, bias=bias), size)
+
+
+def test_a_depthwise_gradient_is_that_of_finite_differences():
+    _, small = pair(3, "same", 2, groups=6, bias=False)
+    images = torch.randn(2, 6, 2, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda images, weight: functional_call(small, {"weight": weight}, (images,)), (images, small.weight)
+    )
 
 
 def test_logits_names_and_parameters_of_a_model_stay():
@@ -38,7 +69,7 @@ def test_logits_names_and_parameters_of_a_model_stay():
     small = copy.deepcopy(plain)
     use_small_map_forms(small)
     images = torch.randn(4, 3, 32, 32)
-    assert torch.equal(plain(images), small(images))
+    torch.testing.assert_close(small(images), plain(images), rtol=1e-4, atol=1e-5)
     assert plain.state_dict().keys() == small.state_dict().keys()
 
 

@@ -1,0 +1,1 @@
+"""How fast this is, and beside what: `python -m cifar_imbalance.benchmark`."""

@@ -1,0 +1,6 @@
+"""`python -m cifar_imbalance.benchmark`; see `--help`."""
+
+from cifar_imbalance.command_line import benchmark
+
+if __name__ == "__main__":
+    benchmark()

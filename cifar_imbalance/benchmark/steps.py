@@ -1,0 +1,194 @@
+"""What the rows of the benchmark do: every row is a callable that runs some steps of training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from PIL import Image
+from rich.console import Console
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torchvision import transforms
+
+from cifar_imbalance.augment.policy import Policy
+from cifar_imbalance.config import (
+    BenchmarkConfig,
+    Dataset,
+    Optimizer,
+    Runtime,
+    Schedule,
+    TrainConfig,
+    Training,
+)
+from cifar_imbalance.data.experiment_data import ExperimentData
+from cifar_imbalance.data.image_sets import ImageSet
+from cifar_imbalance.engine.experiment import make_loop
+from cifar_imbalance.engine.step import Network
+from cifar_imbalance.models.build import BuiltModel, build_model
+from cifar_imbalance.optimizers import fresh_state, load_state, make_optimizer
+from cifar_imbalance.run_folder import take
+from cifar_imbalance.runtimes.base import DeviceRuntime
+from cifar_imbalance.terminal import LiveLine
+
+Steps = Callable[[], object]
+ADAM = Optimizer(name="adam")
+LEARNING_RATE = 0.001
+
+
+def random_images(config: BenchmarkConfig, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """uint8 images [count, side, side, 3] and labels [count]; a step costs the same whatever they show."""
+    generator = np.random.default_rng(0)
+    side = config.image_size
+    images = generator.integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+    return images, generator.integers(config.class_count, size=count)
+
+
+def built(config: BenchmarkConfig) -> BuiltModel:
+    side = config.image_size
+    return build_model(config.model, class_count=config.class_count, image_size=(side, side), seed=0)
+
+
+# ---------------------------------------------------------------- ours
+def bare_step(config: BenchmarkConfig, runtime: DeviceRuntime) -> Steps:
+    """Model, loss, gradient and optimiser on one batch that lies on the device, as the training step has them."""
+    host = built(config)
+    state = fresh_state(host.module, ADAM)
+    network = Network.on_device(host, runtime)
+    module = network.module.train()
+    optimizer = make_optimizer(
+        module, ADAM, learning_rate=runtime.learning_rate(LEARNING_RATE), variant=runtime.optimizer_variant()
+    )
+    load_state(optimizer, state, runtime.place)
+    parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
+    pixels, labels = random_images(config, config.batch_size)
+    images = runtime.place_batch(torch.from_numpy(pixels).permute(0, 3, 1, 2).float())
+    wanted = runtime.place_batch(torch.from_numpy(labels))
+
+    def loss(parameters: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor, wanted: Tensor) -> Tensor:
+        return cross_entropy(network.logits(parameters, buffers, images), wanted)
+
+    compiled = runtime.compiled(loss)
+
+    def run() -> None:
+        for _ in range(config.steps):
+            compiled(parameters, buffers, images, wanted).backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            runtime.end_step()
+        runtime.wait()
+
+    return run
+
+
+def whole_loop(config: BenchmarkConfig, runtime: DeviceRuntime) -> Steps:
+    """An epoch of the training loop: order, draws, gather, augmentation, records and the live line included."""
+    images, labels = random_images(config, config.steps * config.batch_size)
+    identity = np.arange(len(labels))
+    names = tuple(str(label) for label in range(config.class_count))
+    everyone = ImageSet(images, labels, identity.astype(np.uint64), identity, names, "random")
+    data = ExperimentData(everyone, None, everyone, [], {})
+    training = TrainConfig(
+        dataset=Dataset(name="random", validation="none"),
+        augmentation=config.augmentation,
+        model=config.model,
+        optimizer=ADAM,
+        schedule=Schedule(name="constant", max_lr=LEARNING_RATE),
+        training=Training(batch_size=config.batch_size),
+        runtime=config.runtime,
+    )
+    policy = Policy(config.augmentation, height=config.image_size, width=config.image_size)
+    with TemporaryDirectory() as folder:
+        loop = make_loop(training, runtime, take(Path(folder) / "run", training, []), data, policy, built(config), None)
+    live = LiveLine(Console(quiet=True), steps=config.steps, done=0)
+    return lambda: loop.train_epoch(0, config.steps, live)
+
+
+# ---------------------------------------------------------------- peers
+def plain_step(config: BenchmarkConfig, device: torch.device, *, channels_last_fused: bool) -> Steps:
+    """timm's model as it is, torch's Adam as it is, one batch; or both in the forms known to be faster."""
+    memory_format = torch.channels_last if channels_last_fused else torch.contiguous_format
+    module = _timm_model(config).to(device)
+    module = module.to(memory_format=memory_format)  # type: ignore[call-overload]
+    optimizer = torch.optim.Adam(module.parameters(), lr=LEARNING_RATE, fused=channels_last_fused or None)
+    pixels, labels = random_images(config, config.batch_size)
+    images = (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255).to(device, memory_format=memory_format)
+    wanted = torch.from_numpy(labels).to(device)
+
+    def run() -> None:
+        for _ in range(config.steps):
+            _tutorial_step(module, optimizer, images, wanted, config.runtime)
+        _wait(device)
+
+    return run
+
+
+def dataloader_loop(config: BenchmarkConfig, device: torch.device) -> Steps:
+    """The usual tutorial: torchvision's transforms on each image, in the worker processes of a DataLoader."""
+    module = _timm_model(config).to(device)
+    optimizer = torch.optim.Adam(module.parameters(), lr=LEARNING_RATE)
+    pixels, labels = random_images(config, config.steps * config.batch_size)
+    loader = torch.utils.data.DataLoader(
+        _Images(pixels, labels),
+        batch_size=config.batch_size,
+        shuffle=True,
+        num_workers=2,
+        persistent_workers=True,
+    )
+
+    def run() -> None:
+        for images, wanted in loader:
+            loss = _tutorial_step(module, optimizer, images.to(device), wanted.to(device), config.runtime)
+            loss.item()  # tutorials keep a running loss
+        _wait(device)
+
+    return run
+
+
+class _Images(torch.utils.data.Dataset[tuple[Tensor, int]]):
+    """Images as torchvision's CIFAR has them: PIL images that are transformed when they are asked for."""
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray) -> None:
+        self._images, self._labels = images, labels
+        self._transform = transforms.Compose(
+            [
+                transforms.RandomHorizontalFlip(),
+                transforms.ColorJitter(contrast=0.2, saturation=0.5),
+                transforms.ToTensor(),
+                transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+                transforms.RandomErasing(p=1.0, scale=(0.06, 0.06), ratio=(1.0, 1.0)),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self._transform(Image.fromarray(self._images[index])), int(self._labels[index])
+
+
+def _timm_model(config: BenchmarkConfig) -> nn.Module:
+    rates = {"drop_rate": config.model.drop_rate, "drop_path_rate": config.model.drop_path_rate}
+    optional: dict[str, Any] = {name: rate for name, rate in rates.items() if rate}
+    return timm.create_model(config.model.name, num_classes=config.class_count, **optional).train()
+
+
+def _tutorial_step(
+    module: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, wanted: Tensor, runtime: Runtime
+) -> Tensor:
+    optimizer.zero_grad()
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=runtime.precision == "bfloat16"):
+        loss = cross_entropy(module(images), wanted)
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()

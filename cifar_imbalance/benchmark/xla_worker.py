@@ -1,0 +1,27 @@
+"""The bare step on XLA's own device, asked for by workers.py."""
+
+import json
+import sys
+
+from omegaconf import OmegaConf
+
+from cifar_imbalance.benchmark.steps import bare_step
+from cifar_imbalance.config import BenchmarkConfig
+from cifar_imbalance.runtimes.select import make_runtime
+
+
+def main() -> None:
+    config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(BenchmarkConfig), json.loads(input())))
+    assert isinstance(config, BenchmarkConfig)
+    config.runtime.name = "xla"
+    config.runtime.compile = False  # XLA compiles always
+    runtime = make_runtime(config.runtime)
+    run = bare_step(config, runtime)
+    print(json.dumps(runtime.describe()), flush=True)
+    for _ in sys.stdin:
+        run()
+        print("{}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

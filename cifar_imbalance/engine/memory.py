@@ -1,0 +1,24 @@
+"""A device whose memory is too small is told in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from cifar_imbalance.errors import TrainingFailed
+from cifar_imbalance.runtimes.base import DeviceRuntime
+
+
+@contextmanager
+def too_small_told(runtime: DeviceRuntime, **batch_sizes: int) -> Iterator[None]:
+    """Turns torch's OutOfMemoryError into TrainingFailed, which names the fields that the memory depends on."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        fields = ", ".join(f"training.{name}={size}" for name, size in batch_sizes.items())
+        raise TrainingFailed(
+            f"the memory of runtime={runtime.name} is too small for {fields}; a smaller batch, model.resolution or "
+            "runtime.precision=bfloat16 needs less"
+        ) from error

@@ -1,0 +1,43 @@
+"""torch.compile takes the whole step as one graph (fullgraph=True refuses a break) and computes what eager computes.
+
+In processes of their own: TorchDynamo refuses functions that the tests' type checks have wrapped.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from cifar_imbalance.config import OPERATORS
+from cifar_imbalance.losses import LOSSES
+
+PROBE = Path(__file__).with_name("probe.py")
+SETTINGS = [
+    "model.name=test_efficientnet",
+    "dataset.image_size=16",
+    "runtime=cpu",
+    "augmentation=[flip,shift,pad_crop,cutout,color_jitter]",
+    "augmentation.color_jitter.contrast=[0.8,1.2]",
+    "augmentation.color_jitter.saturation=[0.5,1.5]",
+    "optimizer=sgd",
+    "schedule=constant",
+    "schedule.max_lr=0.001",
+]
+
+
+def losses(folder, loss, *settings):
+    answer = folder / f"{len(list(folder.iterdir()))}.pt"
+    command = [sys.executable, str(PROBE), "losses", str(answer), *SETTINGS, f"loss={loss}", *settings]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return torch.load(answer, weights_only=True)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_the_compiled_step_with_every_augmentation_gives_the_losses_of_the_eager_one(tmp_path, loss, backend):
+    assert all(name in SETTINGS[3] for name in OPERATORS)
+    compiled = losses(tmp_path, loss, "runtime.compile=true", f"+backend={backend}")
+    assert compiled == pytest.approx(losses(tmp_path, loss), rel=1e-4)

@@ -1,0 +1,99 @@
+"""The benchmark as a user types it: its rows, its file, its refusals. The figures themselves are in docs/results."""
+
+import json
+import sys
+
+import pytest
+import torch
+
+from cifar_imbalance.benchmark.measure import Measured, training_gflops_per_image
+from cifar_imbalance.config import BENCHMARK_ROWS, BenchmarkConfig, Model
+
+WORDS = ["model.name=test_efficientnet", "rounds=2", "steps=2", "batch_size=8", "output=out", "runtime=cpu"]
+
+
+def test_every_row_of_pytorch_is_timed_and_stands_beside_the_others(typed, tmp_path):
+    rows = [name for name in BENCHMARK_ROWS if name not in ("keras", "xla_step", "step_compiled")]
+    answer = typed(tmp_path, "benchmark", *WORDS, f"rows=[{','.join(rows)}]", "profile=true")
+    assert answer.code == 0, answer.err
+    figures = json.loads((tmp_path / "out" / "benchmark.json").read_text())
+    assert list(figures["images_per_second"]) == rows
+    for spread in (*figures["images_per_second"].values(), figures["gflops_per_second"], *figures["ratios"].values()):
+        assert 0 < spread["min"] <= spread["median"] <= spread["max"]
+    assert list(figures["ratios"]) == [
+        "loop / step",
+        "step / channels_last_fused",
+        "step / plain",
+        "loop / dataloader_loop",
+    ]
+    assert figures["environment"]["threads"] == torch.get_num_threads()
+    assert "aten::convolution_backward" in figures["operator_milliseconds"]["channels_last_fused"]
+    assert (tmp_path / "out" / "benchmark.png").stat().st_size > 1000
+    assert "loop / step" in answer.out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+
+
+def test_ratios_are_of_the_same_round():
+    speeds = {"step": [100.0, 50.0], "plain": [50.0, 25.0]}
+    measured = Measured(speeds, [10.0, 5.0], gflops_per_image=0.05, first_round_seconds={}, workers={})
+    assert measured.ratios() == {"step / plain": [2.0, 2.0]}
+    assert measured.shares_of_matrix_product()["step"] == [0.5, 0.5]
+
+
+def test_a_step_of_b0_at_32_pixels_is_0_057_gflop():
+    config = BenchmarkConfig(model=Model(name="tf_efficientnet_b0.aa_in1k"))
+    assert training_gflops_per_image(config) == pytest.approx(0.057, abs=0.001)
+
+
+def test_what_cannot_be_timed_here_is_said(typed, tmp_path):
+    answer = typed(tmp_path, "benchmark", *WORDS, "rows=[step,keras]")
+    assert answer.code == 0, answer.err
+    assert "left out: keras: needs a Python with TensorFlow; python3 -m venv keras" in answer.out
+    answer = typed(tmp_path, "benchmark", *WORDS, "rows=[keras]", "output=other")
+    assert answer.code == 2
+    assert answer.err.startswith("cifar_imbalance.benchmark: rows=['keras']: none can be timed here; keras: needs a")
+    answer = typed(tmp_path, "benchmark", *WORDS, "rows=[keras]", "output=other", f"keras_python={sys.executable}")
+    assert answer.code == 2
+    assert "Keras has no test_efficientnet, only tf_efficientnet_b0, tf_efficientnet_b5" in answer.err
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_python_without_tensorflow_is_one_line(typed, tmp_path):
+    words = [word for word in WORDS if not word.startswith("model.name")]
+    answer = typed(tmp_path, "benchmark", *words, "rows=[keras]", f"keras_python={sys.executable}")
+    assert answer.code == 1
+    assert answer.err.startswith("cifar_imbalance.benchmark: the process of keras ended early: ")
+    assert answer.err.endswith("ModuleNotFoundError: No module named 'tensorflow'\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("rows=[lop]", "rows=lop: allowed are " + ", ".join(BENCHMARK_ROWS) + " (did you mean loop?)"),
+        ("rows=[]", "rows=[]: choose from " + ", ".join(BENCHMARK_ROWS)),
+        ("runtime=xla", "runtime=xla: allowed are auto, cpu, cuda; XLA has a row of its own, xla_step"),
+        (
+            "keras_python=absent",
+            "keras_python=absent: there is no such program; python3 -m venv keras && keras/bin/pip install "
+            "tensorflow-cpu makes one, then keras_python=keras/bin/python",
+        ),
+        ("round=3", "round: there is no such field (did you mean rounds?)"),
+        ("steps=0", "steps=0: allowed is at least 1"),
+        ("rounds=0", "rounds=0: allowed is at least 1"),
+        ("batch_size=1", "batch_size=1: allowed is at least 2"),
+        ("image_size=3", "image_size=3: allowed is at least 4 and at most 4096"),
+        ("class_count=1", "class_count=1: allowed is at least 2"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(typed, tmp_path, words, line):
+    answer = typed(tmp_path, "benchmark", *words.split())
+    assert answer.code == 2
+    assert answer.err.startswith(f"cifar_imbalance.benchmark: {line}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_names_the_rows_and_the_groups(typed, tmp_path):
+    answer = typed(tmp_path, "benchmark", "--help")
+    for words in ("channels_last_fused", "keras_python", "model         b0, b5, lite0", "image_size: 32"):
+        assert words in answer.out
