@@ -35,10 +35,11 @@ def use_small_map_forms(module: nn.Module) -> None:
     for part in module.modules():
         if type(part) not in (nn.Conv2d, Conv2dSame) or part.dilation != (1, 1) or part.padding_mode != "zeros":
             continue
+        assert isinstance(part, nn.Conv2d)
         if part.groups == 1 and part.kernel_size == part.stride == (1, 1) and part.padding in (0, (0, 0)):
-            part.forward = MethodType(_pointwise, part)
+            part.forward = MethodType(_pointwise, part)  # type: ignore[method-assign]
         elif part.groups == part.in_channels == part.out_channels > 1 and part.bias is None:
-            part.forward = MethodType(_depthwise, part)
+            part.forward = MethodType(_depthwise, part)  # type: ignore[method-assign]
 
 
 def _pointwise(self: nn.Conv2d, images: Tensor) -> Tensor:

@@ -70,7 +70,10 @@ class NativeRuntime(DeviceRuntime):
         return torch.compile(function, fullgraph=True, dynamic=False)
 
     def seed_noise(self, seed: int) -> None:
-        torch.manual_seed(seed)
+        if self.name == "cpu":
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed also keeps a stack trace for CUDA's sake
+        else:
+            torch.manual_seed(seed)
 
     def autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, torch.bfloat16) if self._bfloat16 else nullcontext()
