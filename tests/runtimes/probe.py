@@ -134,6 +134,9 @@ def exact(loop, file):
     loop.network.module.double()
     for name in ("scale", "offset"):
         object.__setattr__(loop.network, name, getattr(loop.network, name).double())
+    loop.training_step._buffers = dict(loop.network.module.named_buffers())  # double() made new ones
+    for state in loop.optimizer.state.values():
+        state |= {name: value.double() for name, value in state.items() if value.dim()}
     return forced(loop, file)
 
 
