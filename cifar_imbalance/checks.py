@@ -20,8 +20,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException, ValidationError
 
 from cifar_imbalance.config import (
+    BALANCES,
     BENCHMARK_ROWS,
     OPERATORS,
+    PROFILES,
+    VALIDATIONS,
     Augmentation,
     BenchmarkConfig,
     EvaluateConfig,
@@ -35,9 +38,9 @@ WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 
 CHOICES = {
     "dataset.name": ("cifar10", "cifar100", "image_folder", "digits"),
-    "dataset.validation": ("holdout", "test", "none"),
-    "dataset.holdout_balance": ("balanced", "proportional"),
-    "dataset.imbalance.profile": ("none", "exponential", "step"),
+    "dataset.validation": VALIDATIONS,
+    "dataset.holdout_balance": BALANCES,
+    "dataset.imbalance.profile": PROFILES,
     "augmentation.shift.border": ("reflect", "constant"),
     "loss.name": ("cross_entropy",),
     "optimizer.name": ("adam", "adamw", "sgd"),

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
+VALIDATIONS = ("holdout", "test", "none")
+BALANCES = ("balanced", "proportional")
+PROFILES = ("none", "exponential", "step")
 # The paper's order: geometry, cutout, colour (so the filled square is coloured too).
 OPERATORS = ("flip", "shift", "pad_crop", "cutout", "color_jitter")
 

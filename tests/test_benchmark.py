@@ -1,6 +1,7 @@
 """The benchmark as a user types it: its rows, its file, its refusals. The figures themselves are in docs/results."""
 
 import json
+import subprocess
 import sys
 
 import pytest
@@ -9,9 +10,27 @@ import torch
 from torch import nn
 
 from cifar_imbalance.benchmark.measure import Measured, training_gflops_per_image
-from cifar_imbalance.config import BENCHMARK_ROWS, BenchmarkConfig, Model
+from cifar_imbalance.checks import RANGES, field_paths
+from cifar_imbalance.config import BENCHMARK_ROWS, BenchmarkConfig, Model, TrainConfig
 
 WORDS = ["model.name=test_efficientnet", "rounds=2", "steps=2", "batch_size=8", "output=out", "runtime=cpu"]
+
+MISTAKES = [
+    ("rows=[lop]", "rows=lop: allowed are " + ", ".join(BENCHMARK_ROWS) + " (did you mean loop?)"),
+    ("rows=[]", "rows=[]: choose from " + ", ".join(BENCHMARK_ROWS)),
+    ("runtime=xla", "runtime=xla: allowed are auto, cpu, cuda; XLA has a row of its own, xla_step"),
+    (
+        "keras_python=absent",
+        "keras_python=absent: there is no such program; python3 -m venv keras && keras/bin/pip install "
+        "tensorflow-cpu makes one, then keras_python=keras/bin/python",
+    ),
+    ("round=3", "round: there is no such field (did you mean rounds?)"),
+    ("steps=0", "steps=0: allowed is at least 1"),
+    ("rounds=0", "rounds=0: allowed is at least 1"),
+    ("batch_size=1", "batch_size=1: allowed is at least 2"),
+    ("image_size=3", "image_size=3: allowed is at least 4 and at most 4096"),
+    ("class_count=1", "class_count=1: allowed is at least 2"),
+]
 
 
 def test_every_row_of_pytorch_is_timed_and_stands_beside_the_others(typed, tmp_path):
@@ -79,30 +98,27 @@ def test_a_python_without_tensorflow_is_one_line(typed, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("words", "line"),
-    [
-        ("rows=[lop]", "rows=lop: allowed are " + ", ".join(BENCHMARK_ROWS) + " (did you mean loop?)"),
-        ("rows=[]", "rows=[]: choose from " + ", ".join(BENCHMARK_ROWS)),
-        ("runtime=xla", "runtime=xla: allowed are auto, cpu, cuda; XLA has a row of its own, xla_step"),
-        (
-            "keras_python=absent",
-            "keras_python=absent: there is no such program; python3 -m venv keras && keras/bin/pip install "
-            "tensorflow-cpu makes one, then keras_python=keras/bin/python",
-        ),
-        ("round=3", "round: there is no such field (did you mean rounds?)"),
-        ("steps=0", "steps=0: allowed is at least 1"),
-        ("rounds=0", "rounds=0: allowed is at least 1"),
-        ("batch_size=1", "batch_size=1: allowed is at least 2"),
-        ("image_size=3", "image_size=3: allowed is at least 4 and at most 4096"),
-        ("class_count=1", "class_count=1: allowed is at least 2"),
-    ],
-)
+@pytest.mark.parametrize(("words", "line"), MISTAKES)
 def test_a_mistake_is_one_line_and_leaves_nothing(typed, tmp_path, words, line):
     answer = typed(tmp_path, "benchmark", *words.split())
     assert answer.code == 2
     assert answer.err.startswith(f"cifar_imbalance.benchmark: {line}")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_range_of_the_benchmark_alone_is_in_the_table_above():
+    own = RANGES.keys() & (field_paths(BenchmarkConfig) - field_paths(TrainConfig))
+    assert own == {words.partition("=")[0] for words, _ in MISTAKES} & RANGES.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["lite0", "b0"])
+def test_the_loop_reaches_95_percent_of_the_bare_step(tmp_path, model):
+    """In a process of its own: under the tests' type checks every step is slower."""
+    words = [f"model={model}", "rows=[loop,step]", "rounds=40", "output=out", "runtime=cpu"]
+    subprocess.run([sys.executable, "-m", "cifar_imbalance.benchmark", *words], cwd=tmp_path, check=True)
+    figures = json.loads((tmp_path / "out" / "benchmark.json").read_text())
+    assert figures["ratios"]["loop / step"]["median"] >= 0.95
 
 
 def test_help_names_the_rows_and_the_groups(typed, tmp_path):

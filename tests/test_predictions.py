@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +81,7 @@ def test_any_other_file_is_refused_in_one_line_that_names_it(kind, predictions, 
     ("field", "value", "message"),
     [
         ("logits", np.zeros(3, np.float32), "shape"),
-        ("logits", np.zeros((2, 3)), "float64|f64"),
+        ("logits", np.zeros((2, 3)), "float64"),
         ("labels", np.array([0]), r"expected \[2\]"),
         ("labels", np.array([0, 3]), r"0\.\.2"),
         ("labels", np.array([0, -1]), r"0\.\.2"),
@@ -91,6 +90,9 @@ def test_any_other_file_is_refused_in_one_line_that_names_it(kind, predictions, 
     ],
 )
 def test_arrays_that_do_not_fit_together_are_refused(field, value, message, predictions):
-    # A wrong dtype is already a TypeError of the type checker that runs with the tests.
-    with pytest.raises((ValueError, TypeError), match=message):
-        dataclasses.replace(predictions, **{field: value})
+    # Made without __init__, where the type checker that runs with the tests would answer first.
+    wrong = object.__new__(Predictions)
+    for name, given in {**vars(predictions), field: value}.items():
+        object.__setattr__(wrong, name, given)
+    with pytest.raises(ValueError, match=message):
+        wrong.__post_init__()

@@ -78,6 +78,31 @@ def test_a_job_that_fails_does_not_stop_the_others_and_is_named_at_the_end(typed
     assert last == "train.py: 1 of the sweep's jobs failed"
 
 
+def test_jobs_that_fail_do_not_stop_the_others_and_are_named_at_the_end(typed, tmp_path, tiny_words):
+    words = [word for word in tiny_words if not word.startswith("training.epochs")]
+    sweep = [
+        "-m",
+        "seed=0,1",
+        "optimizer=sgd",
+        "schedule.max_lr=0.01,1e30",
+        "training.epochs=1",
+        "hydra.sweep.dir=sweep",
+    ]
+    answer = typed(tmp_path, "train", *sweep, *words)
+    assert answer.code == 1
+    folders = [tmp_path / "sweep" / f"{job}_quickstart_{job // 2}" for job in range(4)]
+    assert [(folder / "report" / "summary.json").exists() for folder in folders] == [True, False, True, False]
+    first, second, last = answer.err.splitlines()
+    assert first.startswith("train.py: job 1 (")
+    assert "schedule.max_lr=1e+30" in first
+    assert "the loss is" in first
+    assert second.startswith("train.py: job 3 (")
+    assert last == "train.py: 2 of the sweep's jobs failed"
+    for folder in (folders[1], folders[3]):
+        assert "Traceback" in (folder / "train.log").read_text()
+        assert str(folder.relative_to(tmp_path)) in answer.err
+
+
 def test_a_job_that_the_data_refuse_has_its_traceback_in_its_own_log(typed, tmp_path, tiny_words):
     words = [word for word in tiny_words if not word.startswith("training.")]
     answer = typed(tmp_path, "train", "-m", "training.batch_size=5000,6000", "hydra.sweep.dir=sweep", *words)

@@ -80,7 +80,7 @@ def measure(config: BenchmarkConfig, runtime: DeviceRuntime) -> Measured:
         for number in range(config.rounds):
             for name, run in rows.items():
                 speeds[name].append(config.steps * config.batch_size / _seconds(run))
-            products.append(matrix_product_rate(runtime.device))
+            products.append(matrix_product_rate(runtime))
             log.info("round %d of %d: %s", number + 1, config.rounds, _last(speeds, products))
     return Measured(speeds, products, training_gflops_per_image(config), first, workers)
 
@@ -91,8 +91,8 @@ def _row(name: str, config: BenchmarkConfig, runtime: DeviceRuntime) -> Steps:
     if name in ("step", "step_compiled"):
         return bare_step(config, with_compile(runtime, config, name == "step_compiled"))
     if name == "dataloader_loop":
-        return dataloader_loop(config, runtime.device)
-    return plain_step(config, runtime.device, channels_last_fused=name == "channels_last_fused")
+        return dataloader_loop(config, runtime)
+    return plain_step(config, runtime, channels_last_fused=name == "channels_last_fused")
 
 
 def _seconds(run: Callable[[], object]) -> float:
@@ -106,16 +106,15 @@ def _last(speeds: dict[str, list[float]], products: list[float]) -> str:
     return f"{rows} images/s, matrix product {products[-1]:.0f} GFLOP/s"
 
 
-def matrix_product_rate(device: torch.device) -> float:
+def matrix_product_rate(runtime: DeviceRuntime) -> float:
     """GFLOP/s of float32 products of square matrices, the machine's ceiling as far as a program can reach it."""
-    left, right = torch.randn(2, MATRIX_SIDE, MATRIX_SIDE, device=device)
+    left, right = torch.randn(2, MATRIX_SIDE, MATRIX_SIDE, device=runtime.device)
     out = torch.mm(left, right)
     count, started = 0, time.perf_counter()
     while (seconds := time.perf_counter() - started) < MATRIX_SECONDS:
         torch.mm(left, right, out=out)
         count += 1
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        runtime.wait()
     return 2 * MATRIX_SIDE**3 * count / seconds / 1e9
 
 

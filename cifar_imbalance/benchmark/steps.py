@@ -21,7 +21,6 @@ from cifar_imbalance.config import (
     BenchmarkConfig,
     Dataset,
     Optimizer,
-    Runtime,
     Schedule,
     TrainConfig,
     Training,
@@ -110,27 +109,29 @@ def whole_loop(config: BenchmarkConfig, runtime: DeviceRuntime) -> Steps:
 
 
 # ---------------------------------------------------------------- peers
-def plain_step(config: BenchmarkConfig, device: torch.device, *, channels_last_fused: bool) -> Steps:
+def plain_step(config: BenchmarkConfig, runtime: DeviceRuntime, *, channels_last_fused: bool) -> Steps:
     """timm's model as it is, torch's Adam as it is, one batch; or both in the forms known to be faster."""
     memory_format = torch.channels_last if channels_last_fused else torch.contiguous_format
-    module = _timm_model(config).to(device)
+    module = _timm_model(config).to(runtime.device)
     module = module.to(memory_format=memory_format)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(module.parameters(), lr=LEARNING_RATE, fused=channels_last_fused or None)
     pixels, labels = random_images(config, config.batch_size)
-    images = (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255).to(device, memory_format=memory_format)
-    wanted = torch.from_numpy(labels).to(device)
+    images = (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255).to(
+        runtime.device, memory_format=memory_format
+    )
+    wanted = runtime.place(torch.from_numpy(labels))
 
     def run() -> None:
         for _ in range(config.steps):
-            _tutorial_step(module, optimizer, images, wanted, config.runtime)
-        _wait(device)
+            _tutorial_step(module, optimizer, images, wanted, runtime)
+        runtime.wait()
 
     return run
 
 
-def dataloader_loop(config: BenchmarkConfig, device: torch.device) -> Steps:
+def dataloader_loop(config: BenchmarkConfig, runtime: DeviceRuntime) -> Steps:
     """The usual tutorial: torchvision's transforms on each image, in the worker processes of a DataLoader."""
-    module = _timm_model(config).to(device)
+    module = _timm_model(config).to(runtime.device)
     optimizer = torch.optim.Adam(module.parameters(), lr=LEARNING_RATE)
     pixels, labels = random_images(config, config.steps * config.batch_size)
     loader = torch.utils.data.DataLoader(
@@ -143,9 +144,9 @@ def dataloader_loop(config: BenchmarkConfig, device: torch.device) -> Steps:
 
     def run() -> None:
         for images, wanted in loader:
-            loss = _tutorial_step(module, optimizer, images.to(device), wanted.to(device), config.runtime)
+            loss = _tutorial_step(module, optimizer, runtime.place(images), runtime.place(wanted), runtime)
             loss.item()  # tutorials keep a running loss
-        _wait(device)
+        runtime.wait()
 
     return run
 
@@ -179,16 +180,11 @@ def _timm_model(config: BenchmarkConfig) -> nn.Module:
 
 
 def _tutorial_step(
-    module: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, wanted: Tensor, runtime: Runtime
+    module: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, wanted: Tensor, runtime: DeviceRuntime
 ) -> Tensor:
     optimizer.zero_grad()
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=runtime.precision == "bfloat16"):
+    with runtime.autocast():
         loss = cross_entropy(module(images), wanted)
     loss.backward()
     optimizer.step()
     return loss
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()

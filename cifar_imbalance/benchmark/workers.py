@@ -64,4 +64,4 @@ def keras_worker(config: BenchmarkConfig) -> Worker:
         "threads": config.runtime.threads,
         "precision": config.runtime.precision,
     }
-    return Worker("keras", [str(config.keras_python), str(script)], question)
+    return Worker("keras", [str(Path(str(config.keras_python)).expanduser()), str(script)], question)

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from cifar_imbalance.config import Dataset
+from cifar_imbalance.config import VALIDATIONS, Dataset
 from cifar_imbalance.data import imbalance, splits
 from cifar_imbalance.data.identity import sha256
 from cifar_imbalance.data.image_sets import IMAGE_SETS, ImageSet
+from cifar_imbalance.errors import choose_from
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,12 @@ class ExperimentData:
 def load_experiment_data(dataset: Dataset) -> ExperimentData:
     """The images that `dataset` describes: validation is cut first, then the long-tailed subset of what remains.
 
-    UsageError where a file or a number of images does not fit.
+    UsageError where a value or a file does not fit.
     """
+    if dataset.name not in IMAGE_SETS:
+        raise choose_from("dataset.name", dataset.name, IMAGE_SETS)
+    if dataset.validation not in VALIDATIONS:
+        raise choose_from("dataset.validation", dataset.validation, VALIDATIONS)
     whole, test, notes = IMAGE_SETS[dataset.name](dataset)
     train = np.arange(len(whole.labels), dtype=np.int64)
     validation = test if dataset.validation == "test" else None

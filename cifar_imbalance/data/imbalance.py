@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cifar_imbalance.errors import UsageError
+from cifar_imbalance.config import PROFILES
+from cifar_imbalance.errors import UsageError, choose_from
 
 
 def class_counts(profile: str, *, factor: float, n_max: int, class_count: int) -> NDArray[np.int64]:
@@ -14,6 +15,8 @@ def class_counts(profile: str, *, factor: float, n_max: int, class_count: int) -
     exponential: n_k = int(n_max * mu^(k / (K - 1))) with mu = 1 / factor; step: n_max for the first K // 2 classes,
     int(n_max * mu) for the others; none: n_max. A class left without images raises UsageError.
     """
+    if profile not in PROFILES:
+        raise choose_from("dataset.imbalance.profile", profile, PROFILES)
     mu = 1.0 / factor
     if profile == "exponential":
         counts = [int(n_max * mu ** (k / (class_count - 1.0))) for k in range(class_count)]

@@ -54,9 +54,11 @@ def _depthwise(self: nn.Conv2d, images: Tensor) -> Tensor:
     if not small or isinstance(self.padding, str) or torch.is_autocast_enabled(images.device.type):
         return type(self).forward(self, images)
     pads = _pads(self, height, width)
-    one_place = all(_places(self, axis, images.shape[2 + axis], pads) == 1 for axis in (0, 1))
-    if height == width == 1 and one_place and pads[2] < self.kernel_size[0] and pads[0] < self.kernel_size[1]:
-        return images * self.weight[:, 0, pads[2], pads[0]].view(1, -1, 1, 1)
+    left, right, top, bottom = pads
+    (rows, columns), (down, across) = self.kernel_size, self.stride
+    one_place = 1 + top + bottom < rows + down and 1 + left + right < columns + across
+    if height == width == 1 and one_place and top < rows and left < columns:
+        return images * self.weight[:, 0, top, left].view(1, -1, 1, 1)
     return _SmallMapDepthwise.apply(images, self.weight, self.stride, pads)
 
 
@@ -71,12 +73,6 @@ def _pads(part: nn.Conv2d, height: int, width: int) -> Pads:
         for side, kernel, stride in zip((height, width), part.kernel_size, part.stride, strict=True)
     )
     return columns // 2, columns - columns // 2, rows // 2, rows - rows // 2
-
-
-def _places(part: nn.Conv2d, axis: int, side: int, pads: Pads) -> int:
-    """Side of the output along an axis (0: rows, 1: columns)."""
-    padded = side + (pads[2] + pads[3], pads[0] + pads[1])[axis]
-    return (padded - part.kernel_size[axis]) // part.stride[axis] + 1
 
 
 def weight_gradient(images: Tensor, gradient: Tensor, *, kernel: Pair, stride: Pair, pads: Pads) -> Tensor:

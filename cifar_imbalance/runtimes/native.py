@@ -85,7 +85,7 @@ class NativeRuntime(DeviceRuntime):
         return {"fused": True}
 
     def end_step(self) -> None:
-        pass
+        pass  # work begins as it is asked for
 
     def wait(self) -> None:
         if self.name == "cuda":

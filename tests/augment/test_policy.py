@@ -130,8 +130,9 @@ def test_settings_that_the_images_are_too_small_for_are_refused(settings, messag
 
 
 def test_the_largest_settings_that_fit_are_taken():
-    policy({"pad_crop": {"padding": 7}, "shift": {"max_fraction": 0.875}, "cutout": {"size_fraction": 0.25}}, 8, 8)
-    policy({"shift": {"max_fraction": 1.0, "border": "constant"}}, 8, 8)
+    largest = {"shift": {"max_fraction": 0.875}, "pad_crop": {"padding": 7}, "cutout": {"size_fraction": 0.25}}
+    assert policy(largest, 8, 8).names == list(largest)
+    assert policy({"shift": {"max_fraction": 1.0, "border": "constant"}}, 8, 8).names == ["shift"]
 
 
 COMPILED = """

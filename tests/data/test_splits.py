@@ -64,3 +64,8 @@ def test_a_class_left_without_training_images_is_refused():
 def test_a_class_of_one_image_is_refused():
     with pytest.raises(UsageError, match="class 1 would validate, but it has 1"):
         cut(np.array([0, 0, 0, 1]), class_count=2, balance="proportional")
+
+
+def test_an_unknown_balance_is_refused():
+    with pytest.raises(UsageError, match=r"dataset\.holdout_balance=equal: allowed are balanced, proportional"):
+        cut(UNEQUAL, balance="equal")

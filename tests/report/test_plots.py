@@ -170,6 +170,8 @@ def test_the_learning_rate_runs_from_start_to_end_of_each_epoch(tmp_path, drawn)
 def test_a_history_without_rates_or_with_rate_0_is_drawn(history, tmp_path):
     plots.learning_rate_plot(tmp_path / "learning_rate.png", history)
     plots.curves_plot(tmp_path / "curves.png", history)
+    for name in ("learning_rate.png", "curves.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
 def test_drawing_does_not_touch_matplotlibs_global_state(tmp_path):

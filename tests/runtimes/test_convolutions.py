@@ -32,28 +32,29 @@ def pair(kernel, padding, stride, **options):
     return plain, small
 
 
-def assert_same_values_and_gradients(plain, small, size):
+def assert_same_gradients(plain, small, size):
+    """Gives the values of the plain and of the other form."""
     images = [torch.randn(3, 6, *size, dtype=torch.float64, requires_grad=True)]
     images.append(images[0].detach().clone().requires_grad_())
     results = [plain(images[0]), small(images[1])]
-    torch.testing.assert_close(*results)
     direction = torch.randn_like(results[0])
     for result in results:
         result.backward(direction)
     torch.testing.assert_close(images[1].grad, images[0].grad)
     for (name, expected), (_, parameter) in zip(plain.named_parameters(), small.named_parameters(), strict=True):
         torch.testing.assert_close(parameter.grad, expected.grad, msg=name)
+    return results
 
 
 @pytest.mark.parametrize(("kernel", "size", "padding", "stride"), CASES)
 def test_depthwise_values_and_gradients_are_the_plain_convolutions_in_float64(kernel, size, padding, stride):
-    assert_same_values_and_gradients(*pair(kernel, padding, stride, groups=6, bias=False), size)
+    assert torch.equal(*assert_same_gradients(*pair(kernel, padding, stride, groups=6, bias=False), size))
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("bias", [True, False])
 def test_pointwise_values_and_gradients_are_the_plain_convolutions_in_float64(size, bias):
-    assert_same_values_and_gradients(*pair(1, 0, 1, bias=bias), size)
+    torch.testing.assert_close(*assert_same_gradients(*pair(1, 0, 1, bias=bias), size))
 
 
 def test_a_depthwise_gradient_is_that_of_finite_differences():

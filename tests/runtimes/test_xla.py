@@ -79,6 +79,7 @@ def test_train_and_evaluate_give_the_same_figures_on_two_devices_and_on_native(t
 @pytest.mark.parametrize(
     "settings",
     [
+        ["optimizer=sgd", "schedule=cosine", "schedule.warmup_epochs=1"],
         [
             "optimizer=sgd",
             "optimizer.nesterov=true",
@@ -89,7 +90,7 @@ def test_train_and_evaluate_give_the_same_figures_on_two_devices_and_on_native(t
         ["optimizer=adam", "schedule=constant", "training.ema_decay=0.9", "training.clip_norm=1"],
         ["optimizer=adamw", "schedule=cosine", "schedule.warmup_epochs=0.5", "augmentation=paper"],
     ],
-    ids=["nesterov-step", "adam-ema-clip", "adamw-paper"],
+    ids=["sgd", "nesterov-step", "adam-ema-clip", "adamw-paper"],
 )
 def test_three_epochs_compile_one_graph_for_training_and_one_for_evaluation(tmp_path, settings):
     short = ["training.epochs=3", "training.batch_size=64", "training.eval_batch_size=100"]
