@@ -66,7 +66,7 @@ RULES = [
     ("augmentation.order=[]", "augmentation.order=[]: flip is switched on and has no place in it"),
     ("augmentation.color_jitter.contrast=[2,1]", "augmentation.color_jitter.contrast=[2.0, 1.0]: [LOW, HIGH] with 0 <= LOW <= HIGH"),
     ("schedule.min_lr=1", "schedule.min_lr=1.0: at most schedule.max_lr, which is 0.005"),
-    ("schedule.warmup_epochs=31", "schedule.warmup_epochs=31.0: at most training.epochs, which is 30"),
+    ("training.epochs=30 schedule.warmup_epochs=31", "schedule.warmup_epochs=31.0: at most training.epochs, which is 30"),
     ("schedule.milestones=[5,3]", "schedule.milestones=[5, 3]: rising epochs, each at least 1"),
     ("optimizer.betas=[0.9]", "optimizer.betas=[0.9]: two numbers, each at least 0 and less than 1"),
     ("optimizer.nesterov=true optimizer.momentum=0", "optimizer.nesterov=True: needs optimizer.momentum above 0"),

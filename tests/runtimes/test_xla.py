@@ -4,6 +4,7 @@ Every question is asked in a process of its own (see probe.py). XLA's own CPU de
 """
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,9 @@ SMALL = ["model.name=test_efficientnet", "dataset.image_size=16", "training.eval
 PLAIN = ["optimizer=sgd", "schedule=constant", "schedule.max_lr=0.001"]  # a small rate: less chaos, see compare.py
 EXACT = "augmentation=[flip,shift,cutout]"  # moves and fills pixels: no arithmetic that could round differently
 
+# XLA spends most of these tests in LLVM's optimiser, which none of them is about (compare.py runs with it).
+ENVIRONMENT = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"}
+
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("torch_xla") is None, reason="torch_xla is not installed: pip install -e '.[xla]'"
 )
@@ -28,14 +32,14 @@ pytestmark = pytest.mark.skipif(
 def ask(folder, question, *overrides):
     answer = folder / f"{question}_{len(list(folder.iterdir()))}.pt"
     command = [sys.executable, str(PROBE), question, str(answer), *overrides]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr[-2000:]
     return answer
 
 
 def run_program(folder, program, *words):
     command = [sys.executable, str(PROBE.parents[2] / program), *words]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr[-2000:]
 
 
