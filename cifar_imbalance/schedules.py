@@ -13,6 +13,8 @@ from jaxtyping import Float64, Int64
 
 from cifar_imbalance.config import Schedule
 
+PHASES = ("burnin", "warmup", "flat", "cooldown")
+
 Steps = Int64[np.ndarray, " steps"]
 Rates = Float64[np.ndarray, " steps"]
 
@@ -53,7 +55,38 @@ def _warmup(t: Steps, schedule: Schedule, steps_per_epoch: int) -> Rates:
     return schedule.min_lr + (schedule.max_lr - schedule.min_lr) * share
 
 
-SCHEDULES = {"constant": constant, "cosine": cosine, "step": step}
+def burnin_warmup_flat_cooldown(t: Steps, schedule: Schedule, *, steps_per_epoch: int, epochs: int) -> Rates:
+    """Iwamoto 2023, experiment 1: burnin_lr; a cosine from min_lr up; max_lr; a cosine down to min_lr.
+
+    The rate of an epoch is that of all its steps, or with `per_step` the phases are counted in steps. Of warm-up's W
+    values the first is min_lr; of cool-down's C the last.
+    """
+    unit = steps_per_epoch if schedule.per_step else 1
+    since = (t if schedule.per_step else t // steps_per_epoch) - schedule.burnin_epochs * unit
+    warmup, flat, cooldown = (
+        n * unit for n in (schedule.warmup_epochs, schedule.flat_epochs, schedule.cooldown_epochs)
+    )
+    risen = 0.5 * (1.0 - np.cos(np.pi * since / max(warmup, 1)))
+    fallen = 0.5 * (1.0 + np.cos(np.pi * (since - (warmup + flat) + 1) / max(cooldown, 1)))
+    share = np.select([since < warmup, since < warmup + flat], [risen, 1.0], fallen)
+    rates = schedule.min_lr + (schedule.max_lr - schedule.min_lr) * share
+    return np.where(since < 0, schedule.burnin_lr, rates)
+
+
+SCHEDULES = {
+    "constant": constant,
+    "cosine": cosine,
+    "step": step,
+    "burnin_warmup_flat_cooldown": burnin_warmup_flat_cooldown,
+}
+
+
+def phase(schedule: Schedule, epoch: int) -> str:
+    """burnin, warmup, flat or cooldown for `epoch` (from 0) of a schedule that has them; else training."""
+    if schedule.name != "burnin_warmup_flat_cooldown":
+        return "training"
+    ends = np.cumsum([schedule.burnin_epochs, schedule.warmup_epochs, schedule.flat_epochs])
+    return PHASES[int(np.searchsorted(ends, epoch, side="right"))]
 
 
 def learning_rates(schedule: Schedule, *, epoch: int, steps_per_epoch: int, epochs: int) -> Rates:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cifar_imbalance.config import Schedule
-from cifar_imbalance.schedules import SCHEDULES, learning_rates
+from cifar_imbalance.schedules import SCHEDULES, learning_rates, phase
 
 
 def rates(*, steps_per_epoch, epochs, **settings):
@@ -73,3 +73,56 @@ def test_an_epoch_does_not_need_the_epochs_before_it(name):
     schedule = Schedule(name=name, max_lr=0.3, warmup_epochs=1.5, milestones=[2])
     whole = rates(name=name, max_lr=0.3, warmup_epochs=1.5, milestones=[2], steps_per_epoch=3, epochs=4)
     assert learning_rates(schedule, epoch=2, steps_per_epoch=3, epochs=4).tolist() == whole[6:9]
+
+
+# ---------------------------------------------------------------- the paper's four phases
+PAPER = {
+    "name": "burnin_warmup_flat_cooldown",
+    "burnin_epochs": 3,
+    "burnin_lr": 0.0001,
+    "min_lr": 0.0001,
+    "max_lr": 0.03,
+    "warmup_epochs": 10,
+    "flat_epochs": 5,
+    "cooldown_epochs": 20,
+}
+
+
+def test_the_four_phases_of_the_papers_first_experiment():
+    found = rates(**PAPER, steps_per_epoch=1, epochs=38)
+    expected = {
+        **dict.fromkeys((0, 1, 2, 3), 0.0001),
+        8: 0.01505,
+        12: 0.029268,
+        **dict.fromkeys((13, 14, 15, 16, 17), 0.03),
+        18: 0.029816,
+        27: 0.01505,
+        37: 0.0001,
+    }
+    assert {epoch: round(found[epoch], 6) for epoch in expected} == expected
+    rising, falling = found[3:14], found[17:38]
+    assert rising == sorted(rising) and falling == sorted(falling, reverse=True)
+
+
+def test_in_the_paper_a_rate_holds_for_an_epoch_and_per_step_for_a_step():
+    by_epoch = rates(**PAPER, steps_per_epoch=4, epochs=38)
+    assert by_epoch == np.repeat(rates(**PAPER, steps_per_epoch=1, epochs=38), 4).tolist()
+    by_step = rates(**PAPER, per_step=True, steps_per_epoch=4, epochs=38)
+    assert by_step[:13] == [0.0001] * 13  # burn-in, and the first step of warm-up
+    assert by_step[3 * 4 + 20] == pytest.approx(0.01505)  # half of the warm-up's 40 steps
+    assert by_step[13 * 4 : 18 * 4] == [0.03] * 20
+    assert by_step[-1] == pytest.approx(0.0001)
+    assert len(set(by_step[18 * 4 :])) == 80
+
+
+def test_every_epoch_has_its_phase():
+    schedule = Schedule(**PAPER)
+    phases = [phase(schedule, epoch) for epoch in range(38)]
+    assert phases == ["burnin"] * 3 + ["warmup"] * 10 + ["flat"] * 5 + ["cooldown"] * 20
+    assert phase(Schedule(name="cosine"), 0) == "training"
+
+
+def test_a_phase_may_be_left_out():
+    settings = {**PAPER, "burnin_epochs": 0, "flat_epochs": 0, "warmup_epochs": 2, "cooldown_epochs": 2}
+    assert rates(**settings, steps_per_epoch=1, epochs=4) == pytest.approx([0.0001, 0.01505, 0.01505, 0.0001])
+    assert [phase(Schedule(**settings), epoch) for epoch in range(4)] == ["warmup", "warmup", "cooldown", "cooldown"]

@@ -14,8 +14,10 @@ from torch.func import functional_call
 from torch.nn.functional import interpolate
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from cifar_imbalance import config
 from cifar_imbalance.augment.policy import Policy
 from cifar_imbalance.models.build import BuiltModel
+from cifar_imbalance.models.freezing import set_learning
 from cifar_imbalance.runtimes.base import DeviceRuntime
 
 State = dict[str, Tensor]
@@ -113,6 +115,7 @@ class TrainingStep:
         images: UInt8[Tensor, "all height width 3"],
         labels: Int[Tensor, " all"],
         policy: Policy,
+        model: config.Model,
         loss: Loss,
         clip_norm: float | None,
         average: WeightAverage | None,
@@ -123,13 +126,14 @@ class TrainingStep:
         self._images, self._labels = images, labels
         self._parameters = dict(network.module.named_parameters())
         self._buffers = dict(network.module.named_buffers())
+        self._model = model
         self._clip_norm = clip_norm
         self._average = average
         self._loss = self._runtime.compiled(partial(training_loss, network=network, policy=policy, loss=loss))
         self.records: Float[Tensor, "2 steps"] = torch.zeros(2, 0)
 
-    def begin_epoch(self, steps: int) -> None:
-        self._module.train()
+    def begin_epoch(self, steps: int, *, head_only: bool = False) -> None:
+        set_learning(self._module, self._model, head_only=head_only)
         self.records = self._runtime.place(torch.zeros(2, steps))
 
     def __call__(

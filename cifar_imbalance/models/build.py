@@ -23,6 +23,7 @@ from torchinfo.enums import Units
 from cifar_imbalance import config, keys
 from cifar_imbalance.checks import WEIGHT_SUFFIXES
 from cifar_imbalance.errors import UsageError, nearest
+from cifar_imbalance.models.freezing import head_prefixes
 
 log = logging.getLogger(__name__)
 
@@ -176,7 +177,7 @@ def load_weights(module: nn.Module, file: Path, *, name: str, field: str = "mode
     given = {_unwrapped(key, own): tensor for key, tensor in _read(file, field).items()}
     given.pop("n_averaged", None)  # AveragedModel's counter
 
-    head = {key for key in own if key.startswith(_head_prefixes(module))}
+    head = {key for key in own if key.startswith(head_prefixes(module))}
     in_file = head & given.keys()
     other_classes = any(
         given[key].shape != own[key].shape and given[key].shape[1:] == own[key].shape[1:] for key in in_file
@@ -201,11 +202,6 @@ def load_weights(module: nn.Module, file: Path, *, name: str, field: str = "mode
     module.load_state_dict(own | given)
     log.info("%d of %d tensors from %s%s", len(given), len(own), file, "; the head is new" if new_head else "")
     return new_head
-
-
-def _head_prefixes(module: nn.Module) -> tuple[str, ...]:
-    names = getattr(module, "default_cfg", {}).get("classifier") or ()
-    return tuple(f"{name}." for name in ([names] if isinstance(names, str) else names))
 
 
 def _unwrapped(key: str, own: Mapping[str, Tensor]) -> str:

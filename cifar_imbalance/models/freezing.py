@@ -1,0 +1,55 @@
+"""Which part of a network learns, and which batch norms go on counting."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from cifar_imbalance import config
+from cifar_imbalance.errors import UsageError
+
+
+def set_learning(module: nn.Module, model: config.Model, *, head_only: bool) -> None:
+    """Put `module` into training mode, with gradients for what learns alone.
+
+    The base is all but the classifier; its first `model.freeze_ratio` layers never learn, and with `head_only` none of
+    them. The batch norms of what does not learn use their running statistics, as Keras' frozen layers do, and with
+    `model.freeze_batch_norm` all batch norms.
+    """
+    base, head = base_and_head(module)
+    frozen = base if head_only else base[: round(model.freeze_ratio * len(base))]
+    module.train()
+    for layer in [*base, *head]:
+        for parameter in layer.parameters(recurse=False):
+            parameter.requires_grad_(layer not in frozen)
+    for part in module.modules():
+        if isinstance(part, _BatchNorm) and (model.freeze_batch_norm or part in frozen):
+            part.eval()
+
+
+def base_and_head(module: nn.Module) -> tuple[list[nn.Module], list[nn.Module]]:
+    """The layers with parameters of their own, from the input on (in timm's order of names)."""
+    prefixes = head_prefixes(module)
+    base: list[nn.Module] = []
+    head: list[nn.Module] = []
+    for name, layer in module.named_modules():
+        if next(layer.parameters(recurse=False), None) is not None:
+            (head if f"{name}.".startswith(prefixes) else base).append(layer)
+    return base, head
+
+
+def head_prefixes(module: nn.Module) -> tuple[str, ...]:
+    """How the names of the classifier's parameters begin; empty where timm does not know it."""
+    names = getattr(module, "default_cfg", {}).get("classifier") or ()
+    return tuple(f"{name}." for name in ([names] if isinstance(names, str) else names))
+
+
+def check_head(module: nn.Module, model: config.Model, *, burnin_epochs: int) -> None:
+    """Raises UsageError where a part is to be frozen and it is not known which part is the head."""
+    if head_prefixes(module):
+        return
+    for field, value in (("model.freeze_ratio", model.freeze_ratio), ("schedule.burnin_epochs", burnin_epochs)):
+        if value:
+            raise UsageError(
+                f"{field}={value}: timm does not say which layer of {model.name} is its head; allowed is 0"
+            )
