@@ -22,13 +22,16 @@ from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBas
 from cifar_imbalance.config import (
     BALANCES,
     BENCHMARK_ROWS,
+    COMBINATIONS,
     OPERATORS,
     PROFILES,
     VALIDATIONS,
     Augmentation,
     BenchmarkConfig,
     EvaluateConfig,
+    FiguresConfig,
     Runtime,
+    Schedule,
     TrainConfig,
 )
 from cifar_imbalance.errors import UsageError, choose_from, nearest
@@ -44,7 +47,8 @@ CHOICES = {
     "augmentation.shift.border": ("reflect", "constant"),
     "loss.name": ("cross_entropy",),
     "optimizer.name": ("adam", "adamw", "sgd"),
-    "schedule.name": ("constant", "cosine", "step"),
+    "schedule.name": ("constant", "cosine", "step", "burnin_warmup_flat_cooldown"),
+    "ensemble.combine": COMBINATIONS,
     "checkpoint.monitor": ("macro_f1", "accuracy", "worst_recall", "loss"),
     "checkpoint.choose": ("best", "last"),
     "runtime.name": ("auto", "cpu", "cuda", "xla", "tpu"),
@@ -86,6 +90,8 @@ RANGES = {
     "dataset.image_size": Range(4, 4096),
     "dataset.holdout_fraction": Range(0, 1, low_open=True, high_open=True),
     "dataset.split_seed": _SEED,
+    "dataset.folds": Range(2),
+    "dataset.without_fold": _NOT_NEGATIVE,
     "dataset.imbalance.factor": _COUNT,
     "dataset.imbalance.subset_seed": _SEED,
     "augmentation.flip.probability": _SHARE,
@@ -100,6 +106,7 @@ RANGES = {
     "model.drop_rate": Range(0, 1, high_open=True),
     "model.drop_path_rate": Range(0, 1, high_open=True),
     "model.resolution": _POSITIVE,
+    "model.freeze_ratio": _SHARE,
     "loss.label_smoothing": Range(0, 1, high_open=True),
     "optimizer.momentum": Range(0, 1, high_open=True),
     "optimizer.weight_decay": _NOT_NEGATIVE,
@@ -107,6 +114,12 @@ RANGES = {
     "schedule.min_lr": _NOT_NEGATIVE,
     "schedule.warmup_epochs": _NOT_NEGATIVE,
     "schedule.gamma": Range(0, 1, low_open=True),
+    "schedule.burnin_epochs": _NOT_NEGATIVE,
+    "schedule.burnin_lr": _NOT_NEGATIVE,
+    "schedule.flat_epochs": _NOT_NEGATIVE,
+    "schedule.cooldown_epochs": _NOT_NEGATIVE,
+    "ensemble.members": _COUNT,
+    "ensemble.workers": _COUNT,
     "training.epochs": _COUNT,
     "training.batch_size": Range(2),  # one image has no batch statistics
     "training.eval_batch_size": _COUNT,
@@ -134,6 +147,7 @@ _TYPE_WORDS = {
     list[int]: "a list of whole numbers such as [1,2]",
     list[float]: "a list of numbers such as [0.9,1.1]",
     list[str]: "a list of names",
+    list[list[str]]: "a list of lists of names such as [[flip],[flip,cutout]]",
 }
 
 
@@ -146,20 +160,33 @@ def checked_train(composed: DictConfig) -> TrainConfig:
     _check_runtime(config.runtime)
     _check_batches_split(config)
     _check_dataset(config)
+    _check_ensemble(config)
     if config.resume is None:  # a resumed run has its weights in its folder
         _check_weights("model.weights", config.model.weights)
+        for file in config.ensemble.weights:
+            _check_weights("ensemble.weights", file)
     return config
 
 
-def checked_evaluate(composed: DictConfig) -> EvaluateConfig:
+def checked_evaluate(composed: DictConfig, *, reads_images: bool = True) -> EvaluateConfig:
     """The configuration of an evaluation as dataclasses, every value judged. Raises UsageError."""
     config = _typed(EvaluateConfig, composed)
     _check_values(config)
-    _check_runtime(config.runtime)
-    _check_batches_split(config)
-    _check_dataset(config)
+    if reads_images:
+        _check_runtime(config.runtime)
+        _check_batches_split(config)
+        _check_dataset(config)
     if config.split == "validation" and config.dataset.validation == "none":
         raise UsageError("split=validation: this run has none (dataset.validation=none); allowed are test, train")
+    return config
+
+
+def checked_figures(composed: DictConfig) -> FiguresConfig:
+    """The configuration of pictures of the data as dataclasses, every value judged. Raises UsageError."""
+    config = _typed(FiguresConfig, composed)
+    _check_values(config)
+    _check_augmentation(config.augmentation)
+    _check_dataset(config)
     return config
 
 
@@ -212,6 +239,8 @@ def unknown_field(path: str, schema: type) -> UsageError:
 def explain(error: OmegaConfBaseException, schema: type) -> UsageError:
     """One line for what OmegaConf refuses: an unknown key, a wrong type, a value that is missing."""
     path = str(error.full_key or "")
+    if not path and "is not a ListConfig" in str(error):
+        path = "ensemble.augmentations"  # a list within a list, of which OmegaConf forgets the name
     if isinstance(error, ConfigKeyError | AttributeError):
         return unknown_field(path, schema)
     if isinstance(error, MissingMandatoryValue):
@@ -301,6 +330,8 @@ def _check_schedule(config: TrainConfig) -> None:
         raise UsageError(f"schedule.min_lr={schedule.min_lr}: at most schedule.max_lr, which is {schedule.max_lr}")
     if schedule.warmup_epochs > epochs:
         raise UsageError(f"schedule.warmup_epochs={schedule.warmup_epochs}: at most training.epochs, which is {epochs}")
+    if schedule.name == "burnin_warmup_flat_cooldown":
+        _check_phases(schedule, epochs)
     if any(not epoch > 0 for epoch in schedule.milestones) or schedule.milestones != sorted(set(schedule.milestones)):
         raise UsageError(f"schedule.milestones={schedule.milestones}: rising epochs, each at least 1")
     betas = config.optimizer.betas
@@ -308,6 +339,16 @@ def _check_schedule(config: TrainConfig) -> None:
         raise UsageError(f"optimizer.betas={betas}: two numbers, each at least 0 and less than 1")
     if config.optimizer.nesterov and config.optimizer.momentum == 0:
         raise UsageError("optimizer.nesterov=True: needs optimizer.momentum above 0")
+
+
+def _check_phases(schedule: Schedule, epochs: int) -> None:
+    if schedule.warmup_epochs != int(schedule.warmup_epochs):
+        raise UsageError(f"schedule.warmup_epochs={schedule.warmup_epochs}: {schedule.name} has whole epochs")
+    names = ("burnin_epochs", "warmup_epochs", "flat_epochs", "cooldown_epochs")
+    lengths = [int(getattr(schedule, name)) for name in names]
+    if sum(lengths) != epochs:
+        listed = " + ".join(f"{name} {length}" for name, length in zip(names, lengths, strict=True))
+        raise UsageError(f"training.epochs={epochs}: allowed is {sum(lengths)}, what the schedule has: {listed}")
 
 
 def check_sweep_in_one_process(configs: list[TrainConfig | EvaluateConfig]) -> None:
@@ -345,7 +386,39 @@ def _check_batches_split(config: TrainConfig | EvaluateConfig) -> None:
             raise UsageError(f"{path}={value}: a multiple of runtime.devices is wanted ({config.runtime.devices})")
 
 
-def _check_dataset(config: TrainConfig | EvaluateConfig) -> None:
+def _check_ensemble(config: TrainConfig) -> None:
+    ensemble = config.ensemble
+    for name in ("models", "weights", "augmentations"):
+        given = len(getattr(ensemble, name))
+        if given not in (0, ensemble.members):
+            raise UsageError(
+                f"ensemble.{name}: {given} entries for ensemble.members={ensemble.members}; one each, or []"
+            )
+    if ensemble.members == 1 and (ensemble.models or ensemble.weights or ensemble.augmentations):
+        raise UsageError("ensemble.members=1: a single model; ensemble.models, .weights, .augmentations need more")
+    switched_on = [name for name in OPERATORS if getattr(config.augmentation, name) is not None]
+    for operator in [operator for operators in ensemble.augmentations for operator in operators]:
+        if operator not in switched_on:
+            hint = f"allowed are those that are switched on: {', '.join(switched_on) or 'none is'}"
+            raise UsageError(f"ensemble.augmentations: {operator}; {hint}; switch on with augmentation=[{operator}]")
+    if ensemble.folds and (ensemble.members == 1 or config.dataset.folds is not None):
+        raise UsageError("ensemble.folds=True: needs ensemble.members above 1, and dataset.folds=null")
+    if ensemble.combine == "weighted" and config.dataset.validation != "holdout":
+        raise UsageError(
+            f"ensemble.combine=weighted: weighs by the validation images and needs dataset.validation=holdout, "
+            f"not {config.dataset.validation}"
+        )
+    largest = _SEED.high // ensemble.members
+    if config.seed >= largest:
+        raise UsageError(f"seed={config.seed}: with ensemble.members={ensemble.members} at most {largest - 1:.0f}")
+    if ensemble.members > 1 and (ensemble.workers or 1) > 1 and _runtime_name(config.runtime) not in ("auto", "cpu"):
+        raise UsageError(
+            f"ensemble.workers={ensemble.workers}: only runtime=cpu trains members side by side; "
+            "on an accelerator each has all cores to itself"
+        )
+
+
+def _check_dataset(config: TrainConfig | EvaluateConfig | FiguresConfig) -> None:
     dataset = config.dataset
     if dataset.name == "image_folder":
         if dataset.root is None:
@@ -358,6 +431,10 @@ def _check_dataset(config: TrainConfig | EvaluateConfig) -> None:
         raise UsageError(
             f"dataset.root={dataset.root}: there is no such folder; leave it out to download {dataset.name}"
         )
+    if (dataset.folds is None) != (dataset.without_fold is None):
+        raise UsageError("dataset.folds, dataset.without_fold: one needs the other")
+    if dataset.folds is not None and dataset.without_fold is not None and dataset.without_fold >= dataset.folds:
+        raise UsageError(f"dataset.without_fold={dataset.without_fold}: allowed is 0 to {dataset.folds - 1}")
     if dataset.imbalance.profile != "none" and dataset.imbalance.factor == 1:
         raise UsageError(f"dataset.imbalance.factor=1.0: {dataset.imbalance.profile} needs a factor above 1")
 

@@ -31,11 +31,12 @@ from cifar_imbalance.checks import (
     check_sweep_in_one_process,
     checked_benchmark,
     checked_evaluate,
+    checked_figures,
     checked_train,
     explain,
     field_paths,
 )
-from cifar_imbalance.config import BenchmarkConfig, EvaluateConfig, TrainConfig
+from cifar_imbalance.config import BenchmarkConfig, EvaluateConfig, FiguresConfig, TrainConfig
 from cifar_imbalance.errors import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -44,7 +45,7 @@ from cifar_imbalance.errors import (
     UsageError,
 )
 from cifar_imbalance.overrides import check_operators, check_word, keys, parse
-from cifar_imbalance.rerun import evaluated, evaluation_folder, resumed
+from cifar_imbalance.rerun import combined_runs, evaluated, evaluation_folder, resumed
 
 # Neither wrong input nor a defect of ours: a full, failing or read-only disk, a quota.
 MACHINE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -77,9 +78,13 @@ class Program:
 
 def train() -> None:
     def run(config: TrainConfig, folder: Path, overrides: list[str]) -> None:
+        from cifar_imbalance.engine.ensemble import run_ensemble
         from cifar_imbalance.engine.experiment import run_experiment
 
-        run_experiment(config, folder, overrides)
+        if config.ensemble.members == 1:
+            run_experiment(config, folder, overrides)
+        else:
+            run_ensemble(config, folder, overrides)
 
     def checked(composed: DictConfig, overrides: list[str]) -> TrainConfig:
         return checked_train(resumed(composed, keys(overrides)))
@@ -89,12 +94,17 @@ def train() -> None:
 
 def evaluate() -> None:
     def run(config: EvaluateConfig, folder: Path, overrides: list[str]) -> None:
-        from cifar_imbalance.engine.evaluation import run_evaluation
+        from cifar_imbalance.engine.evaluation import run_combination, run_evaluation
 
-        run_evaluation(config, folder)
+        runs = combined_runs(config.ckpt)
+        if runs:
+            run_combination(config, runs, folder)
+        else:
+            run_evaluation(config, folder)
 
     def checked(composed: DictConfig, overrides: list[str]) -> EvaluateConfig:
-        return checked_evaluate(evaluated(composed, keys(overrides)))
+        config = evaluated(composed, keys(overrides))
+        return checked_evaluate(config, reads_images=not combined_runs(config.ckpt))
 
     _main(Program("evaluate", "evaluate.py", EvaluateConfig, checked, run))
 
@@ -109,6 +119,18 @@ def benchmark() -> None:
         return checked_benchmark(composed)
 
     _main(Program("benchmark", "cifar_imbalance.benchmark", BenchmarkConfig, checked, run))
+
+
+def figures() -> None:
+    def run(config: FiguresConfig, folder: Path, overrides: list[str]) -> None:
+        from cifar_imbalance.figures.draw import run_figures
+
+        run_figures(config, folder)
+
+    def checked(composed: DictConfig, overrides: list[str]) -> FiguresConfig:
+        return checked_figures(composed)
+
+    _main(Program("figures", "cifar_imbalance.figures", FiguresConfig, checked, run))
 
 
 def _main(program: Program) -> None:

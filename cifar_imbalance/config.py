@@ -7,6 +7,7 @@ differs from these defaults.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from omegaconf import MISSING
 
@@ -15,6 +16,7 @@ BALANCES = ("balanced", "proportional")
 PROFILES = ("none", "exponential", "step")
 # The paper's order: geometry, cutout, colour (so the filled square is coloured too).
 OPERATORS = ("flip", "shift", "pad_crop", "cutout", "color_jitter")
+COMBINATIONS = ("mean_probability", "mean_logit", "weighted")
 
 
 # ---------------------------------------------------------------- data
@@ -37,6 +39,8 @@ class Dataset:
     holdout_fraction: float = 0.1  # share of the training images
     holdout_balance: str = "balanced"  # balanced: equally many of each class | proportional
     split_seed: int = 0  # which images validate
+    folds: int | None = None  # divide the training images, stratified, into so many folds by split_seed ...
+    without_fold: int | None = None  # ... and leave this one out, from 0
     imbalance: Imbalance = field(default_factory=Imbalance)
 
 
@@ -93,6 +97,8 @@ class Model:
     drop_rate: float = 0.0  # dropout before the head
     drop_path_rate: float = 0.0  # stochastic depth
     resolution: float | None = None  # input side as a factor of the model's native side; null: the images' own side
+    freeze_ratio: float = 0.0  # share of the base's layers, from the input, that is never trained
+    freeze_batch_norm: bool = False  # batch norms use the statistics that they came with; a frozen layer's always do
 
 
 @dataclass
@@ -113,12 +119,18 @@ class Optimizer:
 
 @dataclass
 class Schedule:
-    name: str = MISSING  # constant | cosine | step
+    name: str = MISSING  # constant | cosine | step | burnin_warmup_flat_cooldown
     max_lr: float = 0.001
-    min_lr: float = 0.0  # cosine, step: where warm-up starts; cosine: where cooling ends
-    warmup_epochs: float = 0.0  # cosine, step
+    min_lr: float = 0.0  # where warm-up starts and cooling ends
+    warmup_epochs: float = 0.0  # all but constant
     milestones: list[int] = field(default_factory=list)  # step: epochs, from 0, at which the rate falls
     gamma: float = 0.1  # step: factor of each fall
+    # burnin_warmup_flat_cooldown; the epochs of its four phases make up training.epochs
+    burnin_epochs: int = 0  # only the head learns
+    burnin_lr: float = 0.0001
+    flat_epochs: int = 0
+    cooldown_epochs: int = 0
+    per_step: bool = False  # the rate changes with every step; false: with every epoch, as in the paper
 
 
 @dataclass
@@ -134,6 +146,22 @@ class Training:
 class Checkpoint:
     monitor: str = "macro_f1"  # macro_f1 | accuracy | worst_recall | loss, of the validation images
     choose: str = "best"  # reported epoch: best by monitor | last; without validation it is the last
+
+
+@dataclass
+class Ensemble:
+    """Models that are trained alike and combined. They differ by seed: member k has seed * members + k."""
+
+    members: int = 1  # 1: a single model
+    workers: int | None = (
+        None  # cpu: processes that train side by side; null is by the cores; others: one after another
+    )
+    combine: str = "mean_probability"  # mean_probability | mean_logit | weighted (by the validation images)
+    # What else differs: one entry for each member.
+    models: list[str] = field(default_factory=list)  # model.name
+    weights: list[str] = field(default_factory=list)  # model.weights
+    augmentations: list[list[str]] = field(default_factory=list)  # operators, of those that are switched on
+    folds: bool = False  # member k trains without fold k of the training images
 
 
 @dataclass
@@ -159,6 +187,7 @@ class TrainConfig:
     schedule: Schedule = field(default_factory=Schedule)
     training: Training = field(default_factory=Training)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    ensemble: Ensemble = field(default_factory=Ensemble)
     runtime: Runtime = field(default_factory=Runtime)
 
 
@@ -168,15 +197,31 @@ class Judging:
 
 
 @dataclass
+class Combining:
+    combine: str = "mean_probability"  # mean_probability | mean_logit | weighted (by the validation images)
+
+
+@dataclass
 class EvaluateConfig:
-    ckpt: str = MISSING  # run folder, checkpoint of a run, or file of weights
+    ckpt: Any = MISSING  # run folder, checkpoint of a run, or file of weights; a list of run folders is an ensemble
     split: str = "test"  # test | validation | train
+    reference: str | None = None  # paper/exp2, paper/exp3 or a run folder, to lay the figures beside
     seed: int = 0
     deterministic: bool = False
     dataset: Dataset = field(default_factory=Dataset)
     model: Model = field(default_factory=Model)
+    ensemble: Combining = field(default_factory=Combining)
     training: Judging = field(default_factory=Judging)
     runtime: Runtime = field(default_factory=Runtime)
+
+
+# ---------------------------------------------------------------- pictures of the data
+@dataclass
+class FiguresConfig:
+    output: str = MISSING  # folder for samples.png, augmented.png, class_counts.png
+    seed: int = 0  # which images are shown, and how they are augmented
+    dataset: Dataset = field(default_factory=Dataset)
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
 
 # ---------------------------------------------------------------- the benchmark

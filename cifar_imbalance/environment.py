@@ -15,15 +15,15 @@ from cifar_imbalance.runtimes.base import DeviceRuntime
 PACKAGES = ("cifar_imbalance", "torch", "torchvision", "torch_xla", "timm", "torchmetrics", "hydra-core", "numpy")
 
 
-def environment(runtime: DeviceRuntime) -> dict[str, Any]:
-    """Versions, device, threads, git commit and command, JSON-ready."""
+def environment(runtime: DeviceRuntime | None) -> dict[str, Any]:
+    """Versions, device, threads, git commit and command, JSON-ready; without a runtime, of no device."""
     return {
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "command": " ".join(sys.argv),
         "git_commit": _git_commit(),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}, {_processor()}",
-        **runtime.describe(),
+        **(runtime.describe() if runtime else {}),
         "versions": {name: version for name in PACKAGES if (version := _version(name))},
     }
 

@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from cifar_imbalance.checks import WEIGHT_SUFFIXES, field_paths
 from cifar_imbalance.config import EvaluateConfig, TrainConfig
 from cifar_imbalance.errors import UsageError
-from cifar_imbalance.run_folder import RunFolder, find_run
+from cifar_imbalance.run_folder import PAPER, RunFolder, find_run
 
 
-def evaluation_folder(ckpt: str, split: str, now: str) -> str:
-    """Where an evaluation is written: beside the run's own files, or under outputs/ for weights from elsewhere."""
-    run = find_run(ckpt)
+def evaluation_folder(ckpt: Any, split: str, now: str) -> str:
+    """Where an evaluation is written: beside the run's own files, or under outputs/ for several and for weights."""
+    run = find_run(ckpt) if isinstance(ckpt, str) else None
     return str(run.path / "evaluations" / f"{split}_{now}") if run else f"outputs/evaluations/{split}_{now}"
+
+
+def combined_runs(ckpt: Any) -> list[RunFolder]:
+    """The runs whose saved logits make up the answer: those of a list, or an ensemble's members; none for one model.
+
+    Raises UsageError for an entry that is no run folder.
+    """
+    if isinstance(ckpt, Sequence) and not isinstance(ckpt, str):
+        return [_run_folder(str(path), "ckpt") for path in ckpt]
+    run = find_run(ckpt)
+    if run is None or not Path(str(ckpt)).expanduser().is_dir():
+        return []
+    members = run.read_config().ensemble.members
+    return [run.member(number) for number in range(members)] if members > 1 else []
+
+
+def _run_folder(path: str, field: str) -> RunFolder:
+    folder = Path(path).expanduser()
+    if not (folder / "config.yaml").is_file():
+        raise UsageError(f"{field}={path}: this is not a run folder (there is no config.yaml in it)")
+    return RunFolder(folder)
 
 
 def resumed(composed: DictConfig, typed: Iterable[str]) -> DictConfig:
@@ -28,10 +50,9 @@ def resumed(composed: DictConfig, typed: Iterable[str]) -> DictConfig:
     """
     if composed.get("resume") is None:
         return composed
-    run = find_run(composed.resume)
-    if run is None or not Path(composed.resume).expanduser().is_dir():
-        raise UsageError(f"resume={composed.resume}: this is not a run folder (there is no config.yaml in it)")
-    if not run.checkpoint("last").is_file():
+    run = _run_folder(str(composed.resume), "resume")
+    stored = run.read_config()
+    if stored.ensemble.members == 1 and not run.checkpoint("last").is_file():
         raise UsageError(f"resume={composed.resume}: no checkpoint was written (checkpoints/last.pt); start it anew")
     config = _as_composed(run)
     kept = ("runtime.precision", "runtime.compile")  # other figures come of these
@@ -52,22 +73,62 @@ def evaluated(composed: DictConfig, typed: Iterable[str]) -> DictConfig:
     if OmegaConf.is_missing(composed, "ckpt"):
         raise UsageError("ckpt: a value is missing; write ckpt=RUN_FOLDER (or a checkpoint, or a file of weights)")
     keys = list(typed)
+    _check_reference(composed.reference, composed.split)
+    runs = combined_runs(composed.ckpt)
+    if runs:
+        return _for_combination(composed, runs, keys)
     path = Path(str(composed.ckpt)).expanduser()
     if not path.exists():
         raise UsageError(f"ckpt={composed.ckpt}: there is no such file or folder")
     run = find_run(path)
     if run is None:
         return _for_weights(composed, path, keys)
+    return _of_run(composed, run, keys, ("training.eval_batch_size",))
+
+
+def _of_run(composed: DictConfig, run: RunFolder, typed: list[str], free: tuple[str, ...]) -> DictConfig:
+    """The configuration of an evaluation of `run`; of what is typed, `free` fields may differ from the run's."""
     stored = _as_composed(run)
     config = OmegaConf.masked_copy(stored, ["seed", "deterministic", "dataset", "model", "runtime"])
     config.training = {"eval_batch_size": stored.training.eval_batch_size}
-    config.ckpt, config.split = composed.ckpt, composed.split
+    config.ensemble = {"combine": stored.ensemble.combine}
+    config.ckpt, config.split, config.reference = composed.ckpt, composed.split, composed.reference
+    free = (*free, "ckpt", "split", "reference")
 
     def may_differ(field: str) -> bool:
-        return _runs_elsewhere(field) or field in ("ckpt", "split", "training.eval_batch_size")
+        return _runs_elsewhere(field) or field in free
 
-    _lay_over(config, composed, keys, EvaluateConfig, may_differ, f"ckpt={composed.ckpt}")
+    _lay_over(config, composed, typed, EvaluateConfig, may_differ, f"ckpt={composed.ckpt}")
     return config
+
+
+def _for_combination(composed: DictConfig, runs: list[RunFolder], typed: list[str]) -> DictConfig:
+    """The first run's configuration stands for all. Raises UsageError where one has no saved logits of the split."""
+    for run in runs:
+        if not run.predictions(composed.split).is_file():
+            raise UsageError(
+                f"ckpt={run.path}: no logits of split={composed.split} were saved (predictions/{composed.split}.npz); "
+                "a run that is finished has those of test, and of validation where it held images out"
+            )
+        if composed.ensemble.combine == "weighted" and not run.predictions("validation").is_file():
+            raise UsageError(
+                f"ensemble.combine=weighted: {run.path} has no logits of validation images (dataset.validation=holdout)"
+            )
+    whole = find_run(composed.ckpt) if isinstance(composed.ckpt, str) else None
+    return _of_run(composed, whole or runs[0], typed, ("ensemble.combine",))
+
+
+def _check_reference(reference: str | None, split: str) -> None:
+    """Raises UsageError for a reference that is neither a table of the paper nor a run with logits of `split`."""
+    if reference is None:
+        return
+    if reference.startswith("paper/"):
+        tables = [f"paper/{file.stem}" for file in sorted(PAPER.glob("*.csv"))]
+        if reference not in tables:
+            raise UsageError(f"reference={reference}: allowed are {', '.join(tables)} and run folders")
+        return
+    if not _run_folder(reference, "reference").predictions(split).is_file():
+        raise UsageError(f"reference={reference}: it has no saved logits of split={split} (predictions/{split}.npz)")
 
 
 def _for_weights(composed: DictConfig, path: Path, typed: list[str]) -> DictConfig:
@@ -92,7 +153,8 @@ def _as_composed(run: RunFolder) -> DictConfig:
 
 def _runs_elsewhere(field: str) -> bool:
     """Whether a field says where a run works, not what it computes."""
-    return field.startswith("runtime.") or field in ("dataset.root", "dataset.cache_dir", "resume")
+    elsewhere = ("dataset.root", "dataset.cache_dir", "ensemble.workers", "resume")
+    return field.startswith("runtime.") or field in elsewhere
 
 
 def _lay_over(

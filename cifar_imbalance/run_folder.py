@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from yaml import YAMLError
 from cifar_imbalance import atomic
 from cifar_imbalance.config import TrainConfig
 from cifar_imbalance.errors import UsageError
+
+PAPER = Path(__file__).parent / "report" / "paper"  # the tables of the paper, NAME.csv and NAME.json
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,14 @@ class RunFolder:
     def predictions(self, split: str) -> Path:
         return self.path / "predictions" / f"{split}.npz"
 
+    def member(self, number: int) -> RunFolder:
+        """The folder of an ensemble's member."""
+        return RunFolder(self.path / "members" / str(number))
+
+    @property
+    def is_finished(self) -> bool:
+        return self.summary.is_file()
+
     def read_config(self) -> TrainConfig:
         """The run's own configuration. Raises UsageError where the file is not one."""
         try:
@@ -57,6 +68,10 @@ class RunFolder:
         assert isinstance(config, TrainConfig)
         return config
 
+    def read_summary(self) -> dict[str, Any]:
+        summary: dict[str, Any] = json.loads(self.summary.read_text())
+        return summary
+
     def check_images(self, sha256: dict[str, str | None], owner: str) -> None:
         """Raises UsageError where the SHA-256 of the given image sets are not those that the run wrote down."""
         written = json.loads((self.path / "data.json").read_text())["sha256"]
@@ -64,12 +79,12 @@ class RunFolder:
             if written[name] != value:
                 raise UsageError(f"{owner}: the {name} images are not those of the run (dataset.root, data.json)")
 
-    def read_history(self, up_to_epoch: int) -> list[dict[str, Any]]:
+    def read_history(self, up_to_epoch: int | None = None) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl for epochs 1 to `up_to_epoch`; a later one belongs to an epoch to be repeated."""
         if not self.metrics.exists():
             return []
         lines = [json.loads(line) for line in self.metrics.read_text().splitlines()]
-        return [line for line in lines if line["epoch"] <= up_to_epoch]
+        return [line for line in lines if up_to_epoch is None or line["epoch"] <= up_to_epoch]
 
     def write_history(self, history: list[dict[str, Any]]) -> None:
         atomic.write_text(self.metrics, "".join(json.dumps(line) + "\n" for line in history))
@@ -83,8 +98,13 @@ def find_run(path: str | Path) -> RunFolder | None:
     return RunFolder(place) if (place / "config.yaml").is_file() else None
 
 
-def take(path: Path, config: TrainConfig, overrides: list[str]) -> RunFolder:
-    """Make `path` the folder of a new run by putting its config.yaml there; only one run can.
+def take(
+    path: Path,
+    config: TrainConfig,
+    overrides: list[str],
+    parts: Sequence[str] = ("checkpoints", "predictions", "report"),
+) -> RunFolder:
+    """Make `path` the folder of a new run, with `parts` in it, by putting its config.yaml there; only one run can.
 
     A folder that another run has taken (two may start in the same second) is left to it, and a number is added.
     Raises UsageError if the folder cannot be made or written.
@@ -104,7 +124,7 @@ def take(path: Path, config: TrainConfig, overrides: list[str]) -> RunFolder:
                 attempt = path.with_name(f"{path.name}_{number}")
             finally:
                 draft.unlink()
-        for name in ("checkpoints", "predictions", "report"):
+        for name in parts:
             (attempt / name).mkdir(exist_ok=True)
         atomic.write_text(attempt / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(overrides)))
     except OSError as error:

@@ -11,6 +11,18 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from jaxtyping import install_import_hook
 
+
+def _keep_to_cores_of_its_own() -> None:
+    """Each of pytest-xdist's workers takes its share of the cores, since torch's threads wait for each other."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is not None:
+        cores = sorted(os.sched_getaffinity(0))
+        mine = cores[int(worker.removeprefix("gw")) :: int(os.environ["PYTEST_XDIST_WORKER_COUNT"])] or cores
+        os.sched_setaffinity(0, mine)
+        os.environ["OMP_NUM_THREADS"] = str(len(mine))
+
+
+_keep_to_cores_of_its_own()  # before torch is imported
 install_import_hook("cifar_imbalance", "typechecking.checked")
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
-FIELDS = "augmentation, checkpoint, dataset, deterministic, experiment, loss, model, optimizer, resume, runtime, schedule, seed, training"
+FIELDS = "augmentation, checkpoint, dataset, deterministic, ensemble, experiment, loss, model, optimizer, resume, runtime, schedule, seed, training"
 
 # Typed without torch: what the configuration and the existence of paths can tell.
 MISTAKES = [
@@ -22,7 +22,10 @@ MISTAKES = [
     ("train", "training.batchsize=3", "training.batchsize: there is no such field (did you mean training.batch_size?); allowed are training.batch_size, training.clip_norm, training.ema_decay, training.epochs, training.eval_batch_size"),
     ("train", "modle=b0", "modle: there is no such group or field (did you mean model?); groups are augmentation, dataset, experiment, loss, model, optimizer, runtime, schedule"),
     ("train", "optimizer=adm", "optimizer=adm: allowed are adam, adamw, sgd (did you mean adam?)"),
-    ("train", "experiment=exp1", "experiment=exp1: allowed are custom, exp2, quickstart (did you mean exp2?)"),
+    ("train", "experiment=exp3", "experiment=exp3: allowed are custom, exp1, exp2, exp3_ensemble, quickstart (did you mean exp2?)"),
+    ("train", "ensemble.augmentations=flip", "ensemble.augmentations: a list of lists of names such as [[flip],[flip,cutout]] is wanted"),
+    ("train", "ensemble.augmentations=[flip]", "ensemble.augmentations: a list of lists of names such as [[flip],[flip,cutout]] is wanted"),
+    ("evaluate", "ckpt=[absent,FILE]", "ckpt=absent: this is not a run folder (there is no config.yaml in it)"),
     ("train", "augmentation=[flip,cutot]", "augmentation=cutot: allowed are color_jitter, cutout, flip, none, pad_crop, paper, shift (did you mean cutout?)"),
     ("train", "model=[b0,b5]", "model=[b0,b5]: one choice is wanted; only augmentation takes a list"),
     ("train", "model=null", "model=null: allowed are b0, b5, lite0"),
@@ -51,7 +54,7 @@ MISTAKES = [
     ("evaluate", "", "ckpt: a value is missing; write ckpt=RUN_FOLDER (or a checkpoint, or a file of weights)"),
     ("evaluate", "ckpt=absent", "ckpt=absent: there is no such file or folder"),
     ("evaluate", "ckpt=FILE", "ckpt=FILE: allowed are run folders and files that end in .safetensors, .pth, .pt, .bin"),
-    ("evaluate", "optimizer=adam", "optimizer: there is no such field; allowed are ckpt, dataset, deterministic, model, runtime, seed, split, training"),
+    ("evaluate", "optimizer=adam", "optimizer: there is no such field; allowed are ckpt, dataset, deterministic, ensemble, model, reference, runtime, seed, split, training"),
 ]  # fmt: skip
 
 

@@ -29,6 +29,7 @@ from cifar_imbalance.data.experiment_data import ExperimentData
 from cifar_imbalance.data.image_sets import ImageSet
 from cifar_imbalance.engine.experiment import make_loop
 from cifar_imbalance.engine.step import Network
+from cifar_imbalance.members import cores_of
 from cifar_imbalance.models.build import BuiltModel, build_model
 from cifar_imbalance.optimizers import fresh_state, load_state, make_optimizer
 from cifar_imbalance.run_folder import take
@@ -138,7 +139,7 @@ def dataloader_loop(config: BenchmarkConfig, runtime: DeviceRuntime) -> Steps:
         _Images(pixels, labels),
         batch_size=config.batch_size,
         shuffle=True,
-        num_workers=2,
+        num_workers=min(2, cores_of(config.runtime.threads)),
         persistent_workers=True,
     )
 

@@ -51,7 +51,8 @@ class ExperimentData:
 
 
 def load_experiment_data(dataset: Dataset) -> ExperimentData:
-    """The images that `dataset` describes: validation is cut first, then the long-tailed subset of what remains.
+    """The images that `dataset` describes: validation is cut first, then the long-tailed subset of what remains,
+    and of that one fold is left out.
 
     UsageError where a value or a file does not fit.
     """
@@ -83,11 +84,23 @@ def load_experiment_data(dataset: Dataset) -> ExperimentData:
     if tail.profile != "none":
         notes = [*notes, *_imbalance_notes(whole, train, tail.profile)]
     train = train[kept]
+    if dataset.folds is not None:
+        train = train[
+            splits.without_fold(
+                whole.labels[train],
+                class_count=len(whole.class_names),
+                folds=dataset.folds,
+                fold=dataset.without_fold or 0,
+                seed=dataset.split_seed,
+            )
+        ]
     choices = {
         "validation": dataset.validation,
         "holdout_fraction": dataset.holdout_fraction,
         "holdout_balance": dataset.holdout_balance,
         "split_seed": dataset.split_seed,
+        "folds": dataset.folds,
+        "without_fold": dataset.without_fold,
         "imbalance": {"profile": tail.profile, "factor": tail.factor, "subset_seed": tail.subset_seed},
     }
     # a whole set stays memory-mapped

@@ -43,3 +43,14 @@ def holdout(
             )
         validates[generator.permutation(of_class)[:wanted]] = True
     return np.flatnonzero(~validates), np.flatnonzero(validates)
+
+
+def without_fold(labels: NDArray[np.int64], *, class_count: int, folds: int, fold: int, seed: int) -> NDArray[np.int64]:
+    """Positions of the images outside `fold` of `folds` stratified ones, sorted. `labels`: [n]."""
+    generator = keys.generator(seed, "folds")
+    fold_of = np.zeros(len(labels), dtype=np.int64)
+    for label in range(class_count):
+        of_class = np.flatnonzero(labels == label)
+        # Where a class does not divide evenly, its surplus goes to folds that are others from class to class.
+        fold_of[generator.permutation(of_class)] = (np.arange(len(of_class)) + label) % folds
+    return np.flatnonzero(fold_of != fold)

@@ -1,4 +1,4 @@
-"""Judging a trained model later: a run's, a checkpoint's, or weights from elsewhere."""
+"""Judging later: a run's model, a checkpoint, weights from elsewhere, or several runs together."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from cifar_imbalance import atomic
+from cifar_imbalance.combination import check_paired
 from cifar_imbalance.config import EvaluateConfig
 from cifar_imbalance.data.experiment_data import ExperimentData, load_experiment_data
 from cifar_imbalance.data.image_sets import ImageSet
@@ -21,9 +22,13 @@ from cifar_imbalance.environment import environment
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.metrics import class_metrics
 from cifar_imbalance.models.build import BuiltModel, build_model, load_weights
+from cifar_imbalance.predictions import Predictions
+from cifar_imbalance.report.ensemble import Members, write_ensemble_report
+from cifar_imbalance.report.reference import Reference, read_reference
+from cifar_imbalance.report.side_by_side import write_side_by_side
 from cifar_imbalance.report.tables import terminal_table
 from cifar_imbalance.report.write import write_report
-from cifar_imbalance.run_folder import find_run
+from cifar_imbalance.run_folder import RunFolder, find_run
 from cifar_imbalance.runtimes.select import make_runtime
 from cifar_imbalance.terminal import Terminal
 
@@ -44,21 +49,64 @@ def run_evaluation(config: EvaluateConfig, folder: Path) -> None:
         batch_size = config.training.eval_batch_size
         with too_small_told(runtime, eval_batch_size=batch_size):
             predictions = predict(Network.on_device(built, runtime), images, batch_size)
-        folder.mkdir(parents=True, exist_ok=True)
-        terminal.write_log(folder / "evaluate.log")
-        atomic.write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)))
-        atomic.write_json(folder / "environment.json", environment(runtime))
-        (folder / "predictions").mkdir(exist_ok=True)
+        reference = _reference(config, predictions)
+        _take(folder, config, terminal, environment(runtime))
         predictions.save(folder / "predictions" / f"{config.split}.npz")
         epoch = details.get("chosen_epoch")
         summary = write_report(folder / "report", predictions, [], chosen_epoch=epoch, details=details)
-        log.info(
-            "%s images, %s\n%s",
-            config.split,
-            details["chosen_by"],
-            terminal_table(class_metrics(predictions), summary, images.class_names),
+        _tell(config, details["chosen_by"], predictions, summary, reference, folder)
+
+
+def run_combination(config: EvaluateConfig, runs: list[RunFolder], folder: Path) -> None:
+    """Combine the saved logits of several runs on `config.split`; no model and no image is read.
+
+    Raises UsageError where the runs were judged on different images.
+    """
+    with Terminal() as terminal:
+        members = Members.read(runs, config.split)
+        reference = _reference(config, members.predictions[0])
+        check_paired(members.predictions)
+        _take(folder, config, terminal, environment(None))
+        details = {"ckpt": config.ckpt, "dataset": config.dataset.name, "split": config.split}
+        details |= {"members": [str(run.path) for run in runs], "combine": config.ensemble.combine}
+        predictions, summary = write_ensemble_report(
+            folder / "report", members, config.ensemble.combine, details=details
         )
-        log.info("written to: %s", folder)
+        predictions.save(folder / "predictions" / f"{config.split}.npz")
+        how = f"{len(runs)} members, {config.ensemble.combine}"
+        _tell(config, how, predictions, summary, reference, folder)
+
+
+def _reference(config: EvaluateConfig, predictions: Predictions) -> Reference | None:
+    if config.reference is None:
+        return None
+    reference = read_reference(config.reference, config.split, predictions.class_names)
+    if reference.predictions is not None:
+        check_paired([reference.predictions, predictions])
+    return reference
+
+
+def _take(folder: Path, config: EvaluateConfig, terminal: Terminal, here: dict[str, Any]) -> None:
+    (folder / "predictions").mkdir(parents=True, exist_ok=True)
+    terminal.write_log(folder / "evaluate.log")
+    atomic.write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)))
+    atomic.write_json(folder / "environment.json", here)
+
+
+def _tell(
+    config: EvaluateConfig,
+    how: str,
+    predictions: Predictions,
+    summary: dict[str, Any],
+    reference: Reference | None,
+    folder: Path,
+) -> None:
+    """The table, and what stands beside it where a reference was given."""
+    table = terminal_table(class_metrics(predictions), summary, predictions.class_names)
+    log.info("%s images, %s\n%s", config.split, how, table)
+    if reference is not None:
+        log.info("%s\n", write_side_by_side(folder / "report", predictions, reference))
+    log.info("written to: %s", folder)
 
 
 def _split(data: ExperimentData, name: str) -> ImageSet:

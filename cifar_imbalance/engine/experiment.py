@@ -1,11 +1,11 @@
-"""One run from its checked configuration to its report."""
+"""One run of one model from its checked configuration to its report."""
 
 from __future__ import annotations
 
 import copy
 import logging
 import traceback
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from cifar_imbalance.errors import UsageError
 from cifar_imbalance.losses import LOSSES
 from cifar_imbalance.metrics import class_metrics
 from cifar_imbalance.models.build import BuiltModel, build_model, check_name, model_summary
+from cifar_imbalance.models.freezing import check_head
 from cifar_imbalance.optimizers import fresh_state, load_state, make_optimizer
 from cifar_imbalance.report.tables import terminal_table
 from cifar_imbalance.report.write import write_report
@@ -38,26 +39,44 @@ from cifar_imbalance.terminal import Terminal
 log = logging.getLogger(__name__)
 
 
-def run_experiment(config: TrainConfig, path: Path, overrides: list[str]) -> None:
+@dataclass(frozen=True)
+class Prepared:
+    """What a run needs, made before its folder is taken."""
+
+    runtime: DeviceRuntime
+    data: ExperimentData
+    policy: Policy
+    built: BuiltModel
+
+
+def prepare(config: TrainConfig) -> Prepared:
+    """Device, images, augmentation and model. Raises UsageError where they do not suit the configuration."""
+    runtime = make_runtime(config.runtime, deterministic=config.deterministic)
+    for field in ("batch_size", "eval_batch_size"):
+        runtime.check_batch(f"training.{field}", getattr(config.training, field))
+    check_name(config.model)  # before images are downloaded and decoded
+    data = load_experiment_data(config.dataset)
+    height, width = data.train.images.shape[1:3]
+    policy = Policy(config.augmentation, height=height, width=width)
+    instance_order(config.seed, 0, image_count=len(data.train.labels), batch_size=config.training.batch_size)
+    model = config.model
+    if config.resume is not None:  # the weights are in the checkpoint; neither hub nor file is asked again
+        model = replace(model, pretrained=False, weights=None)
+    class_count = len(data.train.class_names)
+    built = build_model(model, class_count=class_count, image_size=(height, width), seed=config.seed)
+    check_head(built.module, config.model, burnin_epochs=config.schedule.burnin_epochs)
+    return Prepared(runtime, data, policy, built)
+
+
+def run_experiment(config: TrainConfig, path: Path, overrides: list[str], terminal: Terminal | None = None) -> None:
     """Train, choose the epoch, judge it on the test images, write the report. `path` is the run folder to be.
 
     Raises UsageError before the folder is touched where images, model or device do not suit the configuration, and
     TrainingFailed where the loss is not finite.
     """
-    with Terminal() as terminal:
-        runtime = make_runtime(config.runtime, deterministic=config.deterministic)
-        for field in ("batch_size", "eval_batch_size"):
-            runtime.check_batch(f"training.{field}", getattr(config.training, field))
-        check_name(config.model)  # before images are downloaded and decoded
-        data = load_experiment_data(config.dataset)
-        height, width = data.train.images.shape[1:3]
-        policy = Policy(config.augmentation, height=height, width=width)
-        instance_order(config.seed, 0, image_count=len(data.train.labels), batch_size=config.training.batch_size)
-        model = config.model
-        if config.resume is not None:  # the weights are in the checkpoint; neither hub nor file is asked again
-            model = replace(model, pretrained=False, weights=None)
-        class_count = len(data.train.class_names)
-        built = build_model(model, class_count=class_count, image_size=(height, width), seed=config.seed)
+    with terminal or Terminal() as terminal:
+        prepared = prepare(config)
+        runtime, data, policy, built = prepared.runtime, prepared.data, prepared.policy, prepared.built
         state = None
         if config.resume is not None:
             path = Path(config.resume).expanduser()
@@ -65,11 +84,11 @@ def run_experiment(config: TrainConfig, path: Path, overrides: list[str]) -> Non
         folder = take(path, config, overrides) if state is None else RunFolder(path)
         terminal.write_log(folder.log)
         try:
-            _describe(folder, config, data, built, runtime, resumed=state is not None)
+            describe(folder, config, data, built, runtime, resumed=state is not None)
             training = config.training
             with too_small_told(runtime, batch_size=training.batch_size, eval_batch_size=training.eval_batch_size):
                 loop = make_loop(config, runtime, folder, data, policy, built, state)
-                loop.run(terminal.console)
+                loop.run(terminal)
                 _judge(loop, data)
         except KeyboardInterrupt:
             if not folder.checkpoint("last").exists():
@@ -116,6 +135,7 @@ def make_loop(
         images=resident(data.train.images, runtime),
         labels=runtime.place(torch.from_numpy(data.train.labels)),
         policy=policy,
+        model=config.model,
         loss=partial(LOSSES[config.loss.name], label_smoothing=config.loss.label_smoothing),
         clip_norm=config.training.clip_norm,
         average=average,
@@ -154,7 +174,7 @@ def _state_to_resume(folder: RunFolder, config: TrainConfig, data: ExperimentDat
     return state
 
 
-def _describe(
+def describe(
     folder: RunFolder,
     config: TrainConfig,
     data: ExperimentData,
@@ -193,6 +213,19 @@ def _describe(
     log.info("run folder: %s", folder.path)
 
 
+def details_of(config: TrainConfig) -> dict[str, Any]:
+    """What summary.json says of the run first."""
+    return {
+        "experiment": config.experiment,
+        "seed": config.seed,
+        "dataset": config.dataset.name,
+        "model": config.model.name,
+        "weights": config.model.weights or ("hub" if config.model.pretrained else "none"),
+        "split": "test",
+        "epochs": config.training.epochs,
+    }
+
+
 def _judge(loop: Loop, data: ExperimentData) -> None:
     """The chosen epoch on the test images, once; its predictions, its report, and what to type next."""
     config, folder = loop.config, loop.folder
@@ -208,14 +241,8 @@ def _judge(loop: Loop, data: ExperimentData) -> None:
     for split, values in predictions.items():
         values.save(folder.predictions(split))
     details = {
-        "experiment": config.experiment,
-        "seed": config.seed,
-        "dataset": config.dataset.name,
-        "model": config.model.name,
-        "weights": config.model.weights or ("hub" if config.model.pretrained else "none"),
-        "split": "test",
+        **details_of(config),
         "train_images": len(data.train.labels),
-        "epochs": config.training.epochs,
         "chosen_epoch": state["epoch"],
         "chosen_by": how,
         "test_set_use": use_of_test_images(config),

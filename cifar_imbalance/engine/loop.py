@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from rich.console import Console
 from torch import Tensor, nn
 
 from cifar_imbalance import keys
@@ -24,8 +23,8 @@ from cifar_imbalance.metrics import epoch_metrics
 from cifar_imbalance.run_folder import RunFolder
 from cifar_imbalance.runtimes.base import DeviceRuntime
 from cifar_imbalance.samplers import instance_order
-from cifar_imbalance.schedules import learning_rates
-from cifar_imbalance.terminal import LiveLine
+from cifar_imbalance.schedules import learning_rates, phase
+from cifar_imbalance.terminal import Progressing, Terminal
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +54,11 @@ class Loop:
         """The weights that are judged and reported: the average's, where there is one."""
         return self.network.module if self.average is None else self.average.module
 
-    def run(self, console: Console) -> None:
+    def run(self, terminal: Terminal) -> None:
         """All epochs that are still to do."""
         epochs, batch = self.config.training.epochs, self.config.training.batch_size
         steps = len(self.train.labels) // batch
-        with LiveLine(console, steps=epochs * steps, done=len(self.history) * steps) as live:
+        with terminal.progress(steps=epochs * steps, done=len(self.history) * steps) as live:
             for epoch in range(len(self.history), epochs):
                 line = self.train_epoch(epoch, steps, live)
                 line |= self._validate()
@@ -70,7 +69,7 @@ class Loop:
                 self.folder.write_history(self.history)
                 self._save(is_best)
 
-    def train_epoch(self, epoch: int, steps: int, live: LiveLine) -> dict[str, Any]:
+    def train_epoch(self, epoch: int, steps: int, live: Progressing) -> dict[str, Any]:
         """Train for `epoch` (from 0); what metrics.jsonl says of it. Raises TrainingFailed for a loss not finite."""
         config, batch = self.config, self.config.training.batch_size
         order = torch.from_numpy(
@@ -81,7 +80,8 @@ class Loop:
         rates = learning_rates(
             config.schedule, epoch=epoch, steps_per_epoch=steps, epochs=config.training.epochs
         ).tolist()
-        self.training_step.begin_epoch(steps)
+        part = phase(config.schedule, epoch)
+        self.training_step.begin_epoch(steps, head_only=part == "burnin")
         started = time.perf_counter()
         for i in range(steps):
             loss = self.training_step(
@@ -109,7 +109,7 @@ class Loop:
         _check_finite(losses, epoch, steps)
         return {
             "epoch": epoch + 1,
-            "phase": "training",
+            "phase": part,
             "lr_start": rates[0],
             "lr_end": rates[-1],
             "train_loss": losses.mean().item(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -20,12 +21,14 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from cifar_imbalance import atomic
+from cifar_imbalance.diversity import ClassGains
 from cifar_imbalance.metrics import ClassMetrics, recall_interval
 
 DPI = 100
 LONGEST_NAME = 28  # characters
 NUMBERS_IN_CELLS_UP_TO = 20  # classes
 LARGEST_SIDE = 60  # inches
+EXTREMES_NAMED = 8  # classes at either end of a scatter
 # matplotlib's own font first; then common ones of other scripts, where the machine has them.
 _FONTS = (
     "DejaVu Sans",
@@ -38,6 +41,8 @@ _FONTS = (
     "Arial Unicode MS",
 )
 _BLUE, _ORANGE, _GREEN, _RED, _GREY = "#1f5fa8", "#d9730d", "#2a8a4a", "#c0282d", "#707070"
+# The worst decile of ten classes is the worst class: its line is seen through the dashes.
+_SIZE_CURVES = (("accuracy", _BLUE, "-"), ("worst_decile_recall", _ORANGE, "-"), ("worst_recall", _RED, "--"))
 
 History = Sequence[Mapping[str, Any]]
 
@@ -140,6 +145,153 @@ def curves_plot(path: Path, history: History, chosen_epoch: int | None = None) -
     save_figure(figure, path)
 
 
+def image_grid_plot(
+    path: Path,
+    images: NDArray[np.uint8],
+    columns: int,
+    *,
+    title: str,
+    row_names: Sequence[str] = (),
+    names: Sequence[str] = (),
+) -> None:
+    """Images [n, height, width, 3] in rows of `columns`, with a name before each row or below each image."""
+    rows = math.ceil(len(images) / columns)
+    figure = new_figure(0.95 * columns + 1.2, (1.15 if names else 0.95) * rows + 0.7)
+    style: dict[str, Any] = {"parse_math": False, "fontsize": 9, "fontfamily": list(_coverage())}
+    row_labels, labels = _tick_names(row_names), _tick_names(names)
+    for number, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+        axes.set_axis_off()
+        if number >= len(images):
+            continue
+        axes.imshow(images[number], interpolation="nearest")
+        if labels:
+            axes.text(0.5, -0.04, labels[number], transform=axes.transAxes, ha="center", va="top", **style)
+        if row_labels and number % columns == 0:
+            label = row_labels[number // columns]
+            axes.text(-0.08, 0.5, label, transform=axes.transAxes, ha="right", va="center", **style)
+    figure.suptitle(title, fontsize=11, parse_math=False)
+    save_figure(figure, path)
+
+
+def class_counts_plot(
+    path: Path, counts: Mapping[str, NDArray[np.int64]], class_names: Sequence[str], *, title: str
+) -> None:
+    """Images of each class, arrays [K] by the name of their set."""
+    classes = len(class_names)
+    figure = new_figure(min(max(7.0, 3 + 0.17 * classes), LARGEST_SIDE), 5)
+    axes = figure.add_subplot()
+    for (name, values), colour in zip(counts.items(), (_BLUE, _ORANGE, _GREEN), strict=False):
+        axes.plot(range(classes), values, "o", color=colour, markersize=5, label=f"{name}: {int(values.sum())} images")
+    _name_axis(axes, "x", _tick_names(class_names), 10.0 if classes <= 20 else 8.0, 45.0 if classes <= 20 else 90)
+    axes.set_ylim(0, 1.06 * max(int(values.max()) for values in counts.values()))
+    axes.set_xlim(-0.6, classes - 0.4)
+    axes.set_ylabel("images of the class")
+    axes.grid(color="0.9")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, fontsize=10)
+    figure.suptitle(f"Images of each class: {title}", fontsize=11, parse_math=False)
+    save_figure(figure, path)
+
+
+def member_curves_plot(path: Path, histories: Sequence[History]) -> None:
+    """The curves of all members of an ensemble: losses on the left, accuracies on the right, a colour for each."""
+    figure = new_figure(12, 5.2)
+    left, right = figure.subplots(1, 2)
+    colours = colormaps["tab10" if len(histories) <= 10 else "turbo"]
+    for number, history in enumerate(histories):
+        colour = colours(number if len(histories) <= 10 else number / len(histories))
+        for axes, figure_name in ((left, "loss"), (right, "accuracy")):
+            _curve(axes, history, f"train_{figure_name}", colour, linestyle=":", label="")
+            _curve(axes, history, f"validation_{figure_name}", colour, label=f"member {number}")
+    left.set_ylabel("loss")
+    right.set_ylabel("accuracy")
+    right.set_ylim(-0.02, 1.02)
+    for axes in (left, right):
+        _epoch_axis(axes, [int(line["epoch"]) for line in histories[0]])
+    handles, labels = right.get_legend_handles_labels()
+    if handles:
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=min(len(handles), 10), frameon=False, fontsize=9
+        )
+    figure.suptitle("Training of the members by epoch: validation solid, training dotted", fontsize=13)
+    save_figure(figure, path)
+
+
+def ensemble_plot(
+    path: Path, sizes: Sequence[Mapping[str, float]], gains: ClassGains, class_names: Sequence[str]
+) -> None:
+    """Left: figures against the number of members, a dot for each subset. Right: each class's gain over the members."""
+    figure = new_figure(14, 6)
+    left, right = figure.subplots(1, 2)
+    counts = sorted({int(row["members"]) for row in sizes})
+    for name, colour, style in _SIZE_CURVES:
+        left.plot([row["members"] for row in sizes], [row[name] for row in sizes], ".", color=colour, alpha=0.45)
+        means = [float(np.mean([row[name] for row in sizes if row["members"] == count])) for count in counts]
+        left.plot(counts, means, style, color=colour, linewidth=1.8, label=f"{name} (mean of the subsets)")
+    left.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    left.set_ylim(0, 1)
+    left.set_xlabel("members")
+    left.set_ylabel("accuracy, recall")
+    left.set_title("Figures by the number of members", fontsize=12)
+    left.legend(frameon=False, fontsize=9)
+    left.grid(color="0.9")
+
+    right.axhline(0, color="black", linewidth=1)
+    right.plot(gains.mean_member_recall, gains.gain, "o", color=_BLUE, markersize=4, alpha=0.7)
+    _name_extremes(right, gains.mean_member_recall, gains.gain, gains.gain, class_names)
+    right.set_xlim(-0.02, 1.12)
+    right.set_xlabel("mean recall of the members")
+    right.set_ylabel("recall of the ensemble less the mean of the members'")
+    right.set_title("Gain of each class", fontsize=12)
+    right.grid(color="0.9")
+    save_figure(figure, path)
+
+
+def side_by_side_plot(
+    path: Path,
+    reference: NDArray[np.float64],
+    recall: NDArray[np.float64],
+    verdicts: Sequence[str],
+    class_names: Sequence[str],
+    source: str,
+) -> None:
+    """Recall of the run against recall of the reference, arrays [K]; classes beyond noise are coloured."""
+    figure = new_figure(9, 9)
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color="black", linewidth=1)
+    for verdict, colour, label in (("", _GREY, "within noise"), ("gained", _GREEN, "gained"), ("lost", _RED, "lost")):
+        chosen = (np.array(verdicts) == verdict) & ~np.isnan(reference)
+        label = f"{label}: {int(chosen.sum())} classes"
+        axes.plot(reference[chosen], recall[chosen], "o", color=colour, markersize=5, alpha=0.8, label=label)
+    _name_extremes(axes, reference, recall, recall - reference, class_names)
+    axes.set_xlim(-0.02, 1.08)
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_aspect("equal")
+    axes.set_xlabel("recall of the reference")
+    axes.set_ylabel("recall of the run")
+    axes.grid(color="0.9")
+    axes.legend(frameon=False, fontsize=10, loc="upper left")
+    axes.set_title("\n".join(textwrap.wrap(f"Recall of each class beside {source}", 80)), fontsize=11, parse_math=False)
+    save_figure(figure, path)
+
+
+def _name_extremes(
+    axes: Axes,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    by: NDArray[np.float64],
+    class_names: Sequence[str],
+) -> None:
+    """Names beside the points [K] of the classes with the lowest and highest values of `by`."""
+    present = np.flatnonzero(~np.isnan(by))
+    order = present[np.argsort(by[present], kind="stable")]
+    if len(order) > 2 * EXTREMES_NAMED:
+        order = np.concatenate([order[:EXTREMES_NAMED], order[-EXTREMES_NAMED:]])
+    names = _tick_names(class_names)
+    style: dict[str, Any] = {"fontsize": 8, "parse_math": False, "fontfamily": list(_coverage())}
+    for index in order:
+        axes.annotate(names[index], (x[index], y[index]), xytext=(4, 3), textcoords="offset points", **style)
+
+
 def learning_rate_plot(path: Path, history: History, chosen_epoch: int | None = None) -> None:
     """The learning rate from the first to the last step of each epoch (`lr_start`, `lr_end`), epochs side by side."""
     figure = new_figure(8, 4.2)
@@ -151,6 +303,7 @@ def learning_rate_plot(path: Path, history: History, chosen_epoch: int | None = 
         if start is not None and end is not None:
             epochs += [line["epoch"] - 1, line["epoch"]]
             rates += [start, end]
+    _shade_phases(axes, history)
     axes.plot(epochs, rates, color=_BLUE, linewidth=1.6)
     if chosen_epoch is not None:
         axes.axvline(chosen_epoch, color="black", linewidth=1, linestyle=":", label=f"chosen epoch {chosen_epoch}")
@@ -165,7 +318,7 @@ def learning_rate_plot(path: Path, history: History, chosen_epoch: int | None = 
     axes.set_xlabel("epochs completed")
     axes.set_ylabel("learning rate (lr)")
     axes.grid(color="0.9")
-    axes.set_title("Learning rate by epoch", fontsize=13)
+    axes.set_title("Learning rate by epoch", fontsize=13, pad=20)
     save_figure(figure, path)
 
 
@@ -182,11 +335,26 @@ def _cell_borders(axes: Axes, classes: int, *, every: int, color: str, linewidth
     axes.vlines(places, -0.5, classes - 0.5, colors=color, linewidths=linewidth)
 
 
-def _curve(axes: Axes, history: History, key: str, colour: str) -> None:
+def _shade_phases(axes: Axes, history: History) -> None:
+    """A band with its name for each phase of the schedule, where there are several."""
+    phases = [str(line.get("phase")) for line in history]
+    starts = [k for k, name in enumerate(phases) if k == 0 or phases[k - 1] != name]
+    if len(starts) < 2:
+        return
+    for number, start in enumerate(starts):
+        end = starts[number + 1] if number + 1 < len(starts) else len(history)
+        first, last = history[start]["epoch"] - 1, history[end - 1]["epoch"]
+        axes.axvspan(first, last, color="0.93" if number % 2 else "0.86", linewidth=0)
+        style: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 9, "color": _GREY}
+        axes.text((first + last) / 2, 1.01, phases[start], transform=axes.get_xaxis_transform(), **style)
+
+
+def _curve(axes: Axes, history: History, key: str, colour: Any, label: str | None = None, linestyle: str = "-") -> None:
     epochs, values = _points(history, key)
     if epochs:
         marker = "o" if len(epochs) <= 30 else None
-        axes.plot(epochs, values, color=colour, marker=marker, markersize=3.5, linewidth=1.6, label=key)
+        style: dict[str, Any] = {"marker": marker, "markersize": 3.5, "linewidth": 1.6, "linestyle": linestyle}
+        axes.plot(epochs, values, color=colour, label=key if label is None else label, **style)
 
 
 def _points(history: History, key: str) -> tuple[list[int], list[float]]:

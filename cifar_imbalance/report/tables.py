@@ -54,13 +54,19 @@ def classification_report_text(metrics: ClassMetrics, summary: dict[str, Any], c
 
 def classification_report_csv(metrics: ClassMetrics, class_names: Sequence[str]) -> str:
     """Columns class, name, precision, recall, f1, support, predicted; the figures of an absent class are empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["class", "name", "precision", "recall", "f1", "support", "predicted"])
+    rows = []
     for index, name in enumerate(class_names):
         values = (metrics.precision[index], metrics.recall[index], metrics.f1[index])
         figures = ["" if math.isnan(value) else f"{value:.6f}" for value in values]
-        writer.writerow([index, name, *figures, metrics.support[index], metrics.predicted_count[index]])
+        rows.append([index, name, *figures, metrics.support[index], metrics.predicted_count[index]])
+    return csv_text(["class", "name", "precision", "recall", "f1", "support", "predicted"], rows)
+
+
+def csv_text(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
     return text.getvalue()
 
 

@@ -23,6 +23,7 @@ from cifar_imbalance.checks import checked_train
 from cifar_imbalance.config import TrainConfig
 from cifar_imbalance.samplers import instance_order
 from cifar_imbalance.schedules import learning_rates
+from cifar_imbalance.terminal import Terminal
 
 STEPS = 10
 
@@ -54,7 +55,6 @@ def loop_of(overrides, folder):
 
 def graphs(loop):
     """How many graphs were compiled before the first epoch and in each, and which aten counters grew within one."""
-    from rich.console import Console
     from torch_xla.debug import metrics
 
     def compiled():
@@ -79,7 +79,7 @@ def graphs(loop):
         return line
 
     loop.train_epoch, loop._validate = counted_train, counted_validate
-    loop.run(Console(quiet=True))
+    loop.run(Terminal())
     return {"compiled": counts, "aten_grown_within_an_epoch": grown}
 
 

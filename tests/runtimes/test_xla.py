@@ -84,15 +84,21 @@ def test_train_and_evaluate_give_the_same_figures_on_two_devices_and_on_native(t
     "settings",
     [
         ["optimizer=sgd", "schedule=cosine", "schedule.warmup_epochs=1"],
-        [
-            "optimizer=sgd",
-            "optimizer.nesterov=true",
-            "schedule=step",
-            "schedule.milestones=[1]",
-            "schedule.max_lr=0.01",
-        ],
+        pytest.param(
+            [
+                "optimizer=sgd",
+                "optimizer.nesterov=true",
+                "schedule=step",
+                "schedule.milestones=[1]",
+                "schedule.max_lr=0.01",
+            ],
+            marks=pytest.mark.slow,
+        ),
         ["optimizer=adam", "schedule=constant", "training.ema_decay=0.9", "training.clip_norm=1"],
-        ["optimizer=adamw", "schedule=cosine", "schedule.warmup_epochs=0.5", "augmentation=paper"],
+        pytest.param(
+            ["optimizer=adamw", "schedule=cosine", "schedule.warmup_epochs=0.5", "augmentation=paper"],
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["sgd", "nesterov-step", "adam-ema-clip", "adamw-paper"],
 )

@@ -1,0 +1,73 @@
+"""Several models' logits of the same images as one model's: an ensemble."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_softmax, logsumexp
+
+from cifar_imbalance.errors import UsageError
+from cifar_imbalance.predictions import Predictions
+
+LARGEST_CHANGE = 1e-6  # of a weight, at which the search for weights ends
+MOST_ROUNDS = 10_000
+
+
+def combine(
+    members: Sequence[Predictions], how: str, *, validation: Sequence[Predictions] | None = None
+) -> Predictions:
+    """The ensemble's answer. Its logits are log-probabilities, or for mean_logit the mean of the members' logits.
+
+    mean_probability: the mean of the members' softmax. mean_logit: of their logits, centred for each image, since
+    softmax does not see a constant. weighted: the mean of softmax by `mixture_weights` on `validation`, the members'
+    answers to the validation images. Raises UsageError where the members answered other images.
+    """
+    check_paired(members)
+    if how == "mean_logit":
+        logits = np.mean([m.logits - m.logits.mean(axis=1, keepdims=True) for m in members], axis=0)
+        return replace(members[0], logits=logits.astype(np.float32))
+    weights = np.full(len(members), 1 / len(members))
+    if how == "weighted":
+        if validation is None:
+            raise UsageError("ensemble.combine=weighted: the members have no validation images to weigh them by")
+        weights = mixture_weights(validation)
+    logits = logsumexp(log_probabilities(members), axis=0, b=weights[:, None, None])
+    return replace(members[0], logits=np.maximum(logits, np.finfo(np.float32).min).astype(np.float32))
+
+
+def log_probabilities(members: Sequence[Predictions]) -> NDArray[np.float64]:
+    """[members, n, K] in float64."""
+    return log_softmax(np.stack([member.logits for member in members]).astype(np.float64), axis=2)
+
+
+def mixture_weights(validation: Sequence[Predictions]) -> NDArray[np.float64]:
+    """The weights [members], at least 0 and of sum 1, of the mixture of softmax that makes the labels most likely.
+
+    A concave problem, solved by expectation-maximisation from equal weights: each member's new weight is its mean share
+    of the mixture's probability of the labels.
+    """
+    check_paired(validation)
+    labels = validation[0].labels
+    likelihoods = np.exp(log_probabilities(validation)[:, np.arange(len(labels)), labels])
+    likelihoods = np.maximum(likelihoods, np.finfo(np.float64).tiny)
+    weights = np.full(len(validation), 1 / len(validation))
+    for _ in range(MOST_ROUNDS):
+        shares = weights[:, None] * likelihoods
+        new = (shares / shares.sum(axis=0)).mean(axis=1)
+        change, weights = np.abs(new - weights).max(), new
+        if change < LARGEST_CHANGE:
+            break
+    return weights
+
+
+def check_paired(members: Sequence[Predictions]) -> None:
+    """Raises UsageError unless all answered the same images, in the same order, for the same classes."""
+    first = members[0]
+    for number, other in enumerate(members[1:], start=1):
+        if other.class_names != first.class_names:
+            raise UsageError(f"member {number}: its classes are not those of member 0")
+        if not np.array_equal(other.hashes, first.hashes) or not np.array_equal(other.labels, first.labels):
+            raise UsageError(f"member {number}: it was judged on other images than member 0")

@@ -1,0 +1,220 @@
+"""An ensemble: its members are runs of their own, side by side on a CPU; their saved logits are combined at the end."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import shutil
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+
+from cifar_imbalance.combination import combine
+from cifar_imbalance.config import TrainConfig
+from cifar_imbalance.engine.experiment import describe, details_of, prepare, run_experiment
+from cifar_imbalance.engine.judge import use_of_test_images
+from cifar_imbalance.errors import TrainingFailed, UsageError
+from cifar_imbalance.members import cores_of, member_configs, workers_and_threads
+from cifar_imbalance.metrics import class_metrics
+from cifar_imbalance.report.ensemble import Members, write_ensemble_report
+from cifar_imbalance.report.tables import terminal_table
+from cifar_imbalance.run_folder import RunFolder, take
+from cifar_imbalance.terminal import MemberLines, MemberTerminal, Message, Terminal
+
+log = logging.getLogger(__name__)
+
+Send = Callable[[Message], None]
+
+
+@dataclass(frozen=True)
+class Member:
+    number: int
+    config: TrainConfig
+    folder: RunFolder
+    overrides: list[str]
+
+
+def run_ensemble(config: TrainConfig, path: Path, overrides: list[str]) -> None:
+    """Train the members that are not finished, combine their logits, write the report. `path` is the folder to be.
+
+    Raises UsageError before the folder is touched, as `run_experiment` does; TrainingFailed, which names the members
+    that failed, after the others have finished.
+    """
+    with Terminal() as terminal:
+        configs = member_configs(config)
+        # Members that differ by their seed alone are refused for the same reasons.
+        distinct = [one for k, one in enumerate(configs) if all(replace(one, seed=e.seed) != e for e in configs[:k])]
+        prepared = prepare(replace(distinct[0], resume=config.resume))
+        for other in distinct[1:]:
+            prepare(replace(other, resume=config.resume))
+        if config.resume is None:
+            folder = take(path, config, overrides, ("members", "predictions", "report"))
+        else:
+            folder = RunFolder(Path(config.resume).expanduser())
+            if (folder.path / "data.json").is_file():
+                folder.check_images(prepared.data.record()["sha256"], f"resume={config.resume}")
+        terminal.write_log(folder.log)
+        runtime = prepared.runtime
+        resumed = (folder.path / "data.json").is_file()
+        describe(folder, config, prepared.data, prepared.built, runtime, resumed=resumed)
+        workers, threads = 1, config.runtime.threads
+        if runtime.name == "cpu":
+            workers, threads = workers_and_threads(config.ensemble, cores=cores_of(config.runtime.threads))
+        members = [
+            Member(k, replace(one, runtime=replace(one.runtime, threads=threads)), folder.member(k), overrides)
+            for k, one in enumerate(configs)
+        ]
+        pending = [member for member in members if not member.folder.is_finished]
+        log.info(
+            "%d members, %d of them finished; %s", len(members), len(members) - len(pending), _how(workers, threads)
+        )
+        started = time.perf_counter()
+        try:
+            with MemberLines(terminal, len(members)) as lines:
+                failures = _side_by_side(pending, workers, lines) if workers > 1 else _one_by_one(pending, lines)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"go on with: python train.py resume={folder.path}") from None
+        seconds = time.perf_counter() - started
+        if failures:
+            for failure in failures:
+                log.info("%s", failure)
+            raise TrainingFailed(
+                f"{len(failures)} of {len(members)} members failed: {'; '.join(failures)}; "
+                f"go on with: python train.py resume={folder.path}"
+            )
+        log.info("trained %d members in %.0f s", len(pending), seconds)
+        _judge(config, folder)
+
+
+def _how(workers: int, threads: int | None) -> str:
+    return f"{workers} at a time, {threads} thread(s) each" if workers > 1 else "one after another"
+
+
+# ---------------------------------------------------------------- training
+def _train(member: Member, send: Send) -> None:
+    """Train a member from its last checkpoint, or from the beginning where it has none."""
+    config, folder = member.config, member.folder
+    if folder.checkpoint("last").is_file():
+        config = replace(config, resume=str(folder.path))
+    elif folder.path.exists():
+        shutil.rmtree(folder.path)  # it was cut off before its first checkpoint
+    run_experiment(config, folder.path, member.overrides, MemberTerminal(send))
+
+
+def _one_by_one(members: list[Member], lines: MemberLines) -> list[str]:
+    """In this process; what is said of each member that failed."""
+    failures = []
+    for member in members:
+        try:
+            _train(member, lambda message, number=member.number: lines.receive(number, message))  # type: ignore[misc]
+            lines.finished(member.number, _result(member))
+        except Exception as error:
+            failures.append(f"member {member.number}: {_reason(error)}")
+            lines.finished(member.number, f"failed: {_reason(error)}")
+    return failures
+
+
+def _side_by_side(members: list[Member], workers: int, lines: MemberLines) -> list[str]:
+    """In `workers` processes at a time; what is said of each member that failed."""
+    waiting, failures = list(members), []
+    running: dict[Connection, tuple[Member, SpawnProcess]] = {}
+    reasons: dict[int, str] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                member = waiting.pop(0)
+                running.update([_start(member)])
+            for connection in wait(list(running)):
+                assert isinstance(connection, Connection)
+                member, process = running[connection]
+                try:
+                    kind, value = connection.recv()
+                except EOFError:
+                    process.join()
+                    del running[connection]
+                    if process.exitcode == 0:
+                        lines.finished(member.number, _result(member))
+                        continue
+                    reason = reasons.get(member.number) or _death(process.exitcode)
+                    failures.append(f"member {member.number}: {reason}")
+                    lines.finished(member.number, f"failed: {reason}")
+                    continue
+                if kind == "failed":
+                    reasons[member.number] = value
+                else:
+                    lines.receive(member.number, (kind, value))
+    finally:
+        for _, process in running.values():
+            process.terminate()
+        for _, process in running.values():
+            process.join()
+    return failures
+
+
+def _start(member: Member) -> tuple[Connection, tuple[Member, SpawnProcess]]:
+    context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(member, theirs), daemon=True)
+    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C is for the ensemble, which ends them
+    try:
+        process.start()
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
+    theirs.close()
+    return ours, (member, process)
+
+
+def _work(member: Member, connection: Connection) -> None:
+    """A worker's life. What it sends breaks off when the ensemble's process is gone, and it ends too."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # unfinished files are then taken away
+    try:
+        _train(member, connection.send)
+    except Exception as error:
+        connection.send(("failed", _reason(error)))
+        sys.exit(1)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UsageError | TrainingFailed):
+        return str(error)
+    return " ".join(traceback.format_exception_only(error)[-1].split())
+
+
+def _death(code: int | None) -> str:
+    return f"killed by signal {-code}" if code is not None and code < 0 else f"its process ended with code {code}"
+
+
+def _result(member: Member) -> str:
+    summary = member.folder.read_summary()
+    return f"finished: accuracy {summary['accuracy']:.4f} macro_f1 {summary['macro_f1']:.4f}"
+
+
+# ---------------------------------------------------------------- the end
+def _judge(config: TrainConfig, folder: RunFolder) -> None:
+    members = Members.read([folder.member(k) for k in range(config.ensemble.members)], "test")
+    details = {
+        **details_of(config),
+        "members": config.ensemble.members,
+        "combine": config.ensemble.combine,
+        "test_set_use": use_of_test_images(config),
+    }
+    predictions, summary = write_ensemble_report(folder.report, members, config.ensemble.combine, details=details)
+    predictions.save(folder.predictions("test"))
+    if members.validation is not None:
+        combined = combine(members.validation, config.ensemble.combine, validation=members.validation)
+        combined.save(folder.predictions("validation"))
+    log.info(
+        "\ntest images, %d members, %s\n%s",
+        config.ensemble.members,
+        config.ensemble.combine,
+        terminal_table(class_metrics(predictions), summary, predictions.class_names),
+    )
+    log.info("run folder: %s", folder.path)
+    log.info("look at:    %s", folder.report / "ensemble.png")
+    log.info("next:       python evaluate.py ckpt=%s", folder.path)

@@ -1,0 +1,1 @@
+"""What a data set and an augmentation look like, without any training."""

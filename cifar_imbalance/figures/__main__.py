@@ -1,0 +1,6 @@
+"""`python -m cifar_imbalance.figures`; see `--help`."""
+
+from cifar_imbalance.command_line import figures
+
+if __name__ == "__main__":
+    figures()

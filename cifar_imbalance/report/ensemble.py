@@ -1,0 +1,128 @@
+"""The report of an ensemble: that of its combination, and beside it what it has over its members."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cifar_imbalance import atomic
+from cifar_imbalance.combination import combine, mixture_weights
+from cifar_imbalance.config import COMBINATIONS
+from cifar_imbalance.diversity import FIGURES_BY_SIZE, ClassGains, class_gains, figures_by_size
+from cifar_imbalance.errors import UsageError
+from cifar_imbalance.metrics import summarize
+from cifar_imbalance.predictions import Predictions
+from cifar_imbalance.report import plots
+from cifar_imbalance.report.tables import csv_text
+from cifar_imbalance.report.write import write_report
+from cifar_imbalance.run_folder import RunFolder
+
+COLUMNS = (
+    "accuracy",
+    "macro_precision",
+    "macro_recall",
+    "macro_f1",
+    "worst_recall",
+    "worst_decile_recall",
+    "recall_sd",
+    "loss",
+    "calibration_error",
+)
+
+
+@dataclass(frozen=True)
+class Members:
+    """What the members of an ensemble left behind."""
+
+    names: list[str]
+    predictions: list[Predictions]
+    validation: list[Predictions] | None  # None where a member has no validation images of its own
+    histories: list[list[dict[str, Any]]]
+
+    @classmethod
+    def read(cls, folders: Sequence[RunFolder], split: str) -> Members:
+        """The saved logits and histories of runs. Raises UsageError where a run has no logits of `split`."""
+        for folder in folders:
+            if not folder.predictions(split).is_file():
+                raise UsageError(f"{folder.path}: it has no saved logits (predictions/{split}.npz); is it finished?")
+        validated = all(folder.predictions("validation").is_file() for folder in folders)
+        return cls(
+            names=[folder.path.name for folder in folders],
+            predictions=[Predictions.load(folder.predictions(split)) for folder in folders],
+            validation=[Predictions.load(folder.predictions("validation")) for folder in folders]
+            if validated
+            else None,
+            histories=[folder.read_history() for folder in folders],
+        )
+
+
+def write_ensemble_report(
+    folder: Path, members: Members, how: str, *, details: Mapping[str, Any]
+) -> tuple[Predictions, dict[str, Any]]:
+    """Combine the members by `how` and write everything into `folder`; gives the combination and its summary."""
+    folder.mkdir(parents=True, exist_ok=True)
+    predictions = combine(members.predictions, how, validation=members.validation)
+    extra: dict[str, Any] = {}
+    if len(members.predictions) > 1:
+        extra = _write_beside_members(folder, members, predictions, how)
+    histories = [history for history in members.histories if history]
+    if histories:
+        plots.member_curves_plot(folder / "curves.png", histories)
+        plots.learning_rate_plot(folder / "learning_rate.png", histories[0])
+    summary = write_report(folder, predictions, [], chosen_epoch=None, details={**details, **extra})
+    return predictions, summary
+
+
+def _write_beside_members(folder: Path, members: Members, predictions: Predictions, how: str) -> dict[str, Any]:
+    singles = [summarize(member) for member in members.predictions]
+    mean = {column: float(np.mean([single[column] for single in singles])) for column in COLUMNS}
+    hows = [other for other in COMBINATIONS if other != "weighted" or members.validation is not None]
+    combined = {other: summarize(combine(members.predictions, other, validation=members.validation)) for other in hows}
+    rows = {f"member {name}": single for name, single in zip(members.names, singles, strict=True)}
+    rows |= {"mean of the members": mean} | {f"ensemble, {other}": figures for other, figures in combined.items()}
+    atomic.write_text(folder / "members.csv", csv_text(["model", *COLUMNS], [[n, *_cells(r)] for n, r in rows.items()]))
+    atomic.write_text(folder / "members.txt", _table(rows))
+
+    gains = class_gains(members.predictions, predictions)
+    atomic.write_text(folder / "class_gains.csv", _gains_csv(gains, predictions.class_names))
+    # A subset of the members has no weights of its own.
+    sizes = figures_by_size(members.predictions, "mean_logit" if how == "mean_logit" else "mean_probability")
+    size_columns = ["members", *FIGURES_BY_SIZE]
+    atomic.write_text(
+        folder / "ensemble_size.csv", csv_text(size_columns, [[row[name] for name in size_columns] for row in sizes])
+    )
+    plots.ensemble_plot(folder / "ensemble.png", sizes, gains, predictions.class_names)
+    extra: dict[str, Any] = {
+        "mean_of_members": mean,
+        "combinations": {other: {column: figures[column] for column in COLUMNS} for other, figures in combined.items()},
+    }
+    if members.validation is not None:
+        extra["weights_by_validation"] = [round(float(w), 4) for w in mixture_weights(members.validation)]
+    return extra
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    return ["" if row[column] is None else f"{row[column]:.4f}" for column in COLUMNS]
+
+
+def _table(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """One line for each model, columns as wide as their names."""
+    width = max(len(name) for name in rows)
+    lines = ["  ".join([" " * width, *COLUMNS])]
+    for name, row in rows.items():
+        cells = [cell.rjust(len(column)) for cell, column in zip(_cells(row), COLUMNS, strict=True)]
+        lines.append("  ".join([name.ljust(width), *cells]))
+    return "\n".join(lines) + "\n"
+
+
+def _gains_csv(gains: ClassGains, class_names: Sequence[str]) -> str:
+    columns = ("mean_member_recall", "ensemble_recall", "gain", "disagreement", "mutual_information")
+    rows = []
+    for index, name in enumerate(class_names):
+        values = [getattr(gains, column)[index] for column in columns]
+        rows.append([index, name, *("" if np.isnan(value) else f"{value:.6f}" for value in values)])
+    return csv_text(["class", "name", *columns], rows)

@@ -1,0 +1,75 @@
+"""What a run is laid side by side with: a table of the paper, or another run's saved logits."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifar_imbalance.errors import UsageError
+from cifar_imbalance.metrics import class_metrics, summarize
+from cifar_imbalance.predictions import Predictions
+from cifar_imbalance.run_folder import PAPER, RunFolder
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Figures of each class, arrays [K] in the order of the run's classes; NaN where the reference does not say."""
+
+    source: str
+    precision: NDArray[np.float64]
+    recall: NDArray[np.float64]
+    f1: NDArray[np.float64]
+    support: NDArray[np.int64]  # 0 where the reference does not say
+    summary: dict[str, Any]
+    predictions: Predictions | None  # None: only printed figures
+    contradictions: list[str]  # of the reference with itself
+
+
+def read_reference(name: str, split: str, class_names: tuple[str, ...]) -> Reference:
+    """`paper/exp2`, `paper/exp3` or the folder of a run. Raises UsageError where its classes are others."""
+    if name.startswith("paper/"):
+        return _of_paper(name, class_names)
+    folder = RunFolder(Path(name).expanduser())
+    predictions = Predictions.load(folder.predictions(split))
+    if predictions.class_names != class_names:
+        raise UsageError(f"reference={name}: its classes are not those of the run")
+    metrics = class_metrics(predictions)
+    return Reference(
+        source=name,
+        precision=metrics.precision,
+        recall=metrics.recall,
+        f1=metrics.f1,
+        support=metrics.support,
+        summary=summarize(predictions),
+        predictions=predictions,
+        contradictions=[],
+    )
+
+
+def _of_paper(name: str, class_names: tuple[str, ...]) -> Reference:
+    said = json.loads((PAPER / f"{name.removeprefix('paper/')}.json").read_text())
+    with (PAPER / f"{name.removeprefix('paper/')}.csv").open(encoding="utf-8") as file:
+        rows = {row["name"]: row for row in csv.DictReader(file)}
+    unknown = sorted(rows.keys() - set(class_names))
+    if unknown:
+        raise UsageError(f"reference={name}: it is of CIFAR-100; the run has no class {', '.join(unknown[:3])}")
+
+    def column(key: str) -> NDArray[np.float64]:
+        return np.array([float(rows[c][key]) if c in rows else np.nan for c in class_names])
+
+    return Reference(
+        source=said["source"],
+        precision=column("precision"),
+        recall=column("recall"),
+        f1=column("f1"),
+        support=np.nan_to_num(column("support")).astype(np.int64),
+        summary={key: said[key] for key in ("accuracy", "macro_precision", "macro_recall", "macro_f1")},
+        predictions=None,
+        contradictions=said["contradictions"],
+    )

@@ -1,0 +1,68 @@
+"""A run beside the paper's tables, which ship with the package."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from cifar_imbalance.errors import UsageError
+from cifar_imbalance.predictions import Predictions
+from cifar_imbalance.report.reference import read_reference
+from cifar_imbalance.report.side_by_side import write_side_by_side
+from cifar_imbalance.run_folder import PAPER
+
+
+@pytest.fixture(scope="module")
+def names():
+    """A hundred classes, those that the tables print among them, each at its index."""
+    printed = {}
+    for file in PAPER.glob("*.csv"):
+        with file.open() as rows:
+            printed |= {int(row["class"]): row["name"] for row in csv.DictReader(rows)}
+    return tuple(printed.get(index, f"class {index}") for index in range(100))
+
+
+def run_with_recalls(names, recalls):
+    """Predictions on 100 images of each class with these recalls."""
+    labels = np.repeat(np.arange(100), 100)
+    right = np.concatenate([np.arange(100) < round(100 * recall) for recall in recalls])
+    predicted = np.where(right, labels, (labels + 1) % 100)
+    logits = np.eye(100, dtype=np.float32)[predicted]
+    return Predictions(logits, labels, np.arange(10_000), np.arange(10_000, dtype=np.uint64), names)
+
+
+def test_the_papers_tables_are_as_printed(names):
+    exp2, exp3 = (read_reference(f"paper/{name}", "test", names) for name in ("exp2", "exp3"))
+    assert [(~np.isnan(table.recall)).sum() for table in (exp2, exp3)] == [54, 58]
+    assert [round(float(np.nanmean(table.recall)), 3) for table in (exp2, exp3)] == [0.541, 0.629]
+    assert (exp2.recall[11], exp3.recall[11]) == (0.37, 0.24)  # boy, which the ensemble loses
+    both = ~np.isnan(exp2.recall) & ~np.isnan(exp3.recall)
+    lost = np.flatnonzero(both & (exp3.recall - exp2.recall <= -0.0999))
+    assert [names[index] for index in lost] == ["boy", "oak_tree", "otter"]
+    assert len(exp3.contradictions) == 4
+
+
+def test_classes_beyond_the_interval_are_gained_or_lost_and_the_others_are_not(names, tmp_path):
+    table = read_reference("paper/exp3", "test", names)
+    recalls = np.nan_to_num(table.recall, nan=0.5)
+    recalls[0], recalls[11] = 0.41, 0.54  # apple falls from 0.81, boy rises from 0.24
+    recalls[3] += 0.05  # bear: 0.37 to 0.42, within noise on 100 images
+    head = write_side_by_side(tmp_path, run_with_recalls(names, recalls), table)
+    assert "gained: 1 classes: boy +0.30" in head
+    assert "lost: 1 classes: apple -0.40" in head
+    assert "The reference contradicts itself" in head
+    with (tmp_path / "side_by_side.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 100
+    assert [row["verdict"] for row in rows if row["verdict"]] == ["lost", "gained"]
+    bear = rows[3]
+    assert float(bear["difference_low"]) < 0 < float(bear["recall_difference"]) < float(bear["difference_high"])
+    assert (bear["reference_recall"], bear["run_recall"]) == ("0.37", "0.42")
+    left_out = next(row for row in rows if row["reference_recall"] == "")
+    assert left_out["recall_difference"] == left_out["verdict"] == ""
+    assert {path.name for path in tmp_path.iterdir()} == {f"side_by_side.{kind}" for kind in ("txt", "csv", "png")}
+
+
+def test_a_table_of_other_classes_is_refused():
+    with pytest.raises(UsageError, match=r"reference=paper/exp2: it is of CIFAR-100; the run has no class apple"):
+        read_reference("paper/exp2", "test", ("cat", "dog"))

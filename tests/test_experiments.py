@@ -1,0 +1,154 @@
+"""The paper's three experiments are in the configuration as its tables 5, 7 and 10 give them."""
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+from torch.func import functional_call
+
+from cifar_imbalance.command_line import CONF
+from cifar_imbalance.config import Model
+from cifar_imbalance.models.build import build_model
+
+
+@pytest.fixture
+def fields(typed, tmp_path):
+    """The fields of an experiment as `--cfg job` shows them."""
+
+    def of(*words):
+        answer = typed(tmp_path, "train", *words, "--cfg", "job")
+        assert answer.code == 0, answer.err
+        return OmegaConf.create(answer.out)
+
+    return of
+
+
+EXP2 = {
+    "dataset.name": "cifar100",
+    "dataset.validation": "test",
+    "dataset.imbalance.profile": "none",
+    "model.name": "tf_efficientnet_b0.aa_in1k",
+    "model.pretrained": True,
+    "model.resolution": None,
+    "model.drop_rate": 0.0,
+    "model.freeze_batch_norm": False,
+    "optimizer.name": "adam",
+    "schedule.name": "constant",
+    "schedule.max_lr": 0.001,
+    "training.epochs": 10,
+    "training.batch_size": 32,
+    "loss.label_smoothing": 0.0,
+    "augmentation.flip": None,
+    "augmentation.shift": None,
+    "augmentation.pad_crop": None,
+    "augmentation.cutout": None,
+    "augmentation.color_jitter": None,
+    "checkpoint.choose": "last",
+    "ensemble.members": 1,
+}
+EXP1 = {
+    "dataset.name": "cifar10",
+    "dataset.validation": "test",
+    "model.name": "tf_efficientnet_b5.aa_in1k",  # model_name
+    "model.pretrained": True,
+    "model.resolution": 1.0,  # Resolution
+    "model.freeze_ratio": 0.0,  # freeze_ratio
+    "model.freeze_batch_norm": True,
+    "model.drop_rate": 0.5,  # dropout
+    "training.batch_size": 128,  # batch_size
+    "training.epochs": 38,
+    "optimizer.name": "sgd",
+    "optimizer.momentum": 0.9,
+    "optimizer.nesterov": False,
+    "optimizer.weight_decay": 0.0,
+    "schedule.name": "burnin_warmup_flat_cooldown",
+    "schedule.burnin_epochs": 3,
+    "schedule.burnin_lr": 0.0001,
+    "schedule.warmup_epochs": 10,
+    "schedule.flat_epochs": 5,
+    "schedule.cooldown_epochs": 20,
+    "schedule.min_lr": 0.0001,
+    "schedule.max_lr": 0.03,
+    "schedule.per_step": False,
+    "loss.label_smoothing": 0.0,
+    "augmentation.flip.probability": 0.5,
+    "augmentation.shift": None,
+    "augmentation.cutout.count": 1,  # cutout_num
+    "augmentation.cutout.size_fraction": 0.25,  # cutout_size
+    "augmentation.cutout.fill": 127,  # cval
+    "augmentation.color_jitter.probability": 1.0,  # random_color
+    "augmentation.color_jitter.contrast": [0.8, 1.2],
+    "augmentation.color_jitter.saturation": [0.5, 1.5],
+    "checkpoint.choose": "best",
+    "checkpoint.monitor": "accuracy",
+}
+
+
+@pytest.mark.parametrize(
+    "experiment, expected",
+    [
+        ("exp1", EXP1),
+        ("exp2", EXP2),
+        ("exp3_ensemble", {**EXP2, "ensemble.members": 5, "ensemble.combine": "mean_probability"}),
+    ],
+)
+def test_an_experiment_is_as_the_paper_gives_it(experiment, expected, fields):
+    found = fields(f"experiment={experiment}")
+    assert {path: OmegaConf.select(found, path) for path in expected} == expected
+
+
+def test_experiment_1_is_b5_at_its_native_456_pixels_in_batches_of_128():
+    """Shapes alone, on torch's meta device: the real batch takes an accelerator."""
+    model = Model(name="tf_efficientnet_b5.aa_in1k", drop_rate=0.5, resolution=1.0)
+    built = build_model(model, class_count=10, image_size=(32, 32), seed=0)
+    assert built.input_size == (456, 456)
+    module = built.module.to("meta")
+    batch = torch.empty(128, 3, *built.input_size, device="meta")
+    logits = functional_call(module, dict(module.named_parameters()) | dict(module.named_buffers()), (batch,))
+    assert logits.shape == (128, 10)
+    logits.logsumexp(1).sum().backward()
+    assert all(p.grad.shape == p.shape for p in module.parameters())
+
+
+@pytest.mark.slow
+def test_experiment_1_takes_steps_at_a_reduced_batch_on_the_cpu(tmp_path, typed, real_data):
+    """Burn-in and warm-up of B5 at 456 px in bfloat16, a step of two images each."""
+    words = [
+        "experiment=exp1",
+        "model.pretrained=false",
+        f"dataset.root={real_data / 'cifar10'}",
+        f"dataset.cache_dir={tmp_path / 'cache'}",
+        "dataset.folds=2",
+        "dataset.without_fold=0",
+        "runtime=cpu",
+        "runtime.precision=bfloat16",
+    ]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        composed = compose("train", words, return_hydra_config=True)
+        HydraConfig.instance().set_config(composed)
+    from dataclasses import replace
+
+    from cifar_imbalance.checks import checked_train
+    from cifar_imbalance.engine.experiment import make_loop, prepare
+    from cifar_imbalance.run_folder import take
+    from cifar_imbalance.terminal import Terminal
+
+    OmegaConf.resolve(composed)
+    plain = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    config = checked_train(plain)
+    config = replace(config, training=replace(config.training, batch_size=2))
+    prepared = prepare(config)
+    loop = make_loop(
+        config,
+        prepared.runtime,
+        take(tmp_path / "run", config, []),
+        prepared.data,
+        prepared.policy,
+        prepared.built,
+        None,
+    )
+    with Terminal() as terminal, terminal.progress(steps=2, done=0) as live:
+        lines = [loop.train_epoch(epoch, 2, live) for epoch in (0, 4)]
+    assert [line["phase"] for line in lines] == ["burnin", "warmup"]
+    assert all(0 < line["train_loss"] < 10 for line in lines)

@@ -1,0 +1,55 @@
+"""Pictures of a data set, as a user types the command."""
+
+import numpy as np
+from PIL import Image
+
+from cifar_imbalance.config import Dataset
+from cifar_imbalance.data.experiment_data import load_experiment_data
+from cifar_imbalance.figures import draw
+
+PICTURES = ["augmented.png", "class_counts.png", "samples.png"]
+
+
+def test_a_data_set_is_drawn_without_training(tmp_path, typed):
+    answer = typed(
+        tmp_path, "figures", "dataset.imbalance.profile=exponential", "dataset.imbalance.factor=10", "output=f"
+    )
+    assert answer.code == 0, answer.err
+    assert sorted(path.name for path in (tmp_path / "f").iterdir()) == PICTURES
+
+
+def test_a_mistake_is_one_line_and_leaves_nothing(tmp_path, typed):
+    answer = typed(tmp_path, "figures", "dataset=cifar1")
+    assert (answer.code, answer.err.count("\n")) == (2, 1)
+    answer = typed(tmp_path, "figures", "augmentation.cutout.size_fraction=0.01")
+    assert answer.err.startswith("cifar_imbalance.figures: augmentation.cutout.size_fraction=0.01: the square must be")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_real_images_are_drawn(tmp_path, typed, real_data):
+    words = ["dataset=cifar10", f"dataset.root={real_data / 'cifar10'}", f"dataset.cache_dir={tmp_path / 'cache'}"]
+    answer = typed(tmp_path, "figures", *words, "output=f")
+    assert answer.code == 0, answer.err
+    assert sorted(path.name for path in (tmp_path / "f").iterdir()) == PICTURES
+
+
+def test_samples_are_of_every_class_and_drawn_by_seed():
+    images = load_experiment_data(Dataset(name="digits", validation="none")).train
+    chosen = draw._samples(images, 10, seed=0)
+    assert images.labels[chosen].tolist() == np.repeat(np.arange(10), 10).tolist()
+    assert np.array_equal(chosen, draw._samples(images, 10, seed=0))
+    assert not np.array_equal(chosen, draw._samples(images, 10, seed=1))
+
+
+def test_of_many_classes_one_image_stands_for_each(tmp_path, typed):
+    for split in ("train", "test"):
+        for label in range(21):
+            (tmp_path / "tree" / split / f"class {label}").mkdir(parents=True)
+            image = Image.fromarray(np.full((8, 8, 3), 10 * label, np.uint8))
+            image.save(tmp_path / "tree" / split / f"class {label}" / "0.png")
+    words = ["dataset=image_folder", f"dataset.root={tmp_path / 'tree'}", "dataset.image_size=8"]
+    answer = typed(
+        tmp_path, "figures", *words, "dataset.validation=none", f"dataset.cache_dir={tmp_path / 'c'}", "output=f"
+    )
+    assert answer.code == 0, answer.err
+    assert sorted(path.name for path in (tmp_path / "f").iterdir()) == PICTURES
