@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cifar_imbalance.combination import combine
 from cifar_imbalance.config import TrainConfig
-from cifar_imbalance.engine.experiment import describe, details_of, prepare, run_experiment
+from cifar_imbalance.engine.experiment import Prepared, describe, details_of, prepare, run_experiment
 from cifar_imbalance.engine.judge import use_of_test_images
 from cifar_imbalance.errors import TrainingFailed, UsageError
 from cifar_imbalance.members import cores_of, member_configs, workers_and_threads
@@ -48,52 +48,53 @@ def run_ensemble(config: TrainConfig, path: Path, overrides: list[str]) -> None:
     """
     with Terminal() as terminal:
         configs = member_configs(config)
-        # Members that differ by their seed alone are refused for the same reasons.
-        distinct = [one for k, one in enumerate(configs) if all(replace(one, seed=e.seed) != e for e in configs[:k])]
-        prepared = prepare(replace(distinct[0], resume=config.resume))
-        for other in distinct[1:]:
-            prepare(replace(other, resume=config.resume))
-        if config.resume is None:
-            folder = take(path, config, overrides, ("members", "predictions", "report"))
-        else:
-            folder = RunFolder(Path(config.resume).expanduser())
-            if (folder.path / "data.json").is_file():
-                folder.check_images(prepared.data.record()["sha256"], f"resume={config.resume}")
+        prepared = _prepared(config, configs)
+        folder = _folder(config, path, overrides, prepared)
         terminal.write_log(folder.log)
-        runtime = prepared.runtime
         resumed = (folder.path / "data.json").is_file()
-        describe(folder, config, prepared.data, prepared.built, runtime, resumed=resumed)
+        describe(folder, config, prepared.data, prepared.built, prepared.runtime, resumed=resumed)
         workers, threads = 1, config.runtime.threads
-        if runtime.name == "cpu":
+        if prepared.runtime.name == "cpu":
             workers, threads = workers_and_threads(config.ensemble, cores=cores_of(config.runtime.threads))
         members = [
             Member(k, replace(one, runtime=replace(one.runtime, threads=threads)), folder.member(k), overrides)
             for k, one in enumerate(configs)
         ]
         pending = [member for member in members if not member.folder.is_finished]
-        log.info(
-            "%d members, %d of them finished; %s", len(members), len(members) - len(pending), _how(workers, threads)
-        )
+        how = f"{workers} at a time, {threads} thread(s) each" if workers > 1 else "one after another"
+        log.info("%d members, %d of them finished; %s", len(members), len(members) - len(pending), how)
         started = time.perf_counter()
         try:
             with MemberLines(terminal, len(members)) as lines:
                 failures = _side_by_side(pending, workers, lines) if workers > 1 else _one_by_one(pending, lines)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"go on with: python train.py resume={folder.path}") from None
-        seconds = time.perf_counter() - started
         if failures:
-            for failure in failures:
-                log.info("%s", failure)
             raise TrainingFailed(
                 f"{len(failures)} of {len(members)} members failed: {'; '.join(failures)}; "
                 f"go on with: python train.py resume={folder.path}"
             )
-        log.info("trained %d members in %.0f s", len(pending), seconds)
+        log.info("trained %d members in %.0f s", len(pending), time.perf_counter() - started)
         _judge(config, folder)
 
 
-def _how(workers: int, threads: int | None) -> str:
-    return f"{workers} at a time, {threads} thread(s) each" if workers > 1 else "one after another"
+def _prepared(config: TrainConfig, configs: list[TrainConfig]) -> Prepared:
+    """What the first member needs, after every member was found fit to run.
+
+    Members that differ by their seed alone are refused for the same reasons, so one of them is asked.
+    """
+    kinds = {repr(replace(one, seed=0)): replace(one, resume=config.resume) for one in configs}
+    return [prepare(one) for one in kinds.values()][0]  # noqa: RUF015 (all are wanted, for what they refuse)
+
+
+def _folder(config: TrainConfig, path: Path, overrides: list[str], prepared: Prepared) -> RunFolder:
+    """The ensemble's folder, new or the one to go on in."""
+    if config.resume is None:
+        return take(path, config, overrides, ("members", "predictions", "report"))
+    folder = RunFolder(Path(config.resume).expanduser())
+    if (folder.path / "data.json").is_file():
+        folder.check_images(prepared.data.record()["sha256"], f"resume={config.resume}")
+    return folder
 
 
 # ---------------------------------------------------------------- training

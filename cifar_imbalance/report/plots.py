@@ -165,7 +165,7 @@ def image_grid_plot(
             continue
         axes.imshow(images[number], interpolation="nearest")
         if labels:
-            axes.text(0.5, -0.04, labels[number], transform=axes.transAxes, ha="center", va="top", **style)
+            axes.text(0.5, -0.14, labels[number], transform=axes.transAxes, ha="center", va="baseline", **style)
         if row_labels and number % columns == 0:
             label = row_labels[number // columns]
             axes.text(-0.08, 0.5, label, transform=axes.transAxes, ha="right", va="center", **style)
@@ -262,7 +262,8 @@ def side_by_side_plot(
         chosen = (np.array(verdicts) == verdict) & ~np.isnan(reference)
         label = f"{label}: {int(chosen.sum())} classes"
         axes.plot(reference[chosen], recall[chosen], "o", color=colour, markersize=5, alpha=0.8, label=label)
-    _name_extremes(axes, reference, recall, recall - reference, class_names)
+    difference = np.where(np.array(verdicts) != "", recall - reference, np.nan)
+    _name_extremes(axes, reference, recall, difference, class_names, most=len(class_names))
     axes.set_xlim(-0.02, 1.08)
     axes.set_ylim(-0.02, 1.02)
     axes.set_aspect("equal")
@@ -280,12 +281,13 @@ def _name_extremes(
     y: NDArray[np.float64],
     by: NDArray[np.float64],
     class_names: Sequence[str],
+    most: int = EXTREMES_NAMED,
 ) -> None:
-    """Names beside the points [K] of the classes with the lowest and highest values of `by`."""
+    """Names beside the points [K] of the classes with the lowest and highest values of `by`, `most` of each."""
     present = np.flatnonzero(~np.isnan(by))
     order = present[np.argsort(by[present], kind="stable")]
-    if len(order) > 2 * EXTREMES_NAMED:
-        order = np.concatenate([order[:EXTREMES_NAMED], order[-EXTREMES_NAMED:]])
+    if len(order) > 2 * most:
+        order = np.concatenate([order[:most], order[-most:]])
     names = _tick_names(class_names)
     style: dict[str, Any] = {"fontsize": 8, "parse_math": False, "fontfamily": list(_coverage())}
     for index in order:
