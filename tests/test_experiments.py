@@ -2,14 +2,13 @@
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
+from runtimes.probe import loop_of
 from torch.func import functional_call
 
-from cifar_imbalance.command_line import CONF
 from cifar_imbalance.config import Model
 from cifar_imbalance.models.build import build_model
+from cifar_imbalance.terminal import Terminal
 
 
 @pytest.fixture
@@ -112,42 +111,17 @@ def test_experiment_1_is_b5_at_its_native_456_pixels_in_batches_of_128():
 
 
 @pytest.mark.slow
-def test_experiment_1_takes_steps_at_a_reduced_batch_on_the_cpu(tmp_path, typed, real_data):
-    """Burn-in and warm-up of B5 at 456 px in bfloat16, a step of two images each."""
+def test_experiment_1_takes_steps_at_a_reduced_batch_on_the_cpu(tmp_path, real_data):
+    """Burn-in and warm-up of B5 at 456 px in bfloat16, two steps of two images each."""
     words = [
         "experiment=exp1",
         "model.pretrained=false",
         f"dataset.root={real_data / 'cifar10'}",
         f"dataset.cache_dir={tmp_path / 'cache'}",
-        "dataset.folds=2",
-        "dataset.without_fold=0",
+        "training.batch_size=2",
         "runtime=cpu",
-        "runtime.precision=bfloat16",
     ]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = compose("train", words, return_hydra_config=True)
-        HydraConfig.instance().set_config(composed)
-    from dataclasses import replace
-
-    from cifar_imbalance.checks import checked_train
-    from cifar_imbalance.engine.experiment import make_loop, prepare
-    from cifar_imbalance.run_folder import take
-    from cifar_imbalance.terminal import Terminal
-
-    OmegaConf.resolve(composed)
-    plain = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-    config = checked_train(plain)
-    config = replace(config, training=replace(config.training, batch_size=2))
-    prepared = prepare(config)
-    loop = make_loop(
-        config,
-        prepared.runtime,
-        take(tmp_path / "run", config, []),
-        prepared.data,
-        prepared.policy,
-        prepared.built,
-        None,
-    )
+    loop = loop_of(words, tmp_path / "run")
     with Terminal() as terminal, terminal.progress(steps=2, done=0) as live:
         lines = [loop.train_epoch(epoch, 2, live) for epoch in (0, 4)]
     assert [line["phase"] for line in lines] == ["burnin", "warmup"]

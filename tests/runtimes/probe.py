@@ -30,12 +30,8 @@ STEPS = 10
 
 def loop_of(overrides, folder):
     """The loop that train.py would run with these overrides, without its reports."""
-    from cifar_imbalance.augment.policy import Policy
-    from cifar_imbalance.data.experiment_data import load_experiment_data
-    from cifar_imbalance.engine.experiment import make_loop
-    from cifar_imbalance.models.build import build_model
+    from cifar_imbalance.engine.experiment import make_loop, prepare
     from cifar_imbalance.run_folder import take
-    from cifar_imbalance.runtimes.select import make_runtime
 
     ConfigStore.instance().store("train_schema", TrainConfig)
     OmegaConf.register_new_resolver("run_folder", lambda resume, fresh: fresh, replace=True)
@@ -43,14 +39,9 @@ def loop_of(overrides, folder):
         composed = compose("train", overrides)
     composed.experiment = "probe"
     config = checked_train(composed)
-    runtime = make_runtime(config.runtime)
-    data = load_experiment_data(config.dataset)
-    height, width = data.train.images.shape[1:3]
-    policy = Policy(config.augmentation, height=height, width=width)
-    built = build_model(
-        config.model, class_count=len(data.train.class_names), image_size=(height, width), seed=config.seed
-    )
-    return make_loop(config, runtime, take(Path(folder), config, overrides), data, policy, built, None)
+    ready = prepare(config)
+    folder = take(Path(folder), config, overrides)
+    return make_loop(config, ready.runtime, folder, ready.data, ready.policy, ready.built, None)
 
 
 def graphs(loop):
