@@ -119,7 +119,6 @@ RANGES = {
     "schedule.flat_epochs": _NOT_NEGATIVE,
     "schedule.cooldown_epochs": _NOT_NEGATIVE,
     "ensemble.members": _COUNT,
-    "ensemble.workers": _COUNT,
     "training.epochs": _COUNT,
     "training.batch_size": Range(2),  # one image has no batch statistics
     "training.eval_batch_size": _COUNT,
@@ -411,7 +410,13 @@ def _check_ensemble(config: TrainConfig) -> None:
     largest = _SEED.high // ensemble.members
     if config.seed >= largest:
         raise UsageError(f"seed={config.seed}: with ensemble.members={ensemble.members} at most {largest - 1:.0f}")
-    if ensemble.members > 1 and (ensemble.workers or 1) > 1 and _runtime_name(config.runtime) not in ("auto", "cpu"):
+    if ensemble.workers != "auto" and not (ensemble.workers.isdecimal() and int(ensemble.workers) > 0):
+        raise UsageError(f"ensemble.workers={ensemble.workers}: allowed are auto and numbers of at least 1")
+    if (
+        ensemble.members > 1
+        and ensemble.workers not in ("auto", "1")
+        and _runtime_name(config.runtime) not in ("auto", "cpu")
+    ):
         raise UsageError(
             f"ensemble.workers={ensemble.workers}: only runtime=cpu trains members side by side; "
             "on an accelerator each has all cores to itself"
@@ -435,6 +440,13 @@ def _check_dataset(config: TrainConfig | EvaluateConfig | FiguresConfig) -> None
         raise UsageError("dataset.folds, dataset.without_fold: one needs the other")
     if dataset.folds is not None and dataset.without_fold is not None and dataset.without_fold >= dataset.folds:
         raise UsageError(f"dataset.without_fold={dataset.without_fold}: allowed is 0 to {dataset.folds - 1}")
+    if dataset.name == "digits" and dataset.root is not None:
+        raise UsageError(f"dataset.root={dataset.root}: digits come with scikit-learn and have no folder")
+    if dataset.imbalance.profile == "none" and dataset.imbalance.factor != 1:
+        raise UsageError(
+            f"dataset.imbalance.factor={dataset.imbalance.factor}: has no effect with dataset.imbalance.profile=none; "
+            "allowed are exponential, step"
+        )
     if dataset.imbalance.profile != "none" and dataset.imbalance.factor == 1:
         raise UsageError(f"dataset.imbalance.factor=1.0: {dataset.imbalance.profile} needs a factor above 1")
 

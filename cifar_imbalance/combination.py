@@ -63,11 +63,12 @@ def mixture_weights(validation: Sequence[Predictions]) -> NDArray[np.float64]:
     return weights
 
 
-def check_paired(members: Sequence[Predictions]) -> None:
+def check_paired(members: Sequence[Predictions], names: Sequence[str] = ()) -> None:
     """Raises UsageError unless all answered the same images, in the same order, for the same classes."""
+    names = names or [f"member {number}" for number in range(len(members))]
     first = members[0]
-    for number, other in enumerate(members[1:], start=1):
+    for name, other in zip(names[1:], members[1:], strict=True):
         if other.class_names != first.class_names:
-            raise UsageError(f"member {number}: its classes are not those of member 0")
+            raise UsageError(f"{name}: its classes are not those of {names[0]}")
         if not np.array_equal(other.hashes, first.hashes) or not np.array_equal(other.labels, first.labels):
-            raise UsageError(f"member {number}: it was judged on other images than member 0")
+            raise UsageError(f"{name}: it was judged on other images than {names[0]}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 import tempfile
 import traceback
@@ -98,9 +99,9 @@ def evaluate() -> None:
 
         runs = combined_runs(config.ckpt)
         if runs:
-            run_combination(config, runs, folder)
+            run_combination(config, runs, folder, overrides)
         else:
-            run_evaluation(config, folder)
+            run_evaluation(config, folder, overrides)
 
     def checked(composed: DictConfig, overrides: list[str]) -> EvaluateConfig:
         config = evaluated(composed, keys(overrides))
@@ -134,9 +135,10 @@ def figures() -> None:
 
 
 def _main(program: Program) -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's request to end is an interruption too
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors instead of printing them over several lines
     ConfigStore.instance().store(f"{program.name}_schema", program.schema)
-    OmegaConf.register_new_resolver("run_folder", lambda resume, fresh: resume or fresh, replace=True)
+    OmegaConf.register_new_resolver("run_folder", _run_folder, replace=True)
     OmegaConf.register_new_resolver("evaluation_folder", evaluation_folder, replace=True)
     OmegaConf.register_new_resolver("choices", lambda: _choices_shown(program), replace=True)
     try:
@@ -165,6 +167,10 @@ def _stop(program: Program, message: str, code: int) -> None:
     for line in [*program.failures, message]:
         print(f"{program.typed}: {line}", file=sys.stderr)
     sys.exit(code)
+
+
+def _run_folder(resume: str | None, fresh: str) -> str:
+    return str(Path(resume).expanduser()) if resume else fresh
 
 
 def _arguments() -> Any:
@@ -219,7 +225,8 @@ def _check_every_job(program: Program, arguments: Any) -> None:
             continue  # the configuration is only shown: it may be unfinished
         configs.append(program.checked(_without_hydra(composed), job))
         kind = "sweep" if arguments.multirun else "run"
-        program.kept.add(_writable(f"hydra.{kind}.dir", composed.hydra[kind].dir))
+        field_name = "output" if "output" in composed else f"hydra.{kind}.dir"
+        program.kept.add(_writable(field_name, composed.hydra[kind].dir))
     if arguments.multirun and configs and "BasicLauncher" in composed.hydra.launcher._target_:
         check_sweep_in_one_process(configs)
 

@@ -153,9 +153,7 @@ class Ensemble:
     """Models that are trained alike and combined. They differ by seed: member k has seed * members + k."""
 
     members: int = 1  # 1: a single model
-    workers: int | None = (
-        None  # cpu: processes that train side by side; null is by the cores; others: one after another
-    )
+    workers: str = "auto"  # processes that train side by side on a CPU: auto (by the cores) or a number
     combine: str = "mean_probability"  # mean_probability | mean_logit | weighted (by the validation images)
     # What else differs: one entry for each member.
     models: list[str] = field(default_factory=list)  # model.name

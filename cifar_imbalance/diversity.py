@@ -53,7 +53,13 @@ def class_gains(members: Sequence[Predictions], ensemble: Predictions) -> ClassG
     )
 
 
-def figures_by_size(members: Sequence[Predictions], how: str, *, seed: int = 0) -> list[dict[str, float | int]]:
+def figures_by_size(
+    members: Sequence[Predictions],
+    how: str,
+    *,
+    validation: Sequence[Predictions] | None = None,
+    seed: int = 0,
+) -> list[dict[str, float | int]]:
     """A row for each subset of the members: `members`, their count, and FIGURES_BY_SIZE of their combination.
 
     All subsets of a size, or where there are more than SUBSETS_OF_A_SIZE so many of them, drawn by `seed`.
@@ -61,7 +67,8 @@ def figures_by_size(members: Sequence[Predictions], how: str, *, seed: int = 0) 
     rows = []
     for size in range(1, len(members) + 1):
         for subset in _subsets(len(members), size, seed):
-            summary = summarize(combine([members[k] for k in subset], how))
+            weighed_by = None if validation is None else [validation[k] for k in subset]
+            summary = summarize(combine([members[k] for k in subset], how, validation=weighed_by))
             rows.append({"members": size, **{name: summary[name] for name in FIGURES_BY_SIZE}})
     return rows
 

@@ -45,7 +45,8 @@ def workers_and_threads(ensemble: Ensemble, *, cores: int) -> tuple[int, int]:
     not divide by the cores a few share them, rather than that the last member leaves cores idle.
     """
     rounds = max(1, ensemble.members // cores)
-    workers = min(ensemble.workers or math.ceil(ensemble.members / rounds), ensemble.members)
+    workers = math.ceil(ensemble.members / rounds) if ensemble.workers == "auto" else int(ensemble.workers)
+    workers = min(workers, ensemble.members)
     return workers, max(1, cores // workers)
 
 

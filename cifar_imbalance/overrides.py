@@ -13,6 +13,8 @@ from cifar_imbalance.checks import field_paths, unknown_field
 from cifar_imbalance.config import OPERATORS
 from cifar_imbalance.errors import UsageError, choose_from, nearest
 
+HYDRAS_PLAIN_FIELDS = ("mode", "output_subdir", "searchpath", "verbose")
+
 
 def parse(overrides: Sequence[str]) -> list[Override]:
     """Hydra's reading of each word. Raises UsageError for one that is no FIELD=VALUE."""
@@ -36,6 +38,7 @@ def check_word(override: Override, groups: dict[str, list[str]], schema: type) -
     if not key:
         raise UsageError(f"{text}: cannot be read as FIELD=VALUE or GROUP=CHOICE; see --help")
     if key.startswith("hydra"):
+        _check_hydras_own(override)
         return
     if override.is_delete():
         hint = f"choose another with {key}=NAME: {', '.join(groups[key])}" if key in groups else "set its value instead"
@@ -54,6 +57,16 @@ def check_word(override: Override, groups: dict[str, list[str]], schema: type) -
         if "." not in key and near:
             raise UsageError(f"{key}: there is no such group or field{near}; groups are {', '.join(sorted(groups))}")
         raise unknown_field(key, schema)
+
+
+def _check_hydras_own(override: Override) -> None:
+    """Refuse what Hydra answers with a stack trace: a text for one of its blocks of fields, no folder at all."""
+    key, text = override.key_or_group, str(override.input_line)
+    block, _, rest = key.removeprefix("hydra.").partition(".")
+    if key.startswith("hydra.") and not rest and block not in HYDRAS_PLAIN_FIELDS:
+        raise UsageError(f"{text}: a block of fields, {key}.FIELD=VALUE, or hydra/{block}=NAME for another one")
+    if key in ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir") and override.value() is None:
+        raise UsageError(f"{text}: a folder is wanted")
 
 
 def _choices(override: Override) -> list[str]:

@@ -27,7 +27,14 @@ def combined_runs(ckpt: Any) -> list[RunFolder]:
     Raises UsageError for an entry that is no run folder.
     """
     if isinstance(ckpt, Sequence) and not isinstance(ckpt, str):
-        return [_run_folder(str(path), "ckpt") for path in ckpt]
+        runs = [_run_folder(str(path), "ckpt") for path in ckpt]
+        if not runs:
+            raise UsageError("ckpt=[]: at least one run folder is wanted")
+        places = [run.path.resolve() for run in runs]
+        twice = [str(run.path) for k, run in enumerate(runs) if places[k] in places[:k]]
+        if twice:
+            raise UsageError(f"ckpt: {twice[0]} is in the list twice")
+        return runs
     run = find_run(ckpt)
     if run is None or not Path(str(ckpt)).expanduser().is_dir():
         return []

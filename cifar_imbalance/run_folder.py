@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from cifar_imbalance import atomic
-from cifar_imbalance.config import TrainConfig
+from cifar_imbalance.config import EvaluateConfig, TrainConfig
 from cifar_imbalance.errors import UsageError
 
 PAPER = Path(__file__).parent / "report" / "paper"  # the tables of the paper, NAME.csv and NAME.json
@@ -100,11 +100,11 @@ def find_run(path: str | Path) -> RunFolder | None:
 
 def take(
     path: Path,
-    config: TrainConfig,
+    config: TrainConfig | EvaluateConfig,
     overrides: list[str],
     parts: Sequence[str] = ("checkpoints", "predictions", "report"),
 ) -> RunFolder:
-    """Make `path` the folder of a new run, with `parts` in it, by putting its config.yaml there; only one run can.
+    """Make `path` the folder of a run or evaluation, with `parts` in it, by putting a config.yaml there; one alone can.
 
     A folder that another run has taken (two may start in the same second) is left to it, and a number is added.
     Raises UsageError if the folder cannot be made or written.

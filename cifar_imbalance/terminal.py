@@ -175,7 +175,7 @@ class MemberLines:
     def __init__(self, terminal: Terminal, members: int) -> None:
         self._terminal = terminal
         self._progress = _live(terminal.console)
-        self._tasks = [self._progress.add_task(f"member {k}", total=None, figures="") for k in range(members)]
+        self._tasks = [self._progress.add_task(f"member {k}", total=None, figures="waiting") for k in range(members)]
 
     def __enter__(self) -> MemberLines:
         self._progress.start()
@@ -183,6 +183,9 @@ class MemberLines:
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
+
+    def started(self, member: int) -> None:
+        self._progress.update(self._tasks[member], figures="starting")
 
     def receive(self, member: int, message: Message) -> None:
         """Show what a member's terminal sent."""

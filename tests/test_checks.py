@@ -68,7 +68,8 @@ RULES = [
     ("schedule.flat_epochs=-1", "schedule.flat_epochs=-1: allowed is at least 0"),
     ("schedule.cooldown_epochs=-1", "schedule.cooldown_epochs=-1: allowed is at least 0"),
     ("ensemble.members=0", "ensemble.members=0: allowed is at least 1"),
-    ("ensemble.workers=0", "ensemble.workers=0: allowed is at least 1"),
+    ("ensemble.workers=0", "ensemble.workers=0: allowed are auto and numbers of at least 1"),
+    ("ensemble.workers=many", "ensemble.workers=many: allowed are auto and numbers of at least 1"),
     ("ensemble.combine=mean_logits", "ensemble.combine=mean_logits: allowed are mean_probability, mean_logit, weighted (did you mean mean_logit?)"),
     # fields that must suit each other
     ("augmentation.order=[flip,spin]", "augmentation.order=spin: allowed are flip, shift, pad_crop, cutout, color_jitter"),
@@ -80,6 +81,8 @@ RULES = [
     ("schedule.milestones=[5,3]", "schedule.milestones=[5, 3]: rising epochs, each at least 1"),
     ("optimizer.betas=[0.9]", "optimizer.betas=[0.9]: two numbers, each at least 0 and less than 1"),
     ("optimizer.nesterov=true optimizer.momentum=0", "optimizer.nesterov=True: needs optimizer.momentum above 0"),
+    ("dataset.imbalance.profile=none", "dataset.imbalance.factor=10.0: has no effect with dataset.imbalance.profile=none; allowed are exponential, step"),
+    ("dataset.root=.", "dataset.root=.: digits come with scikit-learn and have no folder"),
     ("dataset.imbalance.factor=1", "dataset.imbalance.factor=1.0: exponential needs a factor above 1"),
     ("runtime=cpu runtime.devices=2", "runtime.devices=2: only with runtime=xla or runtime=tpu"),
     ("schedule=burnin_warmup_flat_cooldown schedule.warmup_epochs=10 training.epochs=20", "training.epochs=20: allowed is 38, what the schedule has: burnin_epochs 3 + warmup_epochs 10 + flat_epochs 5 + cooldown_epochs 20"),

@@ -164,6 +164,8 @@ def test_runs_of_other_jobs_are_combined_by_evaluate(tiny_ensemble, tmp_path, ty
     "words, line",
     [
         (["ckpt=[{run}/members/0,nowhere]"], "ckpt=nowhere: this is not a run folder (there is no config.yaml in it)"),
+        (["ckpt=[]"], "ckpt=[]: at least one run folder is wanted"),
+        (["ckpt=[{run}/members/0,{run}/members/0]"], "ckpt: {run}/members/0 is in the list twice"),
         (["ckpt={run}", "split=train"], "ckpt={run}/members/0: no logits of split=train were saved"),
         (
             ["ckpt={run}", "reference=paper/exp9"],

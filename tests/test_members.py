@@ -45,16 +45,16 @@ def test_members_may_differ_by_data_fold():
 @pytest.mark.parametrize(
     "count, workers, cores, expected",
     [
-        (5, None, 2, (3, 1)),  # three share two cores, then two: no core is ever idle
-        (4, None, 2, (2, 1)),
-        (2, None, 2, (2, 1)),
-        (5, None, 1, (1, 1)),
-        (5, None, 5, (5, 1)),
-        (5, None, 16, (5, 3)),
-        (2, None, 16, (2, 8)),
-        (5, 2, 2, (2, 1)),
-        (5, 1, 2, (1, 2)),
-        (2, 8, 2, (2, 1)),
+        (5, "auto", 2, (3, 1)),  # three share two cores, then two: no core is ever idle
+        (4, "auto", 2, (2, 1)),
+        (2, "auto", 2, (2, 1)),
+        (5, "auto", 1, (1, 1)),
+        (5, "auto", 5, (5, 1)),
+        (5, "auto", 16, (5, 3)),
+        (2, "auto", 16, (2, 8)),
+        (5, "2", 2, (2, 1)),
+        (5, "1", 2, (1, 2)),
+        (2, "8", 2, (2, 1)),
     ],
 )
 def test_cores_are_divided_among_the_members(count, workers, cores, expected):

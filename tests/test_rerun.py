@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 METRICS_OF_ITS_OWN = {"accuracy", "macro_f1", "macro_recall", "macro_precision", "worst_decile_recall"}
@@ -52,6 +53,30 @@ def test_without_a_folder_of_its_own_an_evaluation_goes_into_the_run(tiny_run, t
     (judged,) = (run / "evaluations").iterdir()
     assert judged.name.startswith("validation_")
     assert (judged / "predictions" / "validation.npz").is_file()
+
+
+def test_an_evaluation_never_overwrites_a_run(tiny_run, tmp_path, typed):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    before = contents(run)
+    answer = typed(tmp_path, "evaluate", "ckpt=run", "hydra.run.dir=run", "runtime=cpu")
+    assert answer.code == 0, answer.err
+    assert contents(run) == before
+    assert figures(tmp_path / "run_2") == figures(tiny_run)
+
+
+def test_a_checkpoint_outside_its_run_is_judged_on_its_own_classes_alone(tiny_run, tmp_path, typed):
+    shutil.copy(tiny_run / "checkpoints" / "best.pt", tmp_path / "moved.pt")
+    model = ["ckpt=moved.pt", "model.name=test_efficientnet", "dataset.image_size=16"]
+    judged = evaluation(tmp_path, typed, *model, "dataset=digits")
+    assert summary(judged)["accuracy"] == summary(tiny_run)["accuracy"]
+    for split in ("train", "test"):
+        for name in "ab":
+            (tmp_path / "tree" / split / name).mkdir(parents=True)
+            Image.new("RGB", (16, 16)).save(tmp_path / "tree" / split / name / "0.png")
+    other = ["dataset=image_folder", "dataset.root=tree", "dataset.cache_dir=cache", "dataset.validation=none"]
+    answer = typed(tmp_path, "evaluate", *model, *other)
+    line = "evaluate.py: ckpt=moved.pt: it was trained on other classes (0, 1, 2, 3, 4, ...)"
+    assert_refused(answer, line)
 
 
 def test_a_run_that_was_moved_is_evaluated_from_where_it_is(tiny_run, tmp_path, typed):

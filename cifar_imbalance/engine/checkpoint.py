@@ -54,6 +54,14 @@ def copy(source: Path, target: Path) -> None:
     os.replace(temporary, target)
 
 
+def is_one(path: Path) -> bool:
+    """Whether a file is a checkpoint of a run, wherever it lies, and not weights from elsewhere."""
+    try:
+        return "class_names" in torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception:  # whatever else it is, or a damaged one: its reader will say so
+        return False
+
+
 def load(path: Path) -> dict[str, Any]:
     """Read a checkpoint: tensors and plain values only, checked. Raises UsageError where it is damaged or missing."""
     try:

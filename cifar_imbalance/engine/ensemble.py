@@ -112,6 +112,7 @@ def _one_by_one(members: list[Member], lines: MemberLines) -> list[str]:
     """In this process; what is said of each member that failed."""
     failures = []
     for member in members:
+        lines.started(member.number)
         try:
             _train(member, lambda message, number=member.number: lines.receive(number, message))  # type: ignore[misc]
             lines.finished(member.number, _result(member))
@@ -131,6 +132,7 @@ def _side_by_side(members: list[Member], workers: int, lines: MemberLines) -> li
             while waiting and len(running) < workers:
                 member = waiting.pop(0)
                 running.update([_start(member)])
+                lines.started(member.number)
             for connection in wait(list(running)):
                 assert isinstance(connection, Connection)
                 member, process = running[connection]
@@ -172,12 +174,22 @@ def _start(member: Member) -> tuple[Connection, tuple[Member, SpawnProcess]]:
 
 
 def _work(member: Member, connection: Connection) -> None:
-    """A worker's life. What it sends breaks off when the ensemble's process is gone, and it ends too."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # unfinished files are then taken away
+    """A worker's life. Where the ensemble's process is gone nobody hears it any more, and it ends as if interrupted."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # unfinished files are then taken away
+
+    def send(message: Message) -> None:
+        try:
+            connection.send(message)
+        except BrokenPipeError:
+            raise KeyboardInterrupt from None
+
     try:
-        _train(member, connection.send)
-    except Exception as error:
-        connection.send(("failed", _reason(error)))
+        try:
+            _train(member, send)
+        except Exception as error:
+            send(("failed", _reason(error)))
+            sys.exit(1)
+    except KeyboardInterrupt:
         sys.exit(1)
 
 

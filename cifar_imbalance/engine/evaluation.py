@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from cifar_imbalance import atomic
 from cifar_imbalance.combination import check_paired
 from cifar_imbalance.config import EvaluateConfig
@@ -28,15 +26,17 @@ from cifar_imbalance.report.reference import Reference, read_reference
 from cifar_imbalance.report.side_by_side import write_side_by_side
 from cifar_imbalance.report.tables import terminal_table
 from cifar_imbalance.report.write import write_report
-from cifar_imbalance.run_folder import RunFolder, find_run
+from cifar_imbalance.run_folder import RunFolder, find_run, take
 from cifar_imbalance.runtimes.select import make_runtime
 from cifar_imbalance.terminal import Terminal
 
 log = logging.getLogger(__name__)
 
+CLASSES_SHOWN = 5
 
-def run_evaluation(config: EvaluateConfig, folder: Path) -> None:
-    """Rebuild the model, judge it on `config.split`, write predictions and report into `folder`.
+
+def run_evaluation(config: EvaluateConfig, path: Path, overrides: list[str]) -> None:
+    """Rebuild the model, judge it on `config.split`, write predictions and report into the folder `path`.
 
     Raises UsageError where the checkpoint, the weights or the images do not fit together.
     """
@@ -50,14 +50,14 @@ def run_evaluation(config: EvaluateConfig, folder: Path) -> None:
         with too_small_told(runtime, eval_batch_size=batch_size):
             predictions = predict(Network.on_device(built, runtime), images, batch_size)
         reference = _reference(config, predictions)
-        _take(folder, config, terminal, environment(runtime))
-        predictions.save(folder / "predictions" / f"{config.split}.npz")
+        folder = _taken(path, config, overrides, terminal, environment(runtime))
+        predictions.save(folder.predictions(config.split))
         epoch = details.get("chosen_epoch")
-        summary = write_report(folder / "report", predictions, [], chosen_epoch=epoch, details=details)
+        summary = write_report(folder.report, predictions, [], chosen_epoch=epoch, details=details)
         _tell(config, details["chosen_by"], predictions, summary, reference, folder)
 
 
-def run_combination(config: EvaluateConfig, runs: list[RunFolder], folder: Path) -> None:
+def run_combination(config: EvaluateConfig, runs: list[RunFolder], path: Path, overrides: list[str]) -> None:
     """Combine the saved logits of several runs on `config.split`; no model and no image is read.
 
     Raises UsageError where the runs were judged on different images.
@@ -65,14 +65,12 @@ def run_combination(config: EvaluateConfig, runs: list[RunFolder], folder: Path)
     with Terminal() as terminal:
         members = Members.read(runs, config.split)
         reference = _reference(config, members.predictions[0])
-        check_paired(members.predictions)
-        _take(folder, config, terminal, environment(None))
+        check_paired(members.predictions, [f"ckpt={run.path}" for run in runs])
+        folder = _taken(path, config, overrides, terminal, environment(None))
         details = {"ckpt": config.ckpt, "dataset": config.dataset.name, "split": config.split}
         details |= {"members": [str(run.path) for run in runs], "combine": config.ensemble.combine}
-        predictions, summary = write_ensemble_report(
-            folder / "report", members, config.ensemble.combine, details=details
-        )
-        predictions.save(folder / "predictions" / f"{config.split}.npz")
+        predictions, summary = write_ensemble_report(folder.report, members, config.ensemble.combine, details=details)
+        predictions.save(folder.predictions(config.split))
         how = f"{len(runs)} members, {config.ensemble.combine}"
         _tell(config, how, predictions, summary, reference, folder)
 
@@ -82,15 +80,18 @@ def _reference(config: EvaluateConfig, predictions: Predictions) -> Reference | 
         return None
     reference = read_reference(config.reference, config.split, predictions.class_names)
     if reference.predictions is not None:
-        check_paired([reference.predictions, predictions])
+        check_paired([predictions, reference.predictions], ["the run", f"reference={config.reference}"])
     return reference
 
 
-def _take(folder: Path, config: EvaluateConfig, terminal: Terminal, here: dict[str, Any]) -> None:
-    (folder / "predictions").mkdir(parents=True, exist_ok=True)
-    terminal.write_log(folder / "evaluate.log")
-    atomic.write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)))
-    atomic.write_json(folder / "environment.json", here)
+def _taken(
+    path: Path, config: EvaluateConfig, overrides: list[str], terminal: Terminal, here: dict[str, Any]
+) -> RunFolder:
+    """A folder that holds nothing else: never the files of a run, nor of another evaluation."""
+    folder = take(path, config, overrides, ("predictions", "report"))
+    terminal.write_log(folder.path / "evaluate.log")
+    atomic.write_json(folder.path / "environment.json", here)
+    return folder
 
 
 def _tell(
@@ -99,14 +100,19 @@ def _tell(
     predictions: Predictions,
     summary: dict[str, Any],
     reference: Reference | None,
-    folder: Path,
+    folder: RunFolder,
 ) -> None:
     """The table, and what stands beside it where a reference was given."""
     table = terminal_table(class_metrics(predictions), summary, predictions.class_names)
     log.info("%s images, %s\n%s", config.split, how, table)
     if reference is not None:
-        log.info("%s\n", write_side_by_side(folder / "report", predictions, reference))
-    log.info("written to: %s", folder)
+        log.info("%s\n", write_side_by_side(folder.report, predictions, reference, run=_called(config.ckpt)))
+    log.info("written to: %s", folder.path)
+
+
+def _called(ckpt: Any) -> str:
+    """The judged run in few words."""
+    return Path(ckpt).name if isinstance(ckpt, str) else f"{len(ckpt)} runs"
 
 
 def _split(data: ExperimentData, name: str) -> ImageSet:
@@ -128,15 +134,19 @@ def _fill_in(config: EvaluateConfig, built: BuiltModel, data: ExperimentData) ->
     details["split"] = config.split
     run = find_run(config.ckpt)
     path, how = Path(config.ckpt).expanduser(), "the checkpoint that was named"
-    if run is None:
+    if run is None and not checkpoint.is_one(path):
         if load_weights(built.module, path, name=config.model.name, field="ckpt"):
             count = len(data.train.class_names)
             raise UsageError(f"ckpt={config.ckpt}: its head is not one of the {count} classes of {config.dataset.name}")
         return {**details, "chosen_by": "a file of weights"}
-    if path.is_dir():
+    if run is not None and path.is_dir():
         name, how = chosen_checkpoint(run.read_config())
         path = run.checkpoint(name)
     state = checkpoint.load(path)
-    run.check_images({config.split: data.record()["sha256"][config.split]}, f"ckpt={config.ckpt}")
+    if run is not None:
+        run.check_images({config.split: data.record()["sha256"][config.split]}, f"ckpt={config.ckpt}")
+    if state["class_names"] != list(data.train.class_names):
+        names = ", ".join(state["class_names"][:CLASSES_SHOWN])
+        raise UsageError(f"ckpt={config.ckpt}: it was trained on other classes ({names}, ...)")
     load_judged(built.module, state, name=config.model.name)
     return {**details, "seed": config.seed, "chosen_epoch": state["epoch"], "chosen_by": how}

@@ -203,7 +203,7 @@ def describe(
     log.info(
         "%s: %s on %s, %d classes, %s images, seed %d, runtime %s",
         config.experiment,
-        config.model.name,
+        details_of(config)["model"],
         data.train.source,
         len(data.train.class_names),
         " + ".join(sizes),
@@ -219,8 +219,10 @@ def details_of(config: TrainConfig) -> dict[str, Any]:
         "experiment": config.experiment,
         "seed": config.seed,
         "dataset": config.dataset.name,
-        "model": config.model.name,
-        "weights": config.model.weights or ("hub" if config.model.pretrained else "none"),
+        "model": ", ".join(config.ensemble.models) or config.model.name,
+        "weights": ", ".join(config.ensemble.weights)
+        or config.model.weights
+        or ("hub" if config.model.pretrained else "none"),
         "split": "test",
         "epochs": config.training.epochs,
     }

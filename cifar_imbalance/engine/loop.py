@@ -65,9 +65,10 @@ class Loop:
                 self.history.append(line)
                 is_best = self._note_best(line)
                 log.info(_epoch_line(line, epochs))
+                state = self._state()
                 # In this order: a line too many is dropped when a run goes on, a line too few could not be made again.
                 self.folder.write_history(self.history)
-                self._save(is_best)
+                self._save(state, is_best)
 
     def train_epoch(self, epoch: int, steps: int, live: Progressing) -> dict[str, Any]:
         """Train for `epoch` (from 0); what metrics.jsonl says of it. Raises TrainingFailed for a loss not finite."""
@@ -141,7 +142,8 @@ class Loop:
         self.best = {"epoch": line["epoch"], "value": value}
         return True
 
-    def _save(self, is_best: bool) -> None:
+    def _state(self) -> dict[str, Any]:
+        """What the checkpoint of this epoch holds. Raises TrainingFailed where the weights are not finite."""
         state = {
             "epoch": len(self.history),
             "model": self._on_host(self.network.module.state_dict()),
@@ -153,6 +155,9 @@ class Loop:
         }
         if not all(torch.isfinite(tensor).all() for tensor in state["model"].values()):
             raise TrainingFailed(f"the weights are not finite after epoch {len(self.history)}; it is not checkpointed")
+        return state
+
+    def _save(self, state: dict[str, Any], is_best: bool) -> None:
         checkpoint.save(self.folder.checkpoint("last"), state)
         if is_best:
             checkpoint.copy(self.folder.checkpoint("last"), self.folder.checkpoint("best"))
@@ -180,10 +185,9 @@ def _not_finite(epoch: int, step: int, steps: int, loss: float) -> TrainingFaile
 def _epoch_line(line: Mapping[str, Any], epochs: int) -> str:
     parts = [f"epoch {line['epoch']}/{epochs}", f"loss {line['train_loss']:.4f}"]
     if "validation_loss" in line:
-        figures = [
-            f"{name} {line[f'validation_{name}']:.4f}" for name in ("loss", "accuracy", "macro_f1", "worst_recall")
-        ]
-        parts.append("validation " + " ".join(figures))
+        figures = {name: line[f"validation_{name}"] for name in ("loss", "accuracy", "macro_f1", "worst_recall")}
+        shown = [f"{name} {'not finite' if value is None else f'{value:.4f}'}" for name, value in figures.items()]
+        parts.append("validation " + " ".join(shown))
     parts += [f"lr {line['lr_end']:.3g}", f"{line['images_per_second']:.0f} images/s", f"{line['seconds']:.1f} s"]
     if line["first_step_seconds"] > SLOW_STEP:
         parts.append(f"(first step {line['first_step_seconds']:.0f} s)")

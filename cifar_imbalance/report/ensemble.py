@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cifar_imbalance import atomic
 from cifar_imbalance.combination import combine, mixture_weights
 from cifar_imbalance.config import COMBINATIONS
 from cifar_imbalance.diversity import FIGURES_BY_SIZE, ClassGains, class_gains, figures_by_size
 from cifar_imbalance.errors import UsageError
-from cifar_imbalance.metrics import summarize
+from cifar_imbalance.metrics import class_metrics, summarize
 from cifar_imbalance.predictions import Predictions
 from cifar_imbalance.report import plots
 from cifar_imbalance.report.tables import csv_text
@@ -51,13 +52,20 @@ class Members:
                 raise UsageError(f"{folder.path}: it has no saved logits (predictions/{split}.npz); is it finished?")
         validated = all(folder.predictions("validation").is_file() for folder in folders)
         return cls(
-            names=[folder.path.name for folder in folders],
+            names=_names(folders),
             predictions=[Predictions.load(folder.predictions(split)) for folder in folders],
             validation=[Predictions.load(folder.predictions("validation")) for folder in folders]
             if validated
             else None,
             histories=[folder.read_history() for folder in folders],
         )
+
+
+def _names(folders: Sequence[RunFolder]) -> list[str]:
+    """The folders' names, with the model's where the models differ."""
+    models = [folder.read_config().model.name for folder in folders]
+    several = len(set(models)) > 1
+    return [f"{f.path.name} ({m})" if several else f.path.name for f, m in zip(folders, models, strict=True)]
 
 
 def write_ensemble_report(
@@ -88,12 +96,15 @@ def _write_beside_members(folder: Path, members: Members, predictions: Predictio
     atomic.write_text(folder / "members.txt", _table(rows))
 
     gains = class_gains(members.predictions, predictions)
-    atomic.write_text(folder / "class_gains.csv", _gains_csv(gains, predictions.class_names))
-    # A subset of the members has no weights of its own.
-    sizes = figures_by_size(members.predictions, "mean_logit" if how == "mean_logit" else "mean_probability")
+    recalls = {
+        other: class_metrics(combine(members.predictions, other)).recall for other in ("mean_probability", "mean_logit")
+    }
+    atomic.write_text(folder / "class_gains.csv", _gains_csv(gains, recalls, predictions.class_names))
+    sizes = figures_by_size(members.predictions, how, validation=members.validation)
     size_columns = ["members", *FIGURES_BY_SIZE]
     atomic.write_text(
-        folder / "ensemble_size.csv", csv_text(size_columns, [[row[name] for name in size_columns] for row in sizes])
+        folder / "ensemble_size.csv",
+        csv_text(size_columns, [[f"{row[name]:.6g}" for name in size_columns] for row in sizes]),
     )
     plots.ensemble_plot(folder / "ensemble.png", sizes, gains, predictions.class_names)
     extra: dict[str, Any] = {
@@ -119,10 +130,12 @@ def _table(rows: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _gains_csv(gains: ClassGains, class_names: Sequence[str]) -> str:
-    columns = ("mean_member_recall", "ensemble_recall", "gain", "disagreement", "mutual_information")
+def _gains_csv(gains: ClassGains, recalls: Mapping[str, NDArray[np.float64]], class_names: Sequence[str]) -> str:
+    names = ("mean_member_recall", "ensemble_recall", "gain", "disagreement", "mutual_information")
+    columns = {name: getattr(gains, name) for name in names}
+    columns |= {f"{how}_recall": recall for how, recall in recalls.items()}
     rows = []
     for index, name in enumerate(class_names):
-        values = [getattr(gains, column)[index] for column in columns]
+        values = [column[index] for column in columns.values()]
         rows.append([index, name, *("" if np.isnan(value) else f"{value:.6f}" for value in values)])
     return csv_text(["class", "name", *columns], rows)

@@ -18,6 +18,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 from cifar_imbalance import atomic
@@ -219,30 +220,40 @@ def member_curves_plot(path: Path, histories: Sequence[History]) -> None:
 def ensemble_plot(
     path: Path, sizes: Sequence[Mapping[str, float]], gains: ClassGains, class_names: Sequence[str]
 ) -> None:
-    """Left: figures against the number of members, a dot for each subset. Right: each class's gain over the members."""
-    figure = new_figure(14, 6)
-    left, right = figure.subplots(1, 2)
+    """Figures against the number of members, a dot for each subset; each class's gain; each class's diversity."""
+    figure = new_figure(19, 6)
+    left, middle, right = figure.subplots(1, 3)
     counts = sorted({int(row["members"]) for row in sizes})
     for name, colour, style in _SIZE_CURVES:
         left.plot([row["members"] for row in sizes], [row[name] for row in sizes], ".", color=colour, alpha=0.45)
         means = [float(np.mean([row[name] for row in sizes if row["members"] == count])) for count in counts]
-        left.plot(counts, means, style, color=colour, linewidth=1.8, label=f"{name} (mean of the subsets)")
+        label = f"{name}: {means[0]:.3f} to {means[-1]:.3f}"
+        left.plot(counts, means, style, color=colour, linewidth=1.8, label=label)
     left.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    left.set_ylim(0, 1)
     left.set_xlabel("members")
-    left.set_ylabel("accuracy, recall")
-    left.set_title("Figures by the number of members", fontsize=12)
-    left.legend(frameon=False, fontsize=9)
-    left.grid(color="0.9")
+    left.set_ylabel("mean of the subsets (dots: each subset)")
+    left.set_title("Figures by the number of members", fontsize=12, pad=38)
+    left.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize=9)
 
-    right.axhline(0, color="black", linewidth=1)
-    right.plot(gains.mean_member_recall, gains.gain, "o", color=_BLUE, markersize=4, alpha=0.7)
-    _name_extremes(right, gains.mean_member_recall, gains.gain, gains.gain, class_names)
-    right.set_xlim(-0.02, 1.12)
-    right.set_xlabel("mean recall of the members")
-    right.set_ylabel("recall of the ensemble less the mean of the members'")
-    right.set_title("Gain of each class", fontsize=12)
-    right.grid(color="0.9")
+    middle.axhline(0, color="black", linewidth=1)
+    middle.plot(gains.mean_member_recall, gains.gain, "o", color=_BLUE, markersize=4, alpha=0.7)
+    middle.set_ylabel("recall of the ensemble less the mean of the members'")
+    middle.set_title("Gain of each class", fontsize=12)
+
+    points = right.scatter(
+        gains.mean_member_recall, gains.disagreement, c=gains.mutual_information, cmap="viridis", s=18
+    )
+    figure.colorbar(points, ax=right, label="mutual_information (nats)", shrink=0.85)
+    right.set_ylabel("disagreement: share of pairs of members")
+    right.set_title("Diversity of each class", fontsize=12)
+    for axes in (left, middle, right):
+        axes.grid(color="0.9")
+        axes.set_axisbelow(True)
+    for axes in (middle, right):
+        axes.set_xlim(-0.02, 1.14)
+        axes.set_xlabel("mean recall of the members")
+    _name_extremes(middle, gains.mean_member_recall, gains.gain, gains.gain, class_names)
+    _name_extremes(right, gains.mean_member_recall, gains.disagreement, gains.disagreement, class_names)
     save_figure(figure, path)
 
 
@@ -252,7 +263,8 @@ def side_by_side_plot(
     recall: NDArray[np.float64],
     verdicts: Sequence[str],
     class_names: Sequence[str],
-    source: str,
+    *,
+    title: str,
 ) -> None:
     """Recall of the run against recall of the reference, arrays [K]; classes beyond noise are coloured."""
     figure = new_figure(9, 9)
@@ -271,7 +283,7 @@ def side_by_side_plot(
     axes.set_ylabel("recall of the run")
     axes.grid(color="0.9")
     axes.legend(frameon=False, fontsize=10, loc="upper left")
-    axes.set_title("\n".join(textwrap.wrap(f"Recall of each class beside {source}", 80)), fontsize=11, parse_math=False)
+    axes.set_title("\n".join(textwrap.wrap(f"Recall of each class: {title}", 80)), fontsize=11, parse_math=False)
     save_figure(figure, path)
 
 
@@ -290,8 +302,23 @@ def _name_extremes(
         order = np.concatenate([order[:most], order[-most:]])
     names = _tick_names(class_names)
     style: dict[str, Any] = {"fontsize": 8, "parse_math": False, "fontfamily": list(_coverage())}
-    for index in order:
-        axes.annotate(names[index], (x[index], y[index]), xytext=(4, 3), textcoords="offset points", **style)
+    axes.figure.canvas.draw()  # so that places in pixels are known
+    taken: list[Bbox] = []
+    for index in sorted(order, key=lambda k: -abs(by[k])):
+        # Right above, right below, left above, left below; a name that would cover another is left out.
+        for dx, dy, ha, va in (
+            (4, 3, "left", "bottom"),
+            (4, -3, "left", "top"),
+            (-4, 3, "right", "bottom"),
+            (-4, -3, "right", "top"),
+        ):
+            place: dict[str, Any] = {"xytext": (dx, dy), "textcoords": "offset points", "ha": ha, "va": va}
+            label = axes.annotate(names[index], (x[index], y[index]), **place, **style)
+            box = label.get_window_extent()
+            if not any(box.overlaps(other) for other in taken):
+                taken.append(box)
+                break
+            label.remove()
 
 
 def learning_rate_plot(path: Path, history: History, chosen_epoch: int | None = None) -> None:
@@ -309,7 +336,7 @@ def learning_rate_plot(path: Path, history: History, chosen_epoch: int | None = 
     axes.plot(epochs, rates, color=_BLUE, linewidth=1.6)
     if chosen_epoch is not None:
         axes.axvline(chosen_epoch, color="black", linewidth=1, linestyle=":", label=f"chosen epoch {chosen_epoch}")
-        axes.legend(frameon=False, fontsize=9)
+        axes.legend(framealpha=0.9, edgecolor="none", fontsize=9)
     if not rates:
         axes.text(0.5, 0.5, "no learning rate recorded", transform=axes.transAxes, ha="center", color=_GREY)
     axes.set_ylim(0, max(rates, default=0.0) * 1.06 or 1.0)

@@ -28,6 +28,7 @@ class Reference:
     support: NDArray[np.int64]  # 0 where the reference does not say
     summary: dict[str, Any]
     predictions: Predictions | None  # None: only printed figures
+    remarks: dict[str, str]  # on a figure of the summary
     contradictions: list[str]  # of the reference with itself
 
 
@@ -48,6 +49,7 @@ def read_reference(name: str, split: str, class_names: tuple[str, ...]) -> Refer
         support=metrics.support,
         summary=summarize(predictions),
         predictions=predictions,
+        remarks={},
         contradictions=[],
     )
 
@@ -71,5 +73,6 @@ def _of_paper(name: str, class_names: tuple[str, ...]) -> Reference:
         support=np.nan_to_num(column("support")).astype(np.int64),
         summary={key: said[key] for key in ("accuracy", "macro_precision", "macro_recall", "macro_f1")},
         predictions=None,
+        remarks=said["remarks"],
         contradictions=said["contradictions"],
     )

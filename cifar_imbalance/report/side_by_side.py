@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,68 +21,69 @@ FIGURES = ("precision", "recall", "f1")
 SUMMARY = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
 
 
-def write_side_by_side(folder: Path, predictions: Predictions, reference: Reference) -> str:
-    """Write side_by_side.txt, .csv and .png into `folder`; gives the text's head, without the table of the classes."""
+def write_side_by_side(folder: Path, predictions: Predictions, reference: Reference, *, run: str) -> str:
+    """Write side_by_side.txt, .csv and .png into `folder`; gives the text's head, without the table of the classes.
+
+    `run` is what the judged run is called in the picture.
+    """
     ours, names = class_metrics(predictions), predictions.class_names
     difference = ours.recall - reference.recall
+    evidence: dict[str, NDArray[Any]]
     if reference.predictions is not None:
         test = paired_test(reference.predictions, predictions)
         beyond = test.beyond_noise
         evidence = {"won": test.won, "lost": test.lost, "p": test.p, "adjusted_p": test.adjusted_p}
         how = (
-            "gained, lost: McNemar's exact test on the same images, p adjusted for the number of classes "
-            "(Benjamini-Hochberg) at most 0.05"
+            "gained, lost: McNemar's exact test on the same images (won: the run alone is right, lost: the reference "
+            "alone), p adjusted for the number of classes (Benjamini-Hochberg) at most 0.05"
         )
     else:
         low, high = difference_interval(
             reference.recall, ours.recall, images_1=reference.support, images_2=ours.support
         )
         beyond = (low > 0) | (high < 0)
-        evidence = {"difference_low": low, "difference_high": high}
+        evidence = {"low": low, "high": high}
         compared = int(np.sum(~np.isnan(difference)))
         how = (
-            "gained, lost: the 95 % interval of the difference (Newcombe) leaves out 0; of "
+            "gained, lost: the 95 % interval of the difference of recalls (low, high; Newcombe) leaves out 0; of "
             f"{compared} equal classes about {0.05 * compared:.0f} would by chance"
         )
     verdicts = np.select([beyond & (difference > 0), beyond & (difference < 0)], ["gained", "lost"], "").tolist()
-    header = ["class", "name", *(f"{whose}_{name}" for name in FIGURES for whose in ("reference", "run"))]
-    rows = []
-    for k, name in enumerate(names):
-        pairs = [(getattr(reference, figure)[k], getattr(ours, figure)[k]) for figure in FIGURES]
-        figures = [_digits(value) for pair in pairs for value in pair]
-        rows.append(
-            [k, name, *figures, _digits(difference[k]), *(_digits(v[k]) for v in evidence.values()), verdicts[k]]
-        )
-    atomic.write_text(folder / "side_by_side.csv", csv_text([*header, "recall_difference", *evidence, "verdict"], rows))
+    columns: dict[str, NDArray[Any]] = {}
+    for name in FIGURES:
+        theirs, own = getattr(reference, name), getattr(ours, name)
+        columns |= {f"reference_{name}": theirs, f"run_{name}": own, f"{name}_difference": own - theirs}
+    columns |= evidence
+    rows = [[k, name, *(_digits(c[k]) for c in columns.values()), verdicts[k]] for k, name in enumerate(names)]
+    atomic.write_text(folder / "side_by_side.csv", csv_text(["class", "name", *columns, "verdict"], rows))
     head = _head(predictions, reference, difference, verdicts, how)
-    atomic.write_text(
-        folder / "side_by_side.txt", f"{head}\n\n{_table(reference, ours.recall, difference, verdicts, names)}"
-    )
+    table = _table(columns, verdicts, names, order=np.argsort(difference))  # NaN last
+    atomic.write_text(folder / "side_by_side.txt", f"{head}\n\n{table}")
     plots.side_by_side_plot(
-        folder / "side_by_side.png", reference.recall, ours.recall, verdicts, names, reference.source
+        folder / "side_by_side.png",
+        reference.recall,
+        ours.recall,
+        verdicts,
+        names,
+        title=f"{run} beside {reference.source}",
     )
     return head
 
 
 def _head(
-    predictions: Predictions,
-    reference: Reference,
-    difference: NDArray[np.float64],
-    verdicts: Sequence[str],
-    how: str,
+    predictions: Predictions, reference: Reference, difference: NDArray[np.float64], verdicts: Sequence[str], how: str
 ) -> str:
     names, summary = predictions.class_names, summarize(predictions)
     compared = ~np.isnan(difference)
     lines = [f"Side by side with {reference.source}", "", f"{'':16}  reference     run  difference"]
-    for figure in SUMMARY:
-        theirs, own = reference.summary[figure], summary[figure]
-        lines.append(f"{figure:16}  {theirs:>9.4f}  {own:.4f}  {own - theirs:>+10.4f}")
+    figures = {name: (reference.summary[name], summary[name], reference.remarks.get(name, "")) for name in SUMMARY}
     theirs = float(np.mean(reference.recall[compared]))
     own = float(np.mean((reference.recall + difference)[compared]))
-    label = f"recall of {compared.sum()}"
-    lines.append(
-        f"{label:16}  {theirs:>9.4f}  {own:.4f}  {own - theirs:>+10.4f}   the classes that both have figures of"
-    )
+    if not compared.all():
+        figures[f"recall of {compared.sum()}"] = (theirs, own, "mean of the classes that both have figures of")
+    for name, (first, second, remark) in figures.items():
+        line = f"{name:16}  {first:>9.4f}  {second:.4f}  {second - first:>+10.4f}"
+        lines.append(f"{line}   ({remark})" if remark else line)
     for word in ("gained", "lost"):
         which = [index for index in np.argsort(-np.abs(difference)) if verdicts[index] == word]
         listed = ", ".join(f"{names[k]} {difference[k]:+.2f}" for k in which)
@@ -93,20 +95,36 @@ def _head(
 
 
 def _table(
-    reference: Reference,
-    recall: NDArray[np.float64],
-    difference: NDArray[np.float64],
-    verdicts: Sequence[str],
-    names: Sequence[str],
+    columns: Mapping[str, NDArray[Any]], verdicts: Sequence[str], names: Sequence[str], order: NDArray[np.int64]
 ) -> str:
-    """Recall of every class, largest loss first; classes that the reference leaves out at the end."""
+    """A line for each class, the largest loss first: theirs, ours and the difference of each figure, the evidence."""
     width = max(len(name) for name in names)
-    lines = [f"class  {'name':{width}}  reference     run  difference"]
-    for k in np.argsort(difference):  # NaN last
-        cells = [f"{value:.4f}" if np.isfinite(value) else "-" for value in (reference.recall[k], recall[k])]
-        change = f"{difference[k]:+.4f}" if np.isfinite(difference[k]) else "-"
-        lines.append(f"{k:>5}  {names[k]:{width}}  {cells[0]:>9}  {cells[1]:>6}  {change:>10}  {verdicts[k]}".rstrip())
+    short = {"reference": "theirs", "run": "ours"}
+    heads = [short.get(name.split("_")[0], "differ." if name.endswith("difference") else name) for name in columns]
+    over = "".join(f"{name:^24}" for name in FIGURES)
+    lines = [
+        f"{'':5}  {'':{width}}{over}".rstrip(),
+        f"class  {'name':{width}}" + "".join(f"{head:>{_width(head)}}" for head in heads),
+    ]
+    for k in order:
+        cells = [
+            f"{_cell(name, values[k]):>{_width(head)}}"
+            for (name, values), head in zip(columns.items(), heads, strict=True)
+        ]
+        lines.append(f"{k:>5}  {names[k]:{width}}{''.join(cells)}  {verdicts[k]}".rstrip())
     return "\n".join(lines) + "\n"
+
+
+def _width(head: str) -> int:
+    return max(8, len(head) + 2)
+
+
+def _cell(name: str, value: float | np.integer) -> str:
+    if isinstance(value, np.integer):
+        return str(value)
+    if np.isnan(value):
+        return "-"
+    return f"{value:+.2f}" if name.endswith("difference") else f"{value:.2g}" if name.endswith("p") else f"{value:.2f}"
 
 
 def _digits(value: float | np.integer) -> str:

@@ -99,6 +99,14 @@ def test_a_loss_that_is_not_finite_is_named_with_its_step_and_not_checkpointed(t
     assert "TrainingFailed" in (tmp_path / "run" / "train.log").read_text()
 
 
+def test_weights_that_end_an_epoch_not_finite_are_told_in_one_line_and_leave_no_line_of_history(tiny, tmp_path):
+    config = tiny(optimizer={"name": "sgd"}, schedule={"max_lr": 1e38}, training={"batch_size": 1132, "epochs": 1})
+    with pytest.raises(TrainingFailed, match="the weights are not finite after epoch 1; it is not checkpointed"):
+        run_experiment(config, tmp_path / "run", [])
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+    assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
+
+
 def test_a_batch_larger_than_the_data_is_refused_with_both_numbers_and_no_folder(tiny, tmp_path):
     with pytest.raises(UsageError, match=r"training.batch_size=5000: .* 1132 training images"):
         run_experiment(tiny(training={"batch_size": 5000}), tmp_path / "run", [])

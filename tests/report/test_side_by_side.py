@@ -47,19 +47,25 @@ def test_classes_beyond_the_interval_are_gained_or_lost_and_the_others_are_not(n
     recalls = np.nan_to_num(table.recall, nan=0.5)
     recalls[0], recalls[11] = 0.41, 0.54  # apple falls from 0.81, boy rises from 0.24
     recalls[3] += 0.05  # bear: 0.37 to 0.42, within noise on 100 images
-    head = write_side_by_side(tmp_path, run_with_recalls(names, recalls), table)
+    head = write_side_by_side(tmp_path, run_with_recalls(names, recalls), table, run="run")
     assert "gained: 1 classes: boy +0.30" in head
     assert "lost: 1 classes: apple -0.40" in head
     assert "The reference contradicts itself" in head
+    assert (
+        "accuracy            0.5500" in head and "(as printed, which repeats table 8; the text says about 0.64)" in head
+    )
     with (tmp_path / "side_by_side.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 100
     assert [row["verdict"] for row in rows if row["verdict"]] == ["lost", "gained"]
     bear = rows[3]
-    assert float(bear["difference_low"]) < 0 < float(bear["recall_difference"]) < float(bear["difference_high"])
+    assert float(bear["low"]) < 0 < float(bear["recall_difference"]) < float(bear["high"])
     assert (bear["reference_recall"], bear["run_recall"]) == ("0.37", "0.42")
     left_out = next(row for row in rows if row["reference_recall"] == "")
     assert left_out["recall_difference"] == left_out["verdict"] == ""
+    text = (tmp_path / "side_by_side.txt").read_text().splitlines()
+    (apple,) = [line.split() for line in text if line.split()[1:2] == ["apple"]]
+    assert apple[5:8] == ["0.81", "0.41", "-0.40"] and apple[-1] == "lost"
     assert {path.name for path in tmp_path.iterdir()} == {f"side_by_side.{kind}" for kind in ("txt", "csv", "png")}
 
 
