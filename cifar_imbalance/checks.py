@@ -194,11 +194,11 @@ def checked_benchmark(composed: DictConfig) -> BenchmarkConfig:
     config = _typed(BenchmarkConfig, composed)
     _check_values(config)
     _check_augmentation(config.augmentation)
-    _check_runtime(config.runtime)
     if config.runtime.name in _XLA_NAMES:
         raise UsageError(
             f"runtime={config.runtime.name}: allowed are auto, cpu, cuda; XLA has a row of its own, xla_step"
         )
+    _check_runtime(config.runtime)
     _check_weights("model.weights", config.model.weights)
     for row in config.rows:
         if row not in BENCHMARK_ROWS:

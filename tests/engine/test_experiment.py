@@ -99,10 +99,23 @@ def test_a_loss_that_is_not_finite_is_named_with_its_step_and_not_checkpointed(t
     assert "TrainingFailed" in (tmp_path / "run" / "train.log").read_text()
 
 
-def test_weights_that_end_an_epoch_not_finite_are_told_in_one_line_and_leave_no_line_of_history(tiny, tmp_path):
-    config = tiny(optimizer={"name": "sgd"}, schedule={"max_lr": 1e38}, training={"batch_size": 1132, "epochs": 1})
+def test_a_validation_loss_that_is_not_finite_is_told_as_such(tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("cifar_imbalance.metrics._loss", lambda *_: float("nan"))
+    run_experiment(tiny(training={"epochs": 1}, checkpoint={"choose": "last"}), tmp_path / "run", [])
+    assert "validation loss not finite" in capsys.readouterr().out
+
+
+def test_weights_that_are_not_finite_leave_neither_checkpoint_nor_history(tiny, tmp_path, monkeypatch):
+    train_epoch = Loop.train_epoch
+
+    def spoiled(loop, *arguments):
+        line = train_epoch(loop, *arguments)
+        next(loop.network.module.parameters()).data.fill_(float("nan"))
+        return line
+
+    monkeypatch.setattr(Loop, "train_epoch", spoiled)
     with pytest.raises(TrainingFailed, match="the weights are not finite after epoch 1; it is not checkpointed"):
-        run_experiment(config, tmp_path / "run", [])
+        run_experiment(tiny(), tmp_path / "run", [])
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
     assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
 
