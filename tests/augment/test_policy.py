@@ -142,7 +142,8 @@ from cifar_imbalance import config
 from cifar_imbalance.augment.policy import Policy
 
 settings = {name: {} for name in config.OPERATORS}
-policy = Policy(OmegaConf.merge(OmegaConf.structured(config.Augmentation), settings), height=12, width=9)
+augmentation = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(config.Augmentation), settings))
+policy = Policy(augmentation, height=12, width=9)
 draws = {key: torch.from_numpy(values[0]) for key, values in policy.draw(0, 0, steps=1, batch=4).items()}
 images = torch.rand(4, 3, 12, 9) * 255
 compiled = torch.compile(policy.apply, fullgraph=True, backend="aot_eager")
