@@ -14,7 +14,6 @@ from cifar_imbalance import atomic
 from cifar_imbalance.combination import combine, mixture_weights
 from cifar_imbalance.config import COMBINATIONS
 from cifar_imbalance.diversity import FIGURES_BY_SIZE, ClassGains, class_gains, figures_by_size
-from cifar_imbalance.errors import UsageError
 from cifar_imbalance.metrics import class_metrics, summarize
 from cifar_imbalance.predictions import Predictions
 from cifar_imbalance.report import plots
@@ -47,9 +46,6 @@ class Members:
     @classmethod
     def read(cls, folders: Sequence[RunFolder], split: str) -> Members:
         """The saved logits and histories of runs. Raises UsageError where a run has no logits of `split`."""
-        for folder in folders:
-            if not folder.predictions(split).is_file():
-                raise UsageError(f"{folder.path}: it has no saved logits (predictions/{split}.npz); is it finished?")
         validated = all(folder.predictions("validation").is_file() for folder in folders)
         return cls(
             names=_names(folders),
@@ -89,16 +85,15 @@ def _write_beside_members(folder: Path, members: Members, predictions: Predictio
     singles = [summarize(member) for member in members.predictions]
     mean = {column: float(np.mean([single[column] for single in singles])) for column in COLUMNS}
     hows = [other for other in COMBINATIONS if other != "weighted" or members.validation is not None]
-    combined = {other: summarize(combine(members.predictions, other, validation=members.validation)) for other in hows}
+    answers = {other: combine(members.predictions, other, validation=members.validation) for other in hows}
+    combined = {other: summarize(answer) for other, answer in answers.items()}
     rows = {f"member {name}": single for name, single in zip(members.names, singles, strict=True)}
     rows |= {"mean of the members": mean} | {f"ensemble, {other}": figures for other, figures in combined.items()}
     atomic.write_text(folder / "members.csv", csv_text(["model", *COLUMNS], [[n, *_cells(r)] for n, r in rows.items()]))
     atomic.write_text(folder / "members.txt", _table(rows))
 
     gains = class_gains(members.predictions, predictions)
-    recalls = {
-        other: class_metrics(combine(members.predictions, other)).recall for other in ("mean_probability", "mean_logit")
-    }
+    recalls = {other: class_metrics(answers[other]).recall for other in ("mean_probability", "mean_logit")}
     atomic.write_text(folder / "class_gains.csv", _gains_csv(gains, recalls, predictions.class_names))
     sizes = figures_by_size(members.predictions, how, validation=members.validation)
     size_columns = ["members", *FIGURES_BY_SIZE]
