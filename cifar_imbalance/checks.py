@@ -7,25 +7,18 @@ so that a mistake is answered at once.
 from __future__ import annotations
 
 import importlib.util
-import math
 import os
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException, ValidationError
+from omegaconf import DictConfig
 
+from cifar_imbalance.allowed import CHOICES, NOT_NEGATIVE, RANGES, SEED, WEIGHT_SUFFIXES, Range
 from cifar_imbalance.config import (
-    BALANCES,
     BENCHMARK_ROWS,
-    COMBINATIONS,
     OPERATORS,
-    PROFILES,
-    VALIDATIONS,
     Augmentation,
     BenchmarkConfig,
     EvaluateConfig,
@@ -34,125 +27,20 @@ from cifar_imbalance.config import (
     Schedule,
     TrainConfig,
 )
-from cifar_imbalance.errors import UsageError, choose_from, nearest
+from cifar_imbalance.errors import UsageError, choose_from
 from cifar_imbalance.runtimes.attached import INSTALL_XLA, tpu_is_attached
-
-WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
-
-CHOICES = {
-    "dataset.name": ("cifar10", "cifar100", "image_folder", "digits"),
-    "dataset.validation": VALIDATIONS,
-    "dataset.holdout_balance": BALANCES,
-    "dataset.imbalance.profile": PROFILES,
-    "augmentation.shift.border": ("reflect", "constant"),
-    "loss.name": ("cross_entropy",),
-    "optimizer.name": ("adam", "adamw", "sgd"),
-    "schedule.name": ("constant", "cosine", "step", "burnin_warmup_flat_cooldown"),
-    "ensemble.combine": COMBINATIONS,
-    "checkpoint.monitor": ("macro_f1", "accuracy", "worst_recall", "loss"),
-    "checkpoint.choose": ("best", "last"),
-    "runtime.name": ("auto", "cpu", "cuda", "xla", "tpu"),
-    "runtime.precision": ("float32", "bfloat16"),
-    "split": ("test", "validation", "train"),
-}
-
-
-@dataclass(frozen=True)
-class Range:
-    """Numbers from `low` to `high`; an open end is not itself allowed."""
-
-    low: float = 0.0
-    high: float = math.inf
-    low_open: bool = False
-    high_open: bool = False
-
-    def holds(self, value: float) -> bool:
-        above = value > self.low if self.low_open else value >= self.low
-        below = value < self.high if self.high_open else value <= self.high
-        return math.isfinite(value) and above and below
-
-    def __str__(self) -> str:
-        low = f"{'more than' if self.low_open else 'at least'} {self.low:.10g}"
-        if math.isinf(self.high):
-            return low
-        return f"{low} and {'less than' if self.high_open else 'at most'} {self.high:.10g}"
-
-
-_POSITIVE = Range(low_open=True)
-_NOT_NEGATIVE = Range()
-_COUNT = Range(1)
-_SHARE = Range(0, 1)
-_PIXEL = Range(0, 255)
-_SEED = Range(0, 2**32 - 1)
-
-RANGES = {
-    "seed": _SEED,
-    "dataset.image_size": Range(4, 4096),
-    "dataset.holdout_fraction": Range(0, 1, low_open=True, high_open=True),
-    "dataset.split_seed": _SEED,
-    "dataset.folds": Range(2),
-    "dataset.without_fold": _NOT_NEGATIVE,
-    "dataset.imbalance.factor": _COUNT,
-    "dataset.imbalance.subset_seed": _SEED,
-    "augmentation.flip.probability": _SHARE,
-    "augmentation.shift.max_fraction": Range(0, 1, high_open=True),
-    "augmentation.shift.fill": _PIXEL,
-    "augmentation.pad_crop.padding": _NOT_NEGATIVE,
-    "augmentation.pad_crop.fill": _PIXEL,
-    "augmentation.cutout.count": _COUNT,
-    "augmentation.cutout.size_fraction": Range(0, 1, low_open=True),
-    "augmentation.cutout.fill": _PIXEL,
-    "augmentation.color_jitter.probability": _SHARE,
-    "model.drop_rate": Range(0, 1, high_open=True),
-    "model.drop_path_rate": Range(0, 1, high_open=True),
-    "model.resolution": _POSITIVE,
-    "model.freeze_ratio": _SHARE,
-    "loss.label_smoothing": Range(0, 1, high_open=True),
-    "optimizer.momentum": Range(0, 1, high_open=True),
-    "optimizer.weight_decay": _NOT_NEGATIVE,
-    "schedule.max_lr": _POSITIVE,
-    "schedule.min_lr": _NOT_NEGATIVE,
-    "schedule.warmup_epochs": _NOT_NEGATIVE,
-    "schedule.gamma": Range(0, 1, low_open=True),
-    "schedule.burnin_epochs": _NOT_NEGATIVE,
-    "schedule.burnin_lr": _NOT_NEGATIVE,
-    "schedule.flat_epochs": _NOT_NEGATIVE,
-    "schedule.cooldown_epochs": _NOT_NEGATIVE,
-    "ensemble.members": _COUNT,
-    "training.epochs": _COUNT,
-    "training.batch_size": Range(2),  # one image has no batch statistics
-    "training.eval_batch_size": _COUNT,
-    "training.clip_norm": _POSITIVE,
-    "training.ema_decay": Range(0, 1, low_open=True, high_open=True),
-    "rounds": _COUNT,
-    "steps": _COUNT,
-    "batch_size": Range(2),
-    "image_size": Range(4, 4096),
-    "class_count": Range(2),
-    "runtime.devices": _COUNT,
-    "runtime.threads": _COUNT,
-}
+from cifar_imbalance.schema import as_dataclass
 
 MAKE_KERAS_PYTHON = (
     "python3 -m venv keras && keras/bin/pip install tensorflow-cpu makes one, then keras_python=keras/bin/python"
 )
 _XLA_NAMES = ("xla", "tpu")
 _FACTOR_RANGES = ("contrast", "saturation", "brightness")
-_TYPE_WORDS = {
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    str: "a text",
-    list[int]: "a list of whole numbers such as [1,2]",
-    list[float]: "a list of numbers such as [0.9,1.1]",
-    list[str]: "a list of names",
-    list[list[str]]: "a list of lists of names such as [[flip],[flip,cutout]]",
-}
 
 
 def checked_train(composed: DictConfig) -> TrainConfig:
     """The configuration of a training run as dataclasses, every value judged. Raises UsageError."""
-    config = _typed(TrainConfig, composed)
+    config = as_dataclass(TrainConfig, composed)
     _check_values(config)
     _check_augmentation(config.augmentation)
     _check_schedule(config)
@@ -169,7 +57,7 @@ def checked_train(composed: DictConfig) -> TrainConfig:
 
 def checked_evaluate(composed: DictConfig, *, reads_images: bool = True) -> EvaluateConfig:
     """The configuration of an evaluation as dataclasses, every value judged. Raises UsageError."""
-    config = _typed(EvaluateConfig, composed)
+    config = as_dataclass(EvaluateConfig, composed)
     _check_values(config)
     if reads_images:
         _check_runtime(config.runtime)
@@ -182,7 +70,7 @@ def checked_evaluate(composed: DictConfig, *, reads_images: bool = True) -> Eval
 
 def checked_figures(composed: DictConfig) -> FiguresConfig:
     """The configuration of pictures of the data as dataclasses, every value judged. Raises UsageError."""
-    config = _typed(FiguresConfig, composed)
+    config = as_dataclass(FiguresConfig, composed)
     _check_values(config)
     _check_augmentation(config.augmentation)
     _check_dataset(config)
@@ -191,7 +79,7 @@ def checked_figures(composed: DictConfig) -> FiguresConfig:
 
 def checked_benchmark(composed: DictConfig) -> BenchmarkConfig:
     """The configuration of a benchmark as dataclasses, every value judged. Raises UsageError."""
-    config = _typed(BenchmarkConfig, composed)
+    config = as_dataclass(BenchmarkConfig, composed)
     _check_values(config)
     _check_augmentation(config.augmentation)
     if config.runtime.name in _XLA_NAMES:
@@ -208,84 +96,6 @@ def checked_benchmark(composed: DictConfig) -> BenchmarkConfig:
     if config.keras_python is not None and not os.access(Path(config.keras_python).expanduser(), os.X_OK):
         raise UsageError(f"keras_python={config.keras_python}: there is no such program; {MAKE_KERAS_PYTHON}")
     return config
-
-
-def field_paths(schema: type) -> set[str]:
-    """Every field of a schema, dotted, those inside optional blocks too: {'seed', 'dataset.root', ...}."""
-    paths = set()
-    for name, annotation in get_type_hints(schema).items():
-        paths.add(name)
-        for inner in (annotation, *get_args(annotation)):
-            if is_dataclass(inner):
-                paths |= {f"{name}.{path}" for path in field_paths(inner)}  # type: ignore[arg-type]
-    return paths
-
-
-def unknown_field(path: str, schema: type) -> UsageError:
-    if path.startswith("hydra"):
-        return UsageError(f"{path}: Hydra has no such field; --cfg hydra shows those it has")
-    known = sorted(field_paths(schema))
-    near = nearest(path, known) or nearest(path, [name for name in known if name.endswith("." + path)])
-    if not near:  # a field typed without its group, such as batch_size
-        matches = [name for name in known if name.rsplit(".", 1)[-1] == path.rsplit(".", 1)[-1]]
-        near = f" (did you mean {matches[0]}?)" if matches else ""
-    parent = path.rsplit(".", 1)[0] + "." if "." in path else ""
-    siblings = [name for name in known if name.startswith(parent) and "." not in name[len(parent) :]]
-    allowed = siblings or [name for name in known if "." not in name]
-    return UsageError(f"{path}: there is no such field{near}; allowed are {', '.join(allowed)}")
-
-
-def explain(error: OmegaConfBaseException, schema: type) -> UsageError:
-    """One line for what OmegaConf refuses: an unknown key, a wrong type, a value that is missing."""
-    path = str(error.full_key or "")
-    if not path and "is not a ListConfig" in str(error):
-        path = "ensemble.augmentations"  # a list within a list, of which OmegaConf forgets the name
-    if isinstance(error, ConfigKeyError | AttributeError):
-        return unknown_field(path, schema)
-    if isinstance(error, MissingMandatoryValue):
-        return UsageError(f"{path}: a value is missing; write {path}=VALUE")
-    if isinstance(error, ValidationError) and path:
-        return UsageError(f"{path}{_refused_value(error)}: {_wanted(path, schema)} is wanted")
-    first_line = str(error).splitlines()[0]
-    return UsageError(f"{path}: {first_line}" if path else first_line)
-
-
-def _refused_value(error: ValidationError) -> str:
-    """'=VALUE' where OmegaConf's message tells the value."""
-    first_line = str(error).splitlines()[0]
-    if "is not Optional" in first_line:
-        return "=null"
-    told = re.search(r"Value '(.*?)'(?: of type| is not|\s\()|value: (.*)$", first_line)
-    return f"={told[1] or told[2] or ''}" if told else ""
-
-
-def _wanted(path: str, schema: type) -> str:
-    """The type of a field in words."""
-    annotation: Any = schema
-    for name in path.partition("[")[0].split("."):
-        block = next(kind for kind in (annotation, *get_args(annotation)) if is_dataclass(kind))
-        annotation = get_type_hints(block)[name]
-    options = [kind for kind in get_args(annotation) if kind is not type(None)]
-    kind, or_null = annotation, ""
-    if isinstance(annotation, UnionType):
-        kind, or_null = options[0], " or null"
-    if "[" in path:  # an element of a list
-        kind = options[0]
-    if is_dataclass(kind):
-        return f"a block of fields, {path}.FIELD=VALUE,"
-    return _TYPE_WORDS[kind] + or_null
-
-
-def _typed(schema: type, composed: DictConfig) -> Any:
-    try:
-        merged = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.to_container(composed, resolve=True))
-        missing = sorted(OmegaConf.missing_keys(merged))
-        if missing:
-            group = missing[0].split(".")[0]
-            raise UsageError(f"{missing[0]}: a value is missing; write {missing[0]}=VALUE or choose {group}=NAME")
-        return OmegaConf.to_object(merged)
-    except OmegaConfBaseException as error:
-        raise explain(error, schema) from error
 
 
 def _leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -319,7 +129,7 @@ def _check_augmentation(augmentation: Augmentation) -> None:
     if augmentation.color_jitter is not None:
         for name in _FACTOR_RANGES:
             factors = getattr(augmentation.color_jitter, name)
-            if len(factors) != 2 or not all(_NOT_NEGATIVE.holds(f) for f in factors) or factors[0] > factors[1]:
+            if len(factors) != 2 or not all(NOT_NEGATIVE.holds(f) for f in factors) or factors[0] > factors[1]:
                 raise UsageError(f"augmentation.color_jitter.{name}={factors}: [LOW, HIGH] with 0 <= LOW <= HIGH")
 
 
@@ -407,7 +217,7 @@ def _check_ensemble(config: TrainConfig) -> None:
             f"ensemble.combine=weighted: weighs by the validation images and needs dataset.validation=holdout, "
             f"not {config.dataset.validation}"
         )
-    largest = _SEED.high // ensemble.members
+    largest = SEED.high // ensemble.members
     if config.seed >= largest:
         raise UsageError(f"seed={config.seed}: with ensemble.members={ensemble.members} at most {largest - 1:.0f}")
     if ensemble.workers != "auto" and not (ensemble.workers.isdecimal() and int(ensemble.workers) > 0):

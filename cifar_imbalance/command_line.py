@@ -34,8 +34,6 @@ from cifar_imbalance.checks import (
     checked_evaluate,
     checked_figures,
     checked_train,
-    explain,
-    field_paths,
 )
 from cifar_imbalance.config import BenchmarkConfig, EvaluateConfig, FiguresConfig, TrainConfig
 from cifar_imbalance.errors import (
@@ -47,6 +45,7 @@ from cifar_imbalance.errors import (
 )
 from cifar_imbalance.overrides import check_operators, check_word, keys, parse
 from cifar_imbalance.rerun import combined_runs, evaluated, evaluation_folder, resumed
+from cifar_imbalance.schema import explain, field_paths
 
 # Neither wrong input nor a defect of ours: a full, failing or read-only disk, a quota.
 MACHINE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)

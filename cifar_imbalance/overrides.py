@@ -9,9 +9,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import OverrideParseException
 
-from cifar_imbalance.checks import field_paths, unknown_field
 from cifar_imbalance.config import OPERATORS
 from cifar_imbalance.errors import UsageError, choose_from, nearest
+from cifar_imbalance.schema import field_paths, unknown_field
 
 HYDRAS_PLAIN_FIELDS = ("mode", "output_subdir", "searchpath", "verbose")
 

@@ -9,10 +9,11 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from cifar_imbalance.checks import WEIGHT_SUFFIXES, field_paths
+from cifar_imbalance.allowed import WEIGHT_SUFFIXES
 from cifar_imbalance.config import EvaluateConfig, TrainConfig
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.run_folder import PAPER, RunFolder, find_run
+from cifar_imbalance.schema import field_paths
 
 
 def evaluation_folder(ckpt: Any, split: str, now: str) -> str:

@@ -6,10 +6,12 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from cifar_imbalance.checks import CHOICES, RANGES, checked_evaluate, checked_train, field_paths
+from cifar_imbalance.allowed import CHOICES, RANGES
+from cifar_imbalance.checks import checked_evaluate, checked_train
 from cifar_imbalance.command_line import CONF
 from cifar_imbalance.config import BenchmarkConfig, EvaluateConfig, TrainConfig
 from cifar_imbalance.errors import UsageError, nearest
+from cifar_imbalance.schema import field_paths
 
 RULES = [
     # names

@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Group
 from rich.table import Table
 
-from cifar_imbalance.report.plots import new_figure, save_figure
+from cifar_imbalance.report.plots.canvas import new_figure, save_figure
 
 Figures = dict[str, Any]
 

@@ -14,7 +14,7 @@ from cifar_imbalance.augment.policy import Policy
 from cifar_imbalance.config import FiguresConfig
 from cifar_imbalance.data.experiment_data import load_experiment_data
 from cifar_imbalance.data.image_sets import ImageSet
-from cifar_imbalance.report.plots import class_counts_plot, image_grid_plot
+from cifar_imbalance.report.plots.images import class_counts_plot, image_grid_plot
 from cifar_imbalance.terminal import Terminal
 
 log = logging.getLogger(__name__)

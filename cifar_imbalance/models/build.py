@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torchinfo.enums import Units
 
 from cifar_imbalance import config, keys
-from cifar_imbalance.checks import WEIGHT_SUFFIXES
+from cifar_imbalance.allowed import WEIGHT_SUFFIXES
 from cifar_imbalance.errors import UsageError, nearest
 from cifar_imbalance.models.freezing import head_prefixes
 

@@ -16,7 +16,8 @@ from cifar_imbalance.config import COMBINATIONS
 from cifar_imbalance.diversity import FIGURES_BY_SIZE, ClassGains, class_gains, figures_by_size
 from cifar_imbalance.metrics import class_metrics, summarize
 from cifar_imbalance.predictions import Predictions
-from cifar_imbalance.report import plots
+from cifar_imbalance.report.plots.comparisons import ensemble_plot
+from cifar_imbalance.report.plots.curves import learning_rate_plot, member_curves_plot
 from cifar_imbalance.report.tables import csv_text
 from cifar_imbalance.report.write import write_report
 from cifar_imbalance.run_folder import RunFolder
@@ -75,8 +76,8 @@ def write_ensemble_report(
         extra = _write_beside_members(folder, members, predictions, how)
     histories = [history for history in members.histories if history]
     if histories:
-        plots.member_curves_plot(folder / "curves.png", histories)
-        plots.learning_rate_plot(folder / "learning_rate.png", histories[0])
+        member_curves_plot(folder / "curves.png", histories)
+        learning_rate_plot(folder / "learning_rate.png", histories[0])
     summary = write_report(folder, predictions, [], chosen_epoch=None, details={**details, **extra})
     return predictions, summary
 
@@ -101,7 +102,7 @@ def _write_beside_members(folder: Path, members: Members, predictions: Predictio
         folder / "ensemble_size.csv",
         csv_text(size_columns, [[f"{row[name]:.6g}" for name in size_columns] for row in sizes]),
     )
-    plots.ensemble_plot(folder / "ensemble.png", sizes, gains, predictions.class_names)
+    ensemble_plot(folder / "ensemble.png", sizes, gains, predictions.class_names)
     extra: dict[str, Any] = {
         "mean_of_members": mean,
         "combinations": {other: {column: figures[column] for column in COLUMNS} for other, figures in combined.items()},

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cifar_imbalance import atomic
 from cifar_imbalance.metrics import class_metrics, summarize
 from cifar_imbalance.predictions import Predictions
-from cifar_imbalance.report import plots
+from cifar_imbalance.report.plots.comparisons import side_by_side_plot
 from cifar_imbalance.report.reference import Reference
 from cifar_imbalance.report.tables import csv_text
 from cifar_imbalance.significance import difference_interval, paired_test
@@ -59,7 +59,7 @@ def write_side_by_side(folder: Path, predictions: Predictions, reference: Refere
     head = _head(predictions, reference, difference, verdicts, how)
     table = _table(columns, verdicts, names, order=np.argsort(difference))  # NaN last
     atomic.write_text(folder / "side_by_side.txt", f"{head}\n\n{table}")
-    plots.side_by_side_plot(
+    side_by_side_plot(
         folder / "side_by_side.png",
         reference.recall,
         ours.recall,

@@ -9,7 +9,9 @@ from typing import Any
 from cifar_imbalance import atomic
 from cifar_imbalance.metrics import class_metrics, confusion_matrix, summarize
 from cifar_imbalance.predictions import Predictions
-from cifar_imbalance.report import plots, tables
+from cifar_imbalance.report import tables
+from cifar_imbalance.report.plots.classes import confusion_plot, per_class_plot
+from cifar_imbalance.report.plots.curves import curves_plot, learning_rate_plot
 
 
 def write_report(
@@ -32,11 +34,11 @@ def write_report(
     text = tables.classification_report_text(metrics, summary, names)
     atomic.write_text(folder / "classification_report.txt", text)
     atomic.write_text(folder / "classification_report.csv", tables.classification_report_csv(metrics, names))
-    plots.confusion_plot(folder / "confusion.png", confusion_matrix(predictions), names)
-    plots.per_class_plot(folder / "per_class.png", metrics, names)
+    confusion_plot(folder / "confusion.png", confusion_matrix(predictions), names)
+    per_class_plot(folder / "per_class.png", metrics, names)
     if history:
-        plots.curves_plot(folder / "curves.png", history, chosen_epoch)
-        plots.learning_rate_plot(folder / "learning_rate.png", history, chosen_epoch)
+        curves_plot(folder / "curves.png", history, chosen_epoch)
+        learning_rate_plot(folder / "learning_rate.png", history, chosen_epoch)
     # Last: a reader who finds the summary finds a whole report.
     atomic.write_json(folder / "summary.json", summary)
     return summary

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 
 from cifar_imbalance.metrics import class_metrics, confusion_matrix
 from cifar_imbalance.predictions import Predictions
-from cifar_imbalance.report import plots
+from cifar_imbalance.report.plots.classes import confusion_plot, per_class_plot
+from cifar_imbalance.report.plots.curves import curves_plot, learning_rate_plot
 
 ODD_NAMES = ("$a_b$", "x_{2", "$", "\\frac", "猫", "кошка", "قطة", "🐱", "", "two\nlines", "\x07", "n" * 200)
 
@@ -66,10 +67,10 @@ def texts(figure: Figure) -> list[str]:
 
 def draw_all(folder: Path, predictions: Predictions, history: list[dict[str, object]]) -> list[Path]:
     paths = [folder / name for name in ("confusion.png", "per_class.png", "curves.png", "learning_rate.png")]
-    plots.confusion_plot(paths[0], confusion_matrix(predictions), predictions.class_names)
-    plots.per_class_plot(paths[1], class_metrics(predictions), predictions.class_names)
-    plots.curves_plot(paths[2], history, 1)
-    plots.learning_rate_plot(paths[3], history, 1)
+    confusion_plot(paths[0], confusion_matrix(predictions), predictions.class_names)
+    per_class_plot(paths[1], class_metrics(predictions), predictions.class_names)
+    curves_plot(paths[2], history, 1)
+    learning_rate_plot(paths[3], history, 1)
     return paths
 
 
@@ -81,8 +82,8 @@ def test_every_picture_is_a_png_and_nothing_else_is_left_behind(tmp_path):
 
 def test_names_of_100_classes_do_not_overlap(tmp_path, drawn):
     predictions = predictions_of(tuple(f"aquarium_fish_{index}" for index in range(100)))
-    plots.confusion_plot(tmp_path / "confusion.png", confusion_matrix(predictions), predictions.class_names)
-    plots.per_class_plot(tmp_path / "per_class.png", class_metrics(predictions), predictions.class_names)
+    confusion_plot(tmp_path / "confusion.png", confusion_matrix(predictions), predictions.class_names)
+    per_class_plot(tmp_path / "per_class.png", class_metrics(predictions), predictions.class_names)
     assert size_of(tmp_path / "confusion.png")[0] >= 2000
     for figure, axis in ((drawn[0], "x"), (drawn[0], "y"), (drawn[1], "y")):
         boxes = [label.get_window_extent() for label in getattr(figure.axes[0], f"get_{axis}ticklabels")()]
@@ -93,7 +94,7 @@ def test_names_of_100_classes_do_not_overlap(tmp_path, drawn):
 
 def test_cells_of_few_classes_bear_their_share_but_never_round_to_none_or_all(tmp_path, drawn):
     matrix = np.array([[999, 1], [250, 750]])
-    plots.confusion_plot(tmp_path / "confusion.png", matrix, ("cat", "dog"))
+    confusion_plot(tmp_path / "confusion.png", matrix, ("cat", "dog"))
     assert texts(drawn[0]) == [">0.99", "<0.01", "0.25", "0.75"]
 
 
@@ -113,8 +114,8 @@ def test_the_worst_class_stands_first_and_absent_ones_last_and_marked(tmp_path, 
     names = ("cat", "dog", "owl")
     logits = np.array([[5, 0, 0], [0, 5, 0], [5, 0, 0]], np.float32)
     predictions = Predictions(logits, np.array([0, 1, 1]), np.arange(3), np.arange(3, dtype=np.uint64), names)
-    plots.per_class_plot(tmp_path / "per_class.png", class_metrics(predictions), names)
-    plots.confusion_plot(tmp_path / "confusion.png", confusion_matrix(predictions), names)
+    per_class_plot(tmp_path / "per_class.png", class_metrics(predictions), names)
+    confusion_plot(tmp_path / "confusion.png", confusion_matrix(predictions), names)
     assert tick_names(drawn[0]) == ["dog", "cat", "owl (absent)"]
     assert drawn[0].axes[0].yaxis_inverted()
     assert tick_names(drawn[1]) == ["cat", "dog", "owl (absent)"]
@@ -123,13 +124,13 @@ def test_the_worst_class_stands_first_and_absent_ones_last_and_marked(tmp_path, 
 def test_the_line_of_the_mean_leaves_absent_classes_out(tmp_path, drawn):
     predictions = predictions_of(tuple("abcdef"), absent=2)
     metrics = class_metrics(predictions)
-    plots.per_class_plot(tmp_path / "per_class.png", metrics, predictions.class_names)
+    per_class_plot(tmp_path / "per_class.png", metrics, predictions.class_names)
     labels = drawn[0].axes[0].get_legend_handles_labels()[1]
     assert f"macro_recall {np.nanmean(metrics.recall):.3f}" in labels
 
 
 def test_curves_bear_the_names_of_the_history_and_the_chosen_epoch(tmp_path, drawn):
-    plots.curves_plot(tmp_path / "curves.png", history_of(5), 4)
+    curves_plot(tmp_path / "curves.png", history_of(5), 4)
     left, right = (axes.get_legend_handles_labels()[1] for axes in drawn[0].axes)
     assert left == ["train_loss", "validation_loss", "chosen epoch 4"]
     assert right == [
@@ -145,8 +146,8 @@ def test_curves_bear_the_names_of_the_history_and_the_chosen_epoch(tmp_path, dra
 @pytest.mark.parametrize("validation", [True, False])
 def test_any_number_of_epochs_is_drawn_and_missing_validation_is_said(epochs, validation, tmp_path, drawn):
     history = history_of(epochs, validation=validation)
-    plots.curves_plot(tmp_path / "curves.png", history, None)
-    plots.learning_rate_plot(tmp_path / "learning_rate.png", history)
+    curves_plot(tmp_path / "curves.png", history, None)
+    learning_rate_plot(tmp_path / "learning_rate.png", history)
     assert ("no validation" in texts(drawn[0])) != validation
 
 
@@ -154,13 +155,13 @@ def test_a_loss_that_is_not_finite_or_not_there_is_left_out(tmp_path, drawn):
     history = history_of(4)
     history[1]["train_loss"] = float("nan")
     history[2]["train_loss"] = None
-    plots.curves_plot(tmp_path / "curves.png", history)
+    curves_plot(tmp_path / "curves.png", history)
     assert list(drawn[0].axes[0].lines[0].get_xdata()) == [1, 4]
 
 
 def test_the_learning_rate_runs_from_start_to_end_of_each_epoch(tmp_path, drawn):
     history = [{"epoch": 1, "lr_start": 0.0, "lr_end": 0.1}, {"epoch": 2, "lr_start": 0.01, "lr_end": 0.01}]
-    plots.learning_rate_plot(tmp_path / "learning_rate.png", history)
+    learning_rate_plot(tmp_path / "learning_rate.png", history)
     (line,) = drawn[0].axes[0].lines
     assert list(line.get_xdata()) == [0, 1, 1, 2]
     assert list(line.get_ydata()) == [0.0, 0.1, 0.01, 0.01]
@@ -168,8 +169,8 @@ def test_the_learning_rate_runs_from_start_to_end_of_each_epoch(tmp_path, drawn)
 
 @pytest.mark.parametrize("history", [[], [{"epoch": 1}], [{"epoch": 1, "lr_start": 0.0, "lr_end": 0.0}]])
 def test_a_history_without_rates_or_with_rate_0_is_drawn(history, tmp_path):
-    plots.learning_rate_plot(tmp_path / "learning_rate.png", history)
-    plots.curves_plot(tmp_path / "curves.png", history)
+    learning_rate_plot(tmp_path / "learning_rate.png", history)
+    curves_plot(tmp_path / "curves.png", history)
     for name in ("learning_rate.png", "curves.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 

@@ -1,0 +1,131 @@
+"""What every picture is drawn on: a figure without a display or pyplot's global state, colours, names that fit."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
+from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
+
+from cifar_imbalance import atomic
+
+DPI = 100
+LONGEST_NAME = 28  # characters
+LARGEST_SIDE = 60  # inches
+EXTREMES_NAMED = 8  # classes at either end of a scatter
+# matplotlib's own font first; then common ones of other scripts, where the machine has them.
+_FONTS = (
+    "DejaVu Sans",
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "WenQuanYi Micro Hei",
+    "Microsoft YaHei",
+    "PingFang SC",
+    "Hiragino Sans",
+    "Arial Unicode MS",
+)
+BLUE, ORANGE, GREEN, RED, GREY = "#1f5fa8", "#d9730d", "#2a8a4a", "#c0282d", "#707070"
+
+
+def new_figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=DPI)
+    atomic.write(path, lambda file: file.write(picture.getvalue()))
+
+
+def name_style(size: float) -> dict[str, Any]:
+    """How a class's name is written: in every script, and never as mathematics (`$` and `_` are drawn as they are)."""
+    return {"parse_math": False, "fontsize": size, "fontfamily": list(_coverage())}
+
+
+def name_axis(axes: Axes, which: str, names: Sequence[str], size: float, rotation: float = 0.0) -> None:
+    places = range(len(names))
+    style = name_style(size)
+    if which == "y":
+        axes.set_yticks(places, names, **style)
+    elif rotation == 90:
+        axes.set_xticks(places, names, rotation=90, **style)
+    else:
+        axes.set_xticks(places, names, rotation=rotation, ha="right", rotation_mode="anchor", **style)
+
+
+def tick_names(
+    class_names: Sequence[str],
+    absent: NDArray[np.bool_] | None = None,
+    never_predicted: NDArray[np.bool_] | None = None,
+) -> list[str]:
+    """Names as they stand beside an axis: one line, shortened, marked; `class 12` where no font can draw one."""
+    drawable = frozenset[int]().union(*_coverage().values())
+    names = []
+    for index, name in enumerate(class_names):
+        line = " ".join(name.split())
+        if not line or not all(ord(character) in drawable for character in line):
+            line = f"class {index}"
+        if len(line) > LONGEST_NAME:
+            line = line[: LONGEST_NAME - 1].rstrip() + "…"
+        mark = " (absent)" if absent is not None and absent[index] else ""
+        mark += " (never predicted)" if never_predicted is not None and never_predicted[index] else ""
+        names.append(line + mark)
+    return names
+
+
+def name_extremes(
+    axes: Axes,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    by: NDArray[np.float64],
+    class_names: Sequence[str],
+    most: int = EXTREMES_NAMED,
+) -> None:
+    """Names beside the points [K] of the classes with the lowest and highest values of `by`, `most` of each."""
+    present = np.flatnonzero(~np.isnan(by))
+    order = present[np.argsort(by[present], kind="stable")]
+    if len(order) > 2 * most:
+        order = np.concatenate([order[:most], order[-most:]])
+    names = tick_names(class_names)
+    style = name_style(8)
+    axes.figure.canvas.draw()  # so that places in pixels are known
+    taken: list[Bbox] = []
+    for index in sorted(order, key=lambda k: -abs(by[k])):
+        # Right above, right below, left above, left below; a name that would cover another is left out.
+        for dx, dy, ha, va in (
+            (4, 3, "left", "bottom"),
+            (4, -3, "left", "top"),
+            (-4, 3, "right", "bottom"),
+            (-4, -3, "right", "top"),
+        ):
+            place: dict[str, Any] = {"xytext": (dx, dy), "textcoords": "offset points", "ha": ha, "va": va}
+            label = axes.annotate(names[index], (x[index], y[index]), **place, **style)
+            box = label.get_window_extent()
+            if not any(box.overlaps(other) for other in taken):
+                taken.append(box)
+                break
+            label.remove()
+
+
+@cache
+def _coverage() -> dict[str, frozenset[int]]:
+    """The fonts of `_FONTS` that this machine has, and the code points that each can draw."""
+    installed = {entry.name for entry in font_manager.fontManager.ttflist}
+    fonts = {}
+    for family in _FONTS:
+        if family in installed:
+            file = font_manager.findfont(font_manager.FontProperties(family=family))
+            fonts[family] = frozenset(FT2Font(file).get_charmap())
+    return fonts

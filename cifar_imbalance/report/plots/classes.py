@@ -1,0 +1,111 @@
+"""Pictures of how well each class is recognised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from numpy.typing import NDArray
+
+from cifar_imbalance.metrics import ClassMetrics, recall_interval
+from cifar_imbalance.report.plots.canvas import (
+    BLUE,
+    GREY,
+    LARGEST_SIDE,
+    ORANGE,
+    RED,
+    name_axis,
+    new_figure,
+    save_figure,
+    tick_names,
+)
+
+NUMBERS_IN_CELLS_UP_TO = 20  # classes
+
+
+def confusion_plot(path: Path, matrix: NDArray[np.int64], class_names: Sequence[str]) -> None:
+    """Heat map of counts [K, K] (rows are the true classes), each row divided by its sum; absent classes are grey."""
+    classes = len(class_names)
+    support = matrix.sum(axis=1, keepdims=True)
+    shares = np.divide(matrix, support, out=np.full(matrix.shape, np.nan), where=support > 0)
+    few = classes <= NUMBERS_IN_CELLS_UP_TO
+    side = 2.8 + 0.62 * classes if few else min(3.5 + 0.19 * classes, LARGEST_SIDE)
+    figure = new_figure(max(side, 6.5) + 0.6, max(side, 6.5))
+    axes = figure.add_subplot()
+    # On a linear scale the confusions, a few per cent each, would vanish beside the diagonal.
+    norm = PowerNorm(0.5, vmin=0, vmax=1)
+    colours = colormaps["Blues"].with_extremes(bad="0.85")
+    image = axes.imshow(np.ma.masked_invalid(shares), cmap=colours, norm=norm, interpolation="nearest")
+    bar = figure.colorbar(image, ax=axes, shrink=0.75, aspect=35, pad=0.01, ticks=[0, 0.01, 0.05, 0.1, 0.25, 0.5, 1])
+    bar.ax.set_yticklabels(["0", "0.01", "0.05", "0.1", "0.25", "0.5", "1"])
+    bar.set_label("share of the true class (colours on a square-root scale)", fontsize=10 if few else 14)
+    absent = support[:, 0] == 0
+    size = 10.0 if few else 8.0
+    name_axis(axes, "y", tick_names(class_names, absent), size)
+    name_axis(axes, "x", tick_names(class_names), size, rotation=45.0 if few else 90)
+    axes.set_ylabel("true class", fontsize=11 if few else 16)
+    axes.set_xlabel("predicted class", fontsize=11 if few else 16)
+    axes.set_title(
+        "Confusion matrix: each row is a true class, its diagonal cell is the recall", fontsize=12 if few else 20
+    )
+    _cell_borders(axes, classes, every=1, color="white" if few else "0.92", linewidth=1.0 if few else 0.4)
+    if not few:
+        # Every tenth border darker: the eye finds its way from a cell to both names.
+        _cell_borders(axes, classes, every=10, color="0.6", linewidth=0.6)
+    if few:
+        for row, column in np.argwhere(matrix > 0):
+            share = shares[row, column]
+            colour = "white" if norm(share) > 0.6 else "black"
+            axes.text(column, row, _share_text(share), ha="center", va="center", fontsize=9, color=colour)
+    save_figure(figure, path)
+
+
+def per_class_plot(path: Path, metrics: ClassMetrics, class_names: Sequence[str]) -> None:
+    """Recall of every class, worst at the top, with Wilson's 95 % interval; precision as dots; absent classes last."""
+    order = np.concatenate([metrics.worst_first, np.flatnonzero(metrics.absent)])
+    classes, present = len(order), len(metrics.worst_first)
+    figure = new_figure(9.5, min(2.2 + (0.32 if classes <= 20 else 0.2) * classes, 500))
+    axes = figure.add_subplot()
+    places = np.arange(present)
+    recall = metrics.recall[order[:present]]
+    low, high = recall_interval(metrics)[:, order[:present]]
+    # Rounding may put an interval's end a hair inside the recall itself.
+    errors = np.clip([recall - low, high - recall], 0, None)
+    axes.barh(places, recall, height=0.72, color="#a9c6e8", label="recall")
+    label = "95 % interval of recall"
+    axes.errorbar(recall, places, xerr=errors, fmt="none", ecolor=BLUE, elinewidth=1.2, capsize=2.0, label=label)
+    axes.plot(metrics.precision[order[:present]], places, "o", color=ORANGE, markersize=4.5, label="precision")
+    mean = metrics.macro(metrics.recall)
+    axes.axvline(mean, color=RED, linewidth=1.2, linestyle="--", label=f"macro_recall {mean:.3f}")
+    for place in range(present, classes):
+        axes.text(0.005, place, "no images", va="center", fontsize=8, color=GREY)
+    names = tick_names(class_names, metrics.absent, metrics.never_predicted)
+    name_axis(axes, "y", [names[index] for index in order], 10.0 if classes <= 20 else 8.5)
+    axes.set_ylim(classes - 0.4, -0.6)
+    axes.set_xlim(-0.01, 1.01)
+    axes.set_xticks(np.linspace(0, 1, 11))
+    # A tall picture is read from both ends.
+    axes.tick_params(axis="x", top=True, labeltop=True)
+    axes.grid(axis="x", color="0.88")
+    axes.set_axisbelow(True)
+    axes.set_xlabel("recall, precision")
+    title = {"title": "Recall by class, worst first", "title_fontsize": 13}
+    figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=9, **title)
+    save_figure(figure, path)
+
+
+def _share_text(share: float) -> str:
+    """Two digits, yet never "0.00" for a confusion that occurs nor "1.00" for a recall that is not perfect."""
+    if share < 0.005:
+        return "<0.01"
+    return ">0.99" if 0.995 <= share < 1 else f"{share:.2f}"
+
+
+def _cell_borders(axes: Axes, classes: int, *, every: int, color: str, linewidth: float) -> None:
+    places = np.arange(0, classes, every)[1:] - 0.5
+    axes.hlines(places, -0.5, classes - 0.5, colors=color, linewidths=linewidth)
+    axes.vlines(places, -0.5, classes - 0.5, colors=color, linewidths=linewidth)

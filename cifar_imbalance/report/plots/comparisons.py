@@ -1,0 +1,96 @@
+"""Pictures of several models: the members of an ensemble, a run beside its reference."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from cifar_imbalance.diversity import ClassGains
+from cifar_imbalance.report.plots.canvas import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    RED,
+    name_extremes,
+    new_figure,
+    save_figure,
+)
+
+# The worst decile of ten classes is the worst class: its line is seen through the dashes.
+_SIZE_CURVES = (("accuracy", BLUE, "-"), ("worst_decile_recall", ORANGE, "-"), ("worst_recall", RED, "--"))
+
+
+def ensemble_plot(
+    path: Path, sizes: Sequence[Mapping[str, float]], gains: ClassGains, class_names: Sequence[str]
+) -> None:
+    """Figures against the number of members, a dot for each subset; each class's gain; each class's diversity."""
+    figure = new_figure(19, 6)
+    left, middle, right = figure.subplots(1, 3)
+    counts = sorted({int(row["members"]) for row in sizes})
+    for name, colour, style in _SIZE_CURVES:
+        left.plot([row["members"] for row in sizes], [row[name] for row in sizes], ".", color=colour, alpha=0.45)
+        means = [float(np.mean([row[name] for row in sizes if row["members"] == count])) for count in counts]
+        label = f"{name}: {means[0]:.3f} to {means[-1]:.3f}"
+        left.plot(counts, means, style, color=colour, linewidth=1.8, label=label)
+    left.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    left.set_xlabel("members")
+    left.set_ylabel("mean of the subsets (dots: each subset)")
+    left.set_title("Figures by the number of members", fontsize=12, pad=38)
+    left.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize=9)
+
+    middle.axhline(0, color="black", linewidth=1)
+    middle.plot(gains.mean_member_recall, gains.gain, "o", color=BLUE, markersize=4, alpha=0.7)
+    middle.set_ylabel("recall of the ensemble less the mean of the members'")
+    middle.set_title("Gain of each class", fontsize=12)
+
+    points = right.scatter(
+        gains.mean_member_recall, gains.disagreement, c=gains.mutual_information, cmap="viridis", s=18
+    )
+    figure.colorbar(points, ax=right, label="mutual_information (nats)", shrink=0.85)
+    right.set_ylabel("disagreement: share of pairs of members")
+    right.set_title("Diversity of each class", fontsize=12)
+    for axes in (left, middle, right):
+        axes.grid(color="0.9")
+        axes.set_axisbelow(True)
+    for axes in (middle, right):
+        axes.set_xlim(-0.02, 1.14)
+        axes.set_xlabel("mean recall of the members")
+    name_extremes(middle, gains.mean_member_recall, gains.gain, gains.gain, class_names)
+    name_extremes(right, gains.mean_member_recall, gains.disagreement, gains.disagreement, class_names)
+    save_figure(figure, path)
+
+
+def side_by_side_plot(
+    path: Path,
+    reference: NDArray[np.float64],
+    recall: NDArray[np.float64],
+    verdicts: Sequence[str],
+    class_names: Sequence[str],
+    *,
+    title: str,
+) -> None:
+    """Recall of the run against recall of the reference, arrays [K]; classes beyond noise are coloured."""
+    figure = new_figure(9, 9)
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color="black", linewidth=1)
+    for verdict, colour, label in (("", GREY, "within noise"), ("gained", GREEN, "gained"), ("lost", RED, "lost")):
+        chosen = (np.array(verdicts) == verdict) & ~np.isnan(reference)
+        label = f"{label}: {int(chosen.sum())} classes"
+        axes.plot(reference[chosen], recall[chosen], "o", color=colour, markersize=5, alpha=0.8, label=label)
+    difference = np.where(np.array(verdicts) != "", recall - reference, np.nan)
+    name_extremes(axes, reference, recall, difference, class_names, most=len(class_names))
+    axes.set_xlim(-0.02, 1.08)
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_aspect("equal")
+    axes.set_xlabel("recall of the reference")
+    axes.set_ylabel("recall of the run")
+    axes.grid(color="0.9")
+    axes.legend(frameon=False, fontsize=10, loc="upper left")
+    axes.set_title("\n".join(textwrap.wrap(f"Recall of each class: {title}", 80)), fontsize=11, parse_math=False)
+    save_figure(figure, path)

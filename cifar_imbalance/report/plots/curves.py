@@ -1,0 +1,147 @@
+"""Pictures of a training, by epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from cifar_imbalance.report.plots.canvas import (
+    BLUE,
+    GREEN,
+    GREY,
+    RED,
+    new_figure,
+    save_figure,
+)
+
+History = Sequence[Mapping[str, Any]]
+
+
+def curves_plot(path: Path, history: History, chosen_epoch: int | None = None) -> None:
+    """Losses on the left, accuracy, macro F1 and worst recall on the right, by epoch."""
+    figure = new_figure(12, 4.8)
+    left, right = figure.subplots(1, 2)
+    _curve(left, history, "train_loss", GREY)
+    _curve(left, history, "validation_loss", BLUE)
+    _curve(right, history, "train_accuracy", GREY)
+    _curve(right, history, "validation_accuracy", BLUE)
+    _curve(right, history, "validation_macro_f1", GREEN)
+    _curve(right, history, "validation_worst_recall", RED)
+    validated = any(_points(history, key)[0] for key in ("validation_loss", "validation_accuracy"))
+    left.set_ylabel("loss")
+    right.set_ylabel("accuracy, macro_f1, worst_recall")
+    right.set_ylim(-0.02, 1.02)
+    for axes in (left, right):
+        if chosen_epoch is not None:
+            axes.axvline(chosen_epoch, color="black", linewidth=1, linestyle=":", label=f"chosen epoch {chosen_epoch}")
+        _epoch_axis(axes, [int(line["epoch"]) for line in history])
+        if not validated:
+            axes.text(0.98, 0.03, "no validation", transform=axes.transAxes, ha="right", color=GREY)
+        if axes.get_legend_handles_labels()[0]:
+            # Above the curves and never over them.
+            axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, fontsize=9)
+    figure.suptitle("Training by epoch", fontsize=13)
+    save_figure(figure, path)
+
+
+def member_curves_plot(path: Path, histories: Sequence[History]) -> None:
+    """The curves of all members of an ensemble: losses on the left, accuracies on the right, a colour for each."""
+    figure = new_figure(12, 5.2)
+    left, right = figure.subplots(1, 2)
+    colours = colormaps["tab10" if len(histories) <= 10 else "turbo"]
+    for number, history in enumerate(histories):
+        colour = colours(number if len(histories) <= 10 else number / len(histories))
+        for axes, figure_name in ((left, "loss"), (right, "accuracy")):
+            _curve(axes, history, f"train_{figure_name}", colour, linestyle=":", label="")
+            _curve(axes, history, f"validation_{figure_name}", colour, label=f"member {number}")
+    left.set_ylabel("loss")
+    right.set_ylabel("accuracy")
+    right.set_ylim(-0.02, 1.02)
+    for axes in (left, right):
+        _epoch_axis(axes, [int(line["epoch"]) for line in histories[0]])
+    handles, labels = right.get_legend_handles_labels()
+    if handles:
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=min(len(handles), 10), frameon=False, fontsize=9
+        )
+    figure.suptitle("Training of the members by epoch: validation solid, training dotted", fontsize=13)
+    save_figure(figure, path)
+
+
+def learning_rate_plot(path: Path, history: History, chosen_epoch: int | None = None) -> None:
+    """The learning rate from the first to the last step of each epoch (`lr_start`, `lr_end`), epochs side by side."""
+    figure = new_figure(8, 4.2)
+    axes = figure.add_subplot()
+    epochs: list[float] = []
+    rates: list[float] = []
+    for line in history:
+        start, end = _value(line, "lr_start"), _value(line, "lr_end")
+        if start is not None and end is not None:
+            epochs += [line["epoch"] - 1, line["epoch"]]
+            rates += [start, end]
+    _shade_phases(axes, history)
+    axes.plot(epochs, rates, color=BLUE, linewidth=1.6)
+    if chosen_epoch is not None:
+        axes.axvline(chosen_epoch, color="black", linewidth=1, linestyle=":", label=f"chosen epoch {chosen_epoch}")
+        axes.legend(framealpha=0.9, edgecolor="none", fontsize=9)
+    if not rates:
+        axes.text(0.5, 0.5, "no learning rate recorded", transform=axes.transAxes, ha="center", color=GREY)
+    axes.set_ylim(0, max(rates, default=0.0) * 1.06 or 1.0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    first, last = min(epochs, default=0.0), max(epochs, default=1.0)
+    margin = 0.02 * (last - first)
+    axes.set_xlim(first - margin, last + margin)
+    axes.set_xlabel("epochs completed")
+    axes.set_ylabel("learning rate (lr)")
+    axes.grid(color="0.9")
+    axes.set_title("Learning rate by epoch", fontsize=13, pad=20)
+    save_figure(figure, path)
+
+
+def _shade_phases(axes: Axes, history: History) -> None:
+    """A band with its name for each phase of the schedule, where there are several."""
+    phases = [str(line.get("phase")) for line in history]
+    starts = [k for k, name in enumerate(phases) if k == 0 or phases[k - 1] != name]
+    if len(starts) < 2:
+        return
+    for number, start in enumerate(starts):
+        end = starts[number + 1] if number + 1 < len(starts) else len(history)
+        first, last = history[start]["epoch"] - 1, history[end - 1]["epoch"]
+        axes.axvspan(first, last, color="0.93" if number % 2 else "0.86", linewidth=0)
+        style: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 9, "color": GREY}
+        axes.text((first + last) / 2, 1.01, phases[start], transform=axes.get_xaxis_transform(), **style)
+
+
+def _curve(axes: Axes, history: History, key: str, colour: Any, label: str | None = None, linestyle: str = "-") -> None:
+    epochs, values = _points(history, key)
+    if epochs:
+        marker = "o" if len(epochs) <= 30 else None
+        style: dict[str, Any] = {"marker": marker, "markersize": 3.5, "linewidth": 1.6, "linestyle": linestyle}
+        axes.plot(epochs, values, color=colour, label=key if label is None else label, **style)
+
+
+def _points(history: History, key: str) -> tuple[list[int], list[float]]:
+    """Epochs and finite values of `key`, of the lines that have one."""
+    pairs = [(int(line["epoch"]), _value(line, key)) for line in history]
+    kept = [(epoch, value) for epoch, value in pairs if value is not None]
+    return [epoch for epoch, _ in kept], [value for _, value in kept]
+
+
+def _value(line: Mapping[str, Any], key: str) -> float | None:
+    value = line.get(key)
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def _epoch_axis(axes: Axes, epochs: Sequence[int]) -> None:
+    axes.set_xlabel("epoch")
+    axes.grid(color="0.9")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if epochs:
+        margin = max(0.5, 0.02 * (epochs[-1] - epochs[0]))
+        axes.set_xlim(epochs[0] - margin, epochs[-1] + margin)

@@ -1,0 +1,69 @@
+"""Pictures of the data: the images themselves and how many of each class there are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifar_imbalance.report.plots.canvas import (
+    BLUE,
+    GREEN,
+    LARGEST_SIDE,
+    ORANGE,
+    name_axis,
+    name_style,
+    new_figure,
+    save_figure,
+    tick_names,
+)
+
+
+def image_grid_plot(
+    path: Path,
+    images: NDArray[np.uint8],
+    columns: int,
+    *,
+    title: str,
+    row_names: Sequence[str] = (),
+    names: Sequence[str] = (),
+) -> None:
+    """Images [n, height, width, 3] in rows of `columns`, with a name before each row or below each image."""
+    rows = math.ceil(len(images) / columns)
+    figure = new_figure(0.95 * columns + 1.2, (1.15 if names else 0.95) * rows + 0.7)
+    style = name_style(9)
+    row_labels, labels = tick_names(row_names), tick_names(names)
+    for number, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+        axes.set_axis_off()
+        if number >= len(images):
+            continue
+        axes.imshow(images[number], interpolation="nearest")
+        if labels:
+            axes.text(0.5, -0.14, labels[number], transform=axes.transAxes, ha="center", va="baseline", **style)
+        if row_labels and number % columns == 0:
+            label = row_labels[number // columns]
+            axes.text(-0.08, 0.5, label, transform=axes.transAxes, ha="right", va="center", **style)
+    figure.suptitle(title, fontsize=11, parse_math=False)
+    save_figure(figure, path)
+
+
+def class_counts_plot(
+    path: Path, counts: Mapping[str, NDArray[np.int64]], class_names: Sequence[str], *, title: str
+) -> None:
+    """Images of each class, arrays [K] by the name of their set."""
+    classes = len(class_names)
+    figure = new_figure(min(max(7.0, 3 + 0.17 * classes), LARGEST_SIDE), 5)
+    axes = figure.add_subplot()
+    for (name, values), colour in zip(counts.items(), (BLUE, ORANGE, GREEN), strict=False):
+        axes.plot(range(classes), values, "o", color=colour, markersize=5, label=f"{name}: {int(values.sum())} images")
+    name_axis(axes, "x", tick_names(class_names), 10.0 if classes <= 20 else 8.0, 45.0 if classes <= 20 else 90)
+    axes.set_ylim(0, 1.06 * max(int(values.max()) for values in counts.values()))
+    axes.set_xlim(-0.6, classes - 0.4)
+    axes.set_ylabel("images of the class")
+    axes.grid(color="0.9")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, fontsize=10)
+    figure.suptitle(f"Images of each class: {title}", fontsize=11, parse_math=False)
+    save_figure(figure, path)
