@@ -141,6 +141,10 @@ def _check_schedule(config: TrainConfig) -> None:
         raise UsageError(f"schedule.warmup_epochs={schedule.warmup_epochs}: at most training.epochs, which is {epochs}")
     if schedule.name == "burnin_warmup_flat_cooldown":
         _check_phases(schedule, epochs)
+    else:
+        for name in ("burnin_epochs", "flat_epochs", "cooldown_epochs", "per_step"):
+            if getattr(schedule, name):
+                raise UsageError(f"schedule.{name}={getattr(schedule, name)}: only with burnin_warmup_flat_cooldown")
     if any(not epoch > 0 for epoch in schedule.milestones) or schedule.milestones != sorted(set(schedule.milestones)):
         raise UsageError(f"schedule.milestones={schedule.milestones}: rising epochs, each at least 1")
     betas = config.optimizer.betas

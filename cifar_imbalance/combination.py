@@ -25,7 +25,7 @@ def combine(
     softmax does not see a constant. weighted: the mean of softmax by `mixture_weights` on `validation`, the members'
     answers to the validation images. Raises UsageError where the members answered other images.
     """
-    check_paired(members)
+    members = paired(members)
     if how == "mean_logit":
         logits = np.mean([m.logits - m.logits.mean(axis=1, keepdims=True) for m in members], axis=0)
         return replace(members[0], logits=logits.astype(np.float32))
@@ -49,7 +49,7 @@ def mixture_weights(validation: Sequence[Predictions]) -> NDArray[np.float64]:
     A concave problem, solved by expectation-maximisation from equal weights: each member's new weight is its mean share
     of the mixture's probability of the labels.
     """
-    check_paired(validation)
+    validation = paired(validation)
     labels = validation[0].labels
     likelihoods = np.exp(log_probabilities(validation)[:, np.arange(len(labels)), labels])
     likelihoods = np.maximum(likelihoods, np.finfo(np.float64).tiny)
@@ -63,12 +63,34 @@ def mixture_weights(validation: Sequence[Predictions]) -> NDArray[np.float64]:
     return weights
 
 
-def check_paired(members: Sequence[Predictions], names: Sequence[str] = ()) -> None:
-    """Raises UsageError unless all answered the same images, in the same order, for the same classes."""
+def paired(members: Sequence[Predictions], names: Sequence[str] = ()) -> list[Predictions]:
+    """All answers in the order of the first's images; `names` are what they are called in a refusal.
+
+    Images pair by their pixels and labels, wherever each stands in its data set: class folders and torchvision's
+    archives have orders of their own. Raises UsageError where the images or the classes are others.
+    """
     names = names or [f"member {number}" for number in range(len(members))]
     first = members[0]
+    order = _order(first)
+    result = [first]
     for name, other in zip(names[1:], members[1:], strict=True):
         if other.class_names != first.class_names:
             raise UsageError(f"{name}: its classes are not those of {names[0]}")
-        if not np.array_equal(other.hashes, first.hashes) or not np.array_equal(other.labels, first.labels):
-            raise UsageError(f"{name}: it was judged on other images than {names[0]}")
+        if not _same_images(first, other):
+            if len(other.labels) == len(first.labels):
+                places = np.empty_like(order)
+                places[order] = _order(other)
+                other = other.take(places)
+            if not _same_images(first, other):
+                raise UsageError(f"{name}: it was judged on other images than {names[0]}")
+        result.append(other)
+    return result
+
+
+def _order(predictions: Predictions) -> NDArray[np.int64]:
+    """[n], the same images in the same order whatever theirs is; images that are equal are interchangeable."""
+    return np.lexsort((predictions.labels, predictions.hashes))
+
+
+def _same_images(first: Predictions, second: Predictions) -> bool:
+    return np.array_equal(first.hashes, second.hashes) and np.array_equal(first.labels, second.labels)

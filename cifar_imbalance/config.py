@@ -15,7 +15,7 @@ VALIDATIONS = ("holdout", "test", "none")
 BALANCES = ("balanced", "proportional")
 PROFILES = ("none", "exponential", "step")
 # The paper's order: geometry, cutout, colour (so the filled square is coloured too).
-OPERATORS = ("flip", "shift", "pad_crop", "cutout", "color_jitter")
+OPERATORS = ("flip", "rotation", "shift", "pad_crop", "cutout", "color_jitter")
 COMBINATIONS = ("mean_probability", "mean_logit", "weighted")
 
 
@@ -47,12 +47,21 @@ class Dataset:
 # ---------------------------------------------------------------- augmentation, on values of 0..255 at the images' size
 @dataclass
 class Flip:
-    probability: float = 0.5
+    probability: float = 0.5  # left and right
+    vertical_probability: float = 0.0  # top and bottom
+
+
+@dataclass
+class Rotation:
+    max_degrees: float = 15.0  # each way
+    border: str = "reflect"  # reflect | constant
+    fill: float = 0.0
 
 
 @dataclass
 class Shift:
-    max_fraction: float = 0.1  # of the side, each way
+    height_fraction: float = 0.1  # of the side, up and down
+    width_fraction: float = 0.1  # of the side, left and right
     border: str = "reflect"  # reflect | constant
     fill: float = 0.0
 
@@ -82,6 +91,7 @@ class ColorJitter:
 class Augmentation:
     order: list[str] = field(default_factory=lambda: list(OPERATORS))  # in which the present ones are applied
     flip: Flip | None = None
+    rotation: Rotation | None = None
     shift: Shift | None = None
     pad_crop: PadCrop | None = None
     cutout: Cutout | None = None

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from cifar_imbalance import keys
-from cifar_imbalance.combination import check_paired, combine, log_probabilities
+from cifar_imbalance.combination import combine, log_probabilities, paired
 from cifar_imbalance.metrics import class_metrics, summarize
 from cifar_imbalance.predictions import Predictions
 
@@ -36,7 +36,7 @@ class ClassGains:
 
 def class_gains(members: Sequence[Predictions], ensemble: Predictions) -> ClassGains:
     """`members` [M >= 2] and their `ensemble`, all of the same images."""
-    check_paired([*members, ensemble])
+    ensemble, *members = paired([ensemble, *members])
     recalls = np.stack([class_metrics(member).recall for member in members])
     log_p = log_probabilities(members)
     mean = logsumexp(log_p, axis=0, b=1 / len(members))

@@ -41,8 +41,8 @@ def _member(config: TrainConfig, number: int) -> TrainConfig:
 def workers_and_threads(ensemble: Ensemble, *, cores: int) -> tuple[int, int]:
     """Processes that train side by side on a CPU, and threads of each.
 
-    One thread a process is the most that a core gives, so there are as many processes as cores. Where the members do
-    not divide by the cores a few share them, rather than that the last member leaves cores idle.
+    A core gives most to a process of one thread, so there is a process for each core; a few more where the members do
+    not divide by the cores, rather than that cores idle while the last member trains.
     """
     rounds = max(1, ensemble.members // cores)
     workers = math.ceil(ensemble.members / rounds) if ensemble.workers == "auto" else int(ensemble.workers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +48,10 @@ class Predictions:
     def predicted(self) -> NDArray[np.int64]:
         """The class of the largest logit of each image [n], the first of equal ones."""
         return self.logits.argmax(axis=1)
+
+    def take(self, places: NDArray[np.int64]) -> Predictions:
+        """The answers to the images at `places`, in that order."""
+        return replace(self, **{name: getattr(self, name)[places] for name in _ARRAYS})
 
     def save(self, path: Path) -> None:
         """Write the npz file `path`, whole or not at all; equal predictions give equal bytes."""

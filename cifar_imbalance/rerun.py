@@ -64,9 +64,10 @@ def resumed(composed: DictConfig, typed: Iterable[str]) -> DictConfig:
         raise UsageError(f"resume={composed.resume}: no checkpoint was written (checkpoints/last.pt); start it anew")
     config = _as_composed(run)
     kept = ("runtime.precision", "runtime.compile")  # other figures come of these
+    moved = ("model.weights", "ensemble.weights") if stored.ensemble.members > 1 else ()  # of members not yet begun
 
     def may_differ(field: str) -> bool:
-        return _runs_elsewhere(field) and field not in kept
+        return field in moved or (_runs_elsewhere(field) and field not in kept)
 
     _lay_over(config, composed, typed, TrainConfig, may_differ, f"resume={composed.resume}")
     config.resume = composed.resume
@@ -113,7 +114,7 @@ def _of_run(composed: DictConfig, run: RunFolder, typed: list[str], free: tuple[
 def _for_combination(composed: DictConfig, runs: list[RunFolder], typed: list[str]) -> DictConfig:
     """The first run's configuration stands for all. Raises UsageError where one has no saved logits of the split."""
     for run in runs:
-        if not run.predictions(composed.split).is_file():
+        if not (run.is_finished and run.predictions(composed.split).is_file()):
             raise UsageError(
                 f"ckpt={run.path}: no logits of split={composed.split} were saved (predictions/{composed.split}.npz); "
                 "a run that is finished has those of test, and of validation where it held images out"
@@ -134,6 +135,8 @@ def _check_reference(reference: str | None, split: str) -> None:
         tables = [f"paper/{file.stem}" for file in sorted(PAPER.glob("*.csv"))]
         if reference not in tables:
             raise UsageError(f"reference={reference}: allowed are {', '.join(tables)} and run folders")
+        if split != "test":
+            raise UsageError(f"split={split}: the tables of the paper are of the test images, allowed is test")
         return
     if not _run_folder(reference, "reference").predictions(split).is_file():
         raise UsageError(f"reference={reference}: it has no saved logits of split={split} (predictions/{split}.npz)")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,8 @@ from yaml import YAMLError
 from cifar_imbalance import atomic
 from cifar_imbalance.config import EvaluateConfig, TrainConfig
 from cifar_imbalance.errors import UsageError
+
+log = logging.getLogger(__name__)
 
 PAPER = Path(__file__).parent / "report" / "paper"  # the tables of the paper, NAME.csv and NAME.json
 
@@ -53,6 +58,18 @@ class RunFolder:
     def member(self, number: int) -> RunFolder:
         """The folder of an ensemble's member."""
         return RunFolder(self.path / "members" / str(number))
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """While entered, no other process trains here. Raises UsageError where one does."""
+        with self.config.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system gives it back, however the process ends
+            except BlockingIOError:
+                raise UsageError(f"resume={self.path}: another process is training in it") from None
+            except OSError:
+                log.info("%s: its file system has no locks; let no other process train in it", self.path)
+            yield
 
     @property
     def is_finished(self) -> bool:

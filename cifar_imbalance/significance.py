@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest, false_discovery_control
 
-from cifar_imbalance.combination import check_paired
+from cifar_imbalance.combination import paired
 from cifar_imbalance.predictions import Predictions
 
 FALSE_DISCOVERY_RATE = 0.05
@@ -34,7 +34,7 @@ def paired_test(first: Predictions, second: Predictions) -> PairedTest:
 
     Raises UsageError where the images are others.
     """
-    check_paired([first, second])
+    first, second = paired([first, second])
     classes = len(first.class_names)
     right_1, right_2 = (each.predicted == each.labels for each in (first, second))
     won = np.bincount(first.labels[right_2 & ~right_1], minlength=classes)

@@ -35,7 +35,12 @@ RULES = [
     ("dataset.imbalance.factor=0.5", "dataset.imbalance.factor=0.5: allowed is at least 1"),
     ("dataset.imbalance.subset_seed=-1", "dataset.imbalance.subset_seed=-1: allowed is at least 0 and at most 4294967295"),
     ("augmentation.flip.probability=2", "augmentation.flip.probability=2.0: allowed is at least 0 and at most 1"),
-    ("augmentation.shift.max_fraction=1", "augmentation.shift.max_fraction=1.0: allowed is at least 0 and less than 1"),
+    ("augmentation.flip.vertical_probability=2", "augmentation.flip.vertical_probability=2.0: allowed is at least 0 and at most 1"),
+    ("augmentation.rotation.max_degrees=181", "augmentation.rotation.max_degrees=181.0: allowed is at least 0 and at most 180"),
+    ("augmentation.rotation.border=wrap", "augmentation.rotation.border=wrap: allowed are reflect, constant"),
+    ("augmentation.rotation.fill=-1", "augmentation.rotation.fill=-1.0: allowed is at least 0 and at most 255"),
+    ("augmentation.shift.height_fraction=1", "augmentation.shift.height_fraction=1.0: allowed is at least 0 and less than 1"),
+    ("augmentation.shift.width_fraction=-1", "augmentation.shift.width_fraction=-1.0: allowed is at least 0 and less than 1"),
     ("augmentation.shift.fill=256", "augmentation.shift.fill=256.0: allowed is at least 0 and at most 255"),
     ("augmentation.pad_crop.padding=-1", "augmentation.pad_crop.padding=-1: allowed is at least 0"),
     ("augmentation.pad_crop.fill=-1", "augmentation.pad_crop.fill=-1.0: allowed is at least 0 and at most 255"),
@@ -74,7 +79,7 @@ RULES = [
     ("ensemble.workers=many", "ensemble.workers=many: allowed are auto and numbers of at least 1"),
     ("ensemble.combine=mean_logits", "ensemble.combine=mean_logits: allowed are mean_probability, mean_logit, weighted (did you mean mean_logit?)"),
     # fields that must suit each other
-    ("augmentation.order=[flip,spin]", "augmentation.order=spin: allowed are flip, shift, pad_crop, cutout, color_jitter"),
+    ("augmentation.order=[flip,spin]", "augmentation.order=spin: allowed are flip, rotation, shift, pad_crop, cutout, color_jitter"),
     ("augmentation.order=[shift,shift]", "augmentation.order=['shift', 'shift']: each operator stands in it once"),
     ("augmentation.order=[]", "augmentation.order=[]: flip is switched on and has no place in it"),
     ("augmentation.color_jitter.contrast=[2,1]", "augmentation.color_jitter.contrast=[2.0, 1.0]: [LOW, HIGH] with 0 <= LOW <= HIGH"),
@@ -89,6 +94,8 @@ RULES = [
     ("runtime=cpu runtime.devices=2", "runtime.devices=2: only with runtime=xla or runtime=tpu"),
     ("schedule=burnin_warmup_flat_cooldown schedule.warmup_epochs=10 training.epochs=20", "training.epochs=20: allowed is 38, what the schedule has: burnin_epochs 3 + warmup_epochs 10 + flat_epochs 5 + cooldown_epochs 20"),
     ("schedule=burnin_warmup_flat_cooldown schedule.warmup_epochs=1.5", "schedule.warmup_epochs=1.5: burnin_warmup_flat_cooldown has whole epochs"),
+    ("schedule.burnin_epochs=2", "schedule.burnin_epochs=2: only with burnin_warmup_flat_cooldown"),
+    ("schedule.per_step=true", "schedule.per_step=True: only with burnin_warmup_flat_cooldown"),
     ("dataset.folds=3", "dataset.folds, dataset.without_fold: one needs the other"),
     ("dataset.folds=3 dataset.without_fold=3", "dataset.without_fold=3: allowed is 0 to 2"),
     ("ensemble.members=3 ensemble.models=[a]", "ensemble.models: 1 entries for ensemble.members=3; one each, or []"),
@@ -110,7 +117,7 @@ RULES = [
 
 def composed(*words, name="train"):
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose(name, ["augmentation=[flip,shift,pad_crop,cutout,color_jitter]", *words][name != "train" :],
+        config = compose(name, ["augmentation=[flip,rotation,shift,pad_crop,cutout,color_jitter]", *words][name != "train" :],
                          return_hydra_config=True)  # fmt: skip
     HydraConfig.instance().set_config(config)
     plain = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])

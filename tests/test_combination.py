@@ -73,6 +73,14 @@ def test_a_member_that_is_better_on_every_image_has_all_the_weight():
     assert mixture_weights(members) == pytest.approx([1, 0], abs=1e-3)
 
 
+def test_images_pair_by_their_hash_wherever_they_stand():
+    one = of_probabilities([0.9, 0.1], [0.2, 0.8], [0.7, 0.3], labels=[0, 1, 1], hashes=[5, 6, 6])
+    other = of_probabilities([0.6, 0.4], [0.4, 0.6], [0.1, 0.9], labels=[1, 1, 0], hashes=[6, 6, 5])
+    combined = combine([one, other], "mean_probability")
+    assert combined.hashes.tolist() == [5, 6, 6] and combined.labels.tolist() == [0, 1, 1]
+    assert softmax(combined.logits, axis=1)[0] == pytest.approx([0.5, 0.5])
+
+
 def test_members_that_saw_other_images_are_refused():
     with pytest.raises(UsageError, match="member 1: it was judged on other images than member 0"):
         combine([answers([0.0, 1.0]), answers([0.0, 1.0], hashes=[7])], "mean_logit")

@@ -26,7 +26,7 @@ MISTAKES = [
     ("train", "ensemble.augmentations=flip", "ensemble.augmentations: a list of lists of names such as [[flip],[flip,cutout]] is wanted"),
     ("train", "ensemble.augmentations=[flip]", "ensemble.augmentations: a list of lists of names such as [[flip],[flip,cutout]] is wanted"),
     ("evaluate", "ckpt=[absent,FILE]", "ckpt=absent: this is not a run folder (there is no config.yaml in it)"),
-    ("train", "augmentation=[flip,cutot]", "augmentation=cutot: allowed are color_jitter, cutout, flip, none, pad_crop, paper, shift (did you mean cutout?)"),
+    ("train", "augmentation=[flip,cutot]", "augmentation=cutot: allowed are color_jitter, cutout, flip, none, pad_crop, paper, rotation, shift (did you mean cutout?)"),
     ("train", "model=[b0,b5]", "model=[b0,b5]: one choice is wanted; only augmentation takes a list"),
     ("train", "model=null", "model=null: allowed are b0, b5, lite0"),
     ("train", "training.batch_size=abc", "training.batch_size=abc: a whole number is wanted"),

@@ -4,18 +4,24 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
+import torch
 
 from cifar_imbalance.combination import combine
 from cifar_imbalance.engine import ensemble, experiment
 from cifar_imbalance.errors import TrainingFailed
 from cifar_imbalance.predictions import Predictions
 
+ROOT = Path(__file__).resolve().parents[1]
 OF_AN_ENSEMBLE = {
     "class_gains.csv",
     "classification_report.csv",
@@ -24,7 +30,6 @@ OF_AN_ENSEMBLE = {
     "curves.png",
     "ensemble.png",
     "ensemble_size.csv",
-    "learning_rate.png",
     "members.csv",
     "members.txt",
     "per_class.png",
@@ -56,6 +61,10 @@ def test_the_folder_has_a_run_for_each_member_and_the_ensembles_own_report_above
     assert {path.name for path in (tiny_ensemble / "report").iterdir()} == OF_AN_ENSEMBLE
     assert summary(tiny_ensemble)["members"] == 3
     assert summary(tiny_ensemble)["test_set_use"] == "once, at the end"
+    assert summary(tiny_ensemble)["seed"] == [0, 1, 2]
+    assert summary(tiny_ensemble)["model"] == "test_efficientnet"
+    assert summary(tiny_ensemble)["chosen_by"] == "the best epoch by macro_f1 of the validation images"
+    assert summary(tiny_ensemble)["wall_seconds"] > 0
     members = [Predictions.load(tiny_ensemble / "members" / str(k) / "predictions" / "test.npz") for k in range(3)]
     assert np.array_equal(logits(tiny_ensemble), combine(members, "mean_probability").logits)
     assert summary(tiny_ensemble)["mean_of_members"]["accuracy"] == pytest.approx(
@@ -92,6 +101,47 @@ def test_side_by_side_a_killed_member_is_named_and_the_ensemble_resumed(tiny_ens
     assert (tmp_path / "run" / "members" / "1" / "checkpoints" / "last.pt").stat().st_mtime_ns == finished
     for member in ("members/0", "members/1"):  # equal, whoever trained them
         assert np.array_equal(logits(tmp_path / "run" / member), logits(tiny_ensemble / member))
+
+
+def test_an_ensemble_that_is_killed_goes_on_from_its_members_checkpoints(tmp_path, typed, tiny_words):
+    words = [*tiny_words, "training.epochs=8", "ensemble.members=2"]
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    typing = [sys.executable, ROOT / "train.py", *words, "ensemble.workers=2", f"hydra.run.dir={run}"]
+    process = subprocess.Popen(typing, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path)
+    while not all((run / "members" / k / "checkpoints" / "last.pt").exists() for k in "01"):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.01)
+    process.kill()
+    said, _ = process.communicate()  # until its workers have ended too: they write to the same pipe
+    assert "Traceback" not in said
+    answer = typed(tmp_path, "train", "resume=run")
+    assert answer.code == 0, answer.err
+    assert typed(tmp_path, "train", *words, f"hydra.run.dir={whole}").code == 0
+    for member in ("members/0", "members/1"):
+        epochs = [json.loads(line)["epoch"] for line in (run / member / "metrics.jsonl").read_text().splitlines()]
+        assert epochs == list(range(1, 9))
+        assert np.array_equal(logits(run / member), logits(whole / member))
+    assert np.array_equal(logits(run), logits(whole))
+    assert summary(run)["wall_seconds"] is None
+
+
+def test_weights_that_moved_are_named_again_for_the_members_not_yet_begun(tmp_path, typed, tiny_words, monkeypatch):
+    def second_diverges(config, *arguments):
+        if config.seed == 1:
+            raise TrainingFailed("the loss is nan")
+        experiment.run_experiment(config, *arguments)
+
+    torch.save(timm.create_model("test_efficientnet").state_dict(), tmp_path / "here.pth")
+    words = [*tiny_words, "training.epochs=1", "ensemble.members=2", "model.weights=here.pth"]
+    with monkeypatch.context() as patch:
+        patch.setattr(ensemble, "run_experiment", second_diverges)
+        assert typed(tmp_path, "train", *words, f"hydra.run.dir={tmp_path / 'run'}").code == 1
+    (tmp_path / "here.pth").rename(tmp_path / "there.pth")
+    answer = typed(tmp_path, "train", "resume=run")
+    assert (answer.code, answer.err) == (2, "train.py: model.weights=here.pth: there is no such file\n")
+    answer = typed(tmp_path, "train", "resume=run", "model.weights=there.pth")
+    assert answer.code == 0, answer.err
+    assert summary(tmp_path / "run")["weights"] == ["here.pth", "there.pth"]
 
 
 def test_one_after_another_a_member_that_fails_is_named_and_the_others_finish(tmp_path, typed, tiny_words, monkeypatch):
@@ -160,6 +210,34 @@ def test_runs_of_other_jobs_are_combined_by_evaluate(tiny_ensemble, tmp_path, ty
     assert np.array_equal(logits(folder), combine(members, "mean_logit").logits)
 
 
+def test_runs_of_the_same_name_are_told_apart(tiny_ensemble, tmp_path, typed):
+    shutil.copytree(tiny_ensemble / "members" / "1", tmp_path / "other" / "0")
+    folder = judged(tmp_path, typed, f"ckpt=[{tiny_ensemble}/members/0,other/0]")
+    lines = (folder / "report" / "members.csv").read_text().splitlines()
+    assert [line.partition(",")[0] for line in lines[1:4]] == [
+        "member members/0",
+        "member other/0",
+        "mean of the members",
+    ]
+
+
+def test_runs_that_were_validated_on_other_images_are_combined_but_not_weighted(tiny_ensemble, tmp_path, typed):
+    shutil.copytree(tiny_ensemble / "members" / "1", tmp_path / "other")
+    validation = tmp_path / "other" / "predictions" / "validation.npz"
+    found = Predictions.load(validation)
+    replace(found, hashes=found.hashes + np.uint64(1)).save(validation)
+    ckpt = f"ckpt=[{tiny_ensemble}/members/0,other]"
+    answer = typed(tmp_path, "evaluate", ckpt, "ensemble.combine=weighted", f"hydra.run.dir={tmp_path / 'judged'}")
+    assert (answer.code, answer.err) == (
+        2,
+        "evaluate.py: ckpt=other (validation images): it was judged on other images than "
+        f"ckpt={tiny_ensemble}/members/0 (validation images)\n",
+    )
+    assert not (tmp_path / "judged").exists()
+    folder = judged(tmp_path, typed, ckpt)
+    assert set(summary(folder)["combinations"]) == {"mean_probability", "mean_logit"}
+
+
 @pytest.mark.parametrize(
     "words, line",
     [
@@ -174,6 +252,10 @@ def test_runs_of_other_jobs_are_combined_by_evaluate(tiny_ensemble, tmp_path, ty
         (
             ["ckpt={run}", "reference=paper/exp2"],
             "reference=paper/exp2: it is of CIFAR-100; the run has no class apple",
+        ),
+        (
+            ["ckpt={run}", "reference=paper/exp2", "split=validation"],
+            "split=validation: the tables of the paper are of the test images, allowed is test",
         ),
         (["ckpt={run}", "reference=nowhere"], "reference=nowhere: this is not a run folder"),
         (["ckpt={run}", "model=b5"], "ckpt={run}: model.drop_rate is 0.0 in the run and 0.5 here"),

@@ -1,13 +1,19 @@
 """The paper's three experiments are in the configuration as its tables 5, 7 and 10 give them."""
 
+from functools import partial
+
 import pytest
 import torch
 from omegaconf import OmegaConf
-from runtimes.probe import loop_of
-from torch.func import functional_call
+from runtimes.probe import config_of, loop_of
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from cifar_imbalance.config import Model
+from cifar_imbalance.augment.policy import Policy
+from cifar_imbalance.engine.step import Network, training_loss
+from cifar_imbalance.losses import LOSSES
 from cifar_imbalance.models.build import build_model
+from cifar_imbalance.models.freezing import set_learning
+from cifar_imbalance.runtimes.select import make_runtime
 from cifar_imbalance.terminal import Terminal
 
 
@@ -97,17 +103,40 @@ def test_an_experiment_is_as_the_paper_gives_it(experiment, expected, fields):
     assert {path: OmegaConf.select(found, path) for path in expected} == expected
 
 
-def test_experiment_1_is_b5_at_its_native_456_pixels_in_batches_of_128():
-    """Shapes alone, on torch's meta device: the real batch takes an accelerator."""
-    model = Model(name="tf_efficientnet_b5.aa_in1k", drop_rate=0.5, resolution=1.0)
-    built = build_model(model, class_count=10, image_size=(32, 32), seed=0)
-    assert built.input_size == (456, 456)
-    module = built.module.to("meta")
-    batch = torch.empty(128, 3, *built.input_size, device="meta")
-    logits = functional_call(module, dict(module.named_parameters()) | dict(module.named_buffers()), (batch,))
-    assert logits.shape == (128, 10)
-    logits.logsumexp(1).sum().backward()
-    assert all(p.grad.shape == p.shape for p in module.parameters())
+def test_experiment_1_is_traced_at_456_pixels_in_bfloat16_and_batches_of_128():
+    """The step's own pure function on tensors that have shapes and no values: the real batch takes an accelerator."""
+    experiment = config_of(["experiment=exp1", "model.pretrained=false", "runtime=cpu"])
+    batch = experiment.training.batch_size
+    network = Network.on_device(
+        build_model(experiment.model, class_count=10, image_size=(32, 32), seed=0),
+        make_runtime(experiment.runtime, deterministic=False),
+    )
+    set_learning(network.module, experiment.model, head_only=False)
+    policy = Policy(experiment.augmentation, height=32, width=32)
+    draws = policy.draw(0, 0, steps=1, batch=batch)
+    seen = {}
+    network.module.register_forward_pre_hook(lambda _, inputs: seen.update(input=inputs[0].shape))
+    network.module.classifier.register_forward_hook(lambda *a: seen.update(logits=a[2].shape, dtype=a[2].dtype))
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        parameters, buffers = (
+            {name: mode.from_tensor(value) for name, value in values}
+            for values in (network.module.named_parameters(), network.module.named_buffers())
+        )
+        loss, _ = training_loss(
+            parameters,
+            buffers,
+            torch.empty(50_000, 32, 32, 3, dtype=torch.uint8),
+            torch.empty(50_000, dtype=torch.int64),
+            torch.empty(batch, dtype=torch.int64),
+            {name: mode.from_tensor(torch.from_numpy(values[0])) for name, values in draws.items()},
+            network=network,
+            policy=policy,
+            loss=partial(LOSSES[experiment.loss.name], label_smoothing=experiment.loss.label_smoothing),
+        )
+        loss.backward()
+    assert seen == {"input": (128, 3, 456, 456), "logits": (128, 10), "dtype": torch.bfloat16}
+    learning = [value for value in parameters.values() if value.requires_grad]
+    assert len(learning) > 400 and all(value.grad.shape == value.shape for value in learning)
 
 
 @pytest.mark.slow

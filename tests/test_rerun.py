@@ -8,6 +8,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from cifar_imbalance.run_folder import RunFolder
+
 METRICS_OF_ITS_OWN = {"accuracy", "macro_f1", "macro_recall", "macro_precision", "worst_decile_recall"}
 ABOUT_THE_RUN = {"experiment", "weights", "train_images", "epochs", "test_set_use", "chosen_by", "ckpt"}
 
@@ -170,6 +172,15 @@ def test_where_a_run_goes_on_may_differ(tiny_run, tmp_path, typed):
     assert answer.code == 0, answer.err
     assert figures(run) == figures(tiny_run)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_run_in_which_another_process_trains_is_left_alone(tiny_run, tmp_path, typed):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    before = contents(run)
+    with RunFolder(run).held():
+        answer = typed(tmp_path, "train", "resume=run")
+    assert (answer.code, answer.err) == (2, "train.py: resume=run: another process is training in it\n")
+    assert contents(run) == before
 
 
 def test_a_run_without_a_checkpoint_cannot_go_on(tiny_run, tmp_path, typed):

@@ -13,10 +13,58 @@ from torch import Tensor
 
 
 def flip(
-    images: Float[Tensor, "batch 3 height width"], flipped: Bool[Tensor, " batch"]
+    images: Float[Tensor, "batch 3 height width"], flipped: Bool[Tensor, " batch"], *, vertically: bool = False
 ) -> Float[Tensor, "batch 3 height width"]:
-    """Mirror left and right the images that are `flipped`."""
-    return torch.where(flipped[:, None, None, None], images.flip(3), images)
+    """Mirror left and right, or top and bottom, the images that are `flipped`."""
+    return torch.where(flipped[:, None, None, None], images.flip(2 if vertically else 3), images)
+
+
+def rotate(
+    images: Float[Tensor, "batch 3 height width"],
+    sine: Float[Tensor, " batch"],
+    cosine: Float[Tensor, " batch"],
+    border: str,
+    fill: float,
+) -> Float[Tensor, "batch 3 height width"]:
+    """Turn each image about its centre, counter-clockwise by the angle of this `sine` and `cosine`, bilinearly.
+
+    What comes in over the border is `fill` or the mirrored image, as in `translate`.
+    """
+    height, width = images.shape[2:]
+    sine, cosine = sine[:, None, None], cosine[:, None, None]
+    middle_row, middle_column = (height - 1) / 2, (width - 1) / 2
+    down = torch.arange(height, device=images.device)[:, None] - middle_row
+    right = torch.arange(width, device=images.device) - middle_column
+    row = cosine * down + sine * right + middle_row  # [batch, height, width], where each place is read from
+    column = cosine * right - sine * down + middle_column
+    top, left = row.floor(), column.floor()
+    turned = torch.zeros_like(images)
+    for from_row, row_share in ((top, 1 - (row - top)), (top + 1, row - top)):
+        for from_column, column_share in ((left, 1 - (column - left)), (left + 1, column - left)):
+            value = _read(images, from_row.long(), from_column.long(), border, fill)
+            turned = turned + value * (row_share * column_share)[:, None]
+    return turned
+
+
+def _read(
+    images: Float[Tensor, "batch 3 height width"],
+    rows: Int[Tensor, "batch height width"],
+    columns: Int[Tensor, "batch height width"],
+    border: str,
+    fill: float,
+) -> Float[Tensor, "batch 3 height width"]:
+    """The pixels at any places, also beyond the border."""
+    height, width = images.shape[2:]
+    rows, row_inside = _within(rows, height, border)
+    columns, column_inside = _within(columns, width, border)
+    places = (rows * width + columns).flatten(1)
+    if images.is_contiguous(memory_format=torch.channels_last):
+        pixels = images.permute(0, 2, 3, 1).flatten(1, 2)
+        read = pixels.gather(1, places[:, :, None].expand(pixels.shape)).permute(0, 2, 1).unflatten(2, (height, width))
+    else:
+        pixels = images.flatten(2)
+        read = pixels.gather(2, places[:, None].expand(pixels.shape)).unflatten(2, (height, width))
+    return read if border == "reflect" else torch.where((row_inside & column_inside)[:, None], read, fill)
 
 
 def translate(
@@ -52,7 +100,11 @@ def _sources(
     offsets: Int[Tensor, " batch"], side: int, border: str
 ) -> tuple[Int[Tensor, "batch side"], Bool[Tensor, "batch side"]]:
     """For each place along a side: the place it is read from, and whether that was inside the image."""
-    places = torch.arange(side, device=offsets.device) - offsets.long()[:, None]
+    return _within(torch.arange(side, device=offsets.device) - offsets.long()[:, None], side, border)
+
+
+def _within(places: Int[Tensor, ...], side: int, border: str) -> tuple[Int[Tensor, ...], Bool[Tensor, ...]]:
+    """Places along a side, those outside it mirrored or moved to its end; and which were inside."""
     inside = (places >= 0) & (places < side)
     if border == "reflect":
         places = (side - 1) - (places.abs() - (side - 1)).abs()

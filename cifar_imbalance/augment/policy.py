@@ -32,21 +32,44 @@ class Size(NamedTuple):
 
 
 def draw_flip(generator: np.random.Generator, settings: config.Flip, size: Size) -> Draws:
-    return {"flip.flipped": _happens(generator, settings.probability, size)}
+    draws = {"flip.flipped": _happens(generator, settings.probability, size)}
+    if settings.vertical_probability > 0:
+        draws["flip.flipped_vertically"] = _happens(generator, settings.vertical_probability, size)
+    return draws
 
 
 def apply_flip(images: Images, draws: Tensors, settings: config.Flip) -> Images:
-    return ops.flip(images, draws["flip.flipped"])
+    images = ops.flip(images, draws["flip.flipped"])
+    if settings.vertical_probability > 0:
+        images = ops.flip(images, draws["flip.flipped_vertically"], vertically=True)
+    return images
+
+
+def draw_rotation(generator: np.random.Generator, settings: config.Rotation, size: Size) -> Draws:
+    """Angles are uniform; their sines and cosines are taken here, so that every device has the same."""
+    degrees = generator.uniform(-settings.max_degrees, settings.max_degrees, (size.steps, size.batch))
+    angle = np.deg2rad(degrees)
+    return {
+        "rotation.sine": np.sin(angle).astype(np.float32),
+        "rotation.cosine": np.cos(angle).astype(np.float32),
+    }
+
+
+def apply_rotation(images: Images, draws: Tensors, settings: config.Rotation) -> Images:
+    return ops.rotate(images, draws["rotation.sine"], draws["rotation.cosine"], settings.border, settings.fill)
 
 
 def draw_shift(generator: np.random.Generator, settings: config.Shift, size: Size) -> Draws:
-    """Each way the nearest whole number of pixels to U(-max_fraction, max_fraction) of the side."""
+    """Each way the nearest whole number of pixels to U(-fraction, fraction) of the side."""
 
-    def offsets(side: int) -> np.ndarray:
-        fractions = generator.uniform(-settings.max_fraction, settings.max_fraction, (size.steps, size.batch))
+    def offsets(fraction: float, side: int) -> np.ndarray:
+        fractions = generator.uniform(-fraction, fraction, (size.steps, size.batch))
         return np.rint(fractions * side).astype(np.int32)
 
-    return {"shift.rows": offsets(size.height), "shift.columns": offsets(size.width)}
+    return {
+        "shift.rows": offsets(settings.height_fraction, size.height),
+        "shift.columns": offsets(settings.width_fraction, size.width),
+    }
 
 
 def apply_shift(images: Images, draws: Tensors, settings: config.Shift) -> Images:
@@ -54,10 +77,11 @@ def apply_shift(images: Images, draws: Tensors, settings: config.Shift) -> Image
 
 
 def check_shift(settings: config.Shift, height: int, width: int) -> None:
-    for side in (height, width):
-        if settings.border == "reflect" and round(settings.max_fraction * side) > side - 1:
+    for name, side in (("height_fraction", height), ("width_fraction", width)):
+        fraction = getattr(settings, name)
+        if settings.border == "reflect" and round(fraction * side) > side - 1:
             raise UsageError(
-                f"augmentation.shift.max_fraction={settings.max_fraction}: with border=reflect an image of "
+                f"augmentation.shift.{name}={fraction}: with border=reflect an image of "
                 f"{height} x {width} can be shifted by at most {side - 1} of {side} pixels"
             )
 
@@ -130,6 +154,7 @@ class Operator(NamedTuple):
 
 OPERATORS = {
     "flip": Operator(draw_flip, apply_flip),
+    "rotation": Operator(draw_rotation, apply_rotation),
     "shift": Operator(draw_shift, apply_shift, check_shift),
     "pad_crop": Operator(draw_pad_crop, apply_pad_crop, check_pad_crop),
     "cutout": Operator(draw_cutout, apply_cutout, check_cutout),

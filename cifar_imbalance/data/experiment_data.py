@@ -88,10 +88,10 @@ def load_experiment_data(dataset: Dataset) -> ExperimentData:
         train = train[
             splits.without_fold(
                 whole.labels[train],
-                class_count=len(whole.class_names),
                 folds=dataset.folds,
                 fold=dataset.without_fold or 0,
                 seed=dataset.split_seed,
+                class_names=whole.class_names,
             )
         ]
     choices = {

@@ -45,12 +45,19 @@ def holdout(
     return np.flatnonzero(~validates), np.flatnonzero(validates)
 
 
-def without_fold(labels: NDArray[np.int64], *, class_count: int, folds: int, fold: int, seed: int) -> NDArray[np.int64]:
-    """Positions of the images outside `fold` of `folds` stratified ones, sorted. `labels`: [n]."""
+def without_fold(
+    labels: NDArray[np.int64], *, folds: int, fold: int, seed: int, class_names: Sequence[str]
+) -> NDArray[np.int64]:
+    """Positions of the images outside `fold` of `folds` stratified ones, sorted. `labels`: [n].
+
+    Raises UsageError for a class that would keep no image.
+    """
     generator = keys.generator(seed, "folds")
     fold_of = np.zeros(len(labels), dtype=np.int64)
-    for label in range(class_count):
+    for label, name in enumerate(class_names):
         of_class = np.flatnonzero(labels == label)
         # Where a class does not divide evenly, its surplus goes to folds that are others from class to class.
         fold_of[generator.permutation(of_class)] = (np.arange(len(of_class)) + label) % folds
+        if (fold_of[of_class] == fold).all() and len(of_class):
+            raise UsageError(f"dataset.folds={folds}: without fold {fold} class {name} has no image left")
     return np.flatnonzero(fold_of != fold)

@@ -17,8 +17,7 @@ from pathlib import Path
 
 from cifar_imbalance.combination import combine
 from cifar_imbalance.config import TrainConfig
-from cifar_imbalance.engine.experiment import Prepared, describe, details_of, prepare, run_experiment
-from cifar_imbalance.engine.judge import use_of_test_images
+from cifar_imbalance.engine.experiment import Prepared, describe, prepare, run_experiment
 from cifar_imbalance.errors import TrainingFailed, UsageError
 from cifar_imbalance.members import cores_of, member_configs, workers_and_threads
 from cifar_imbalance.metrics import class_metrics
@@ -50,48 +49,75 @@ def run_ensemble(config: TrainConfig, path: Path, overrides: list[str]) -> None:
         configs = member_configs(config)
         prepared = _prepared(config, configs)
         folder = _folder(config, path, overrides, prepared)
-        terminal.write_log(folder.log)
-        resumed = (folder.path / "data.json").is_file()
-        describe(folder, config, prepared.data, prepared.built, prepared.runtime, resumed=resumed)
-        workers, threads = 1, config.runtime.threads
-        if prepared.runtime.name == "cpu":
-            workers, threads = workers_and_threads(config.ensemble, cores=cores_of(config.runtime.threads))
-        members = [
-            Member(k, replace(one, runtime=replace(one.runtime, threads=threads)), folder.member(k), overrides)
-            for k, one in enumerate(configs)
-        ]
-        pending = [member for member in members if not member.folder.is_finished]
-        how = f"{workers} at a time, {threads} thread(s) each" if workers > 1 else "one after another"
-        log.info("%d members, %d of them finished; %s", len(members), len(members) - len(pending), how)
-        started = time.perf_counter()
-        try:
-            with MemberLines(terminal, len(members)) as lines:
-                failures = _side_by_side(pending, workers, lines) if workers > 1 else _one_by_one(pending, lines)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"go on with: python train.py resume={folder.path}") from None
-        if failures:
-            raise TrainingFailed(
-                f"{len(failures)} of {len(members)} members failed: {'; '.join(failures)}; "
-                f"go on with: python train.py resume={folder.path}"
-            )
-        log.info("trained %d members in %.0f s", len(pending), time.perf_counter() - started)
-        _judge(config, folder)
+        with folder.held():
+            terminal.write_log(folder.log)
+            resumed = (folder.path / "data.json").is_file()
+            describe(folder, config, prepared.data, prepared.built, prepared.runtime, resumed=resumed)
+            started = time.perf_counter()
+            _train_members(config, configs, folder, overrides, terminal, on_cpu=prepared.runtime.name == "cpu")
+            seconds = time.perf_counter() - started
+            _judge(config, folder, wall_seconds=None if config.resume else round(seconds))
+
+
+def _train_members(
+    config: TrainConfig,
+    configs: list[TrainConfig],
+    folder: RunFolder,
+    overrides: list[str],
+    terminal: Terminal,
+    *,
+    on_cpu: bool,
+) -> None:
+    """Train the members that are not finished. Raises TrainingFailed, which names those that failed."""
+    workers, threads = 1, config.runtime.threads
+    if on_cpu:
+        workers, threads = workers_and_threads(config.ensemble, cores=cores_of(config.runtime.threads))
+    members = [
+        Member(k, replace(one, runtime=replace(one.runtime, threads=threads)), folder.member(k), overrides)
+        for k, one in enumerate(configs)
+    ]
+    finished = [member for member in members if member.folder.is_finished]
+    pending = [member for member in members if member not in finished]
+    how = f"{workers} at a time, {threads} thread(s) each" if workers > 1 else "one after another"
+    log.info("%d members, %d of them finished; %s", len(members), len(finished), how)
+    try:
+        with MemberLines(terminal, len(members)) as lines:
+            for member in finished:
+                lines.finished(member.number, _result(member))
+            failures = _side_by_side(pending, workers, lines) if workers > 1 else _one_by_one(pending, lines)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"go on with: python train.py resume={folder.path}") from None
+    if failures:
+        raise TrainingFailed(
+            f"{len(failures)} of {len(members)} members failed: {'; '.join(failures)}; "
+            f"go on with: python train.py resume={folder.path}"
+        )
 
 
 def _prepared(config: TrainConfig, configs: list[TrainConfig]) -> Prepared:
     """What the first member needs, after every member was found fit to run.
 
-    Members that differ by their seed alone are refused for the same reasons, so one of them is asked.
+    Members that differ by their seed alone are refused for the same reasons, so one of them is asked. Of an ensemble
+    that goes on, those that have a checkpoint no longer need their weights; the others do.
     """
-    kinds = {repr(replace(one, seed=0)): replace(one, resume=config.resume) for one in configs}
+    kinds: dict[str, TrainConfig] = {}
+    for number, one in enumerate(configs):
+        begun = config.resume is not None and _resumed(config).member(number).checkpoint("last").is_file()
+        one = replace(one, resume=config.resume if begun else None)
+        kinds.setdefault(repr(replace(one, seed=0)), one)
     return [prepare(one) for one in kinds.values()][0]  # noqa: RUF015 (all are wanted, for what they refuse)
+
+
+def _resumed(config: TrainConfig) -> RunFolder:
+    """The folder of the ensemble to go on with."""
+    return RunFolder(Path(str(config.resume)).expanduser())
 
 
 def _folder(config: TrainConfig, path: Path, overrides: list[str], prepared: Prepared) -> RunFolder:
     """The ensemble's folder, new or the one to go on in."""
     if config.resume is None:
         return take(path, config, overrides, ("members", "predictions", "report"))
-    folder = RunFolder(Path(config.resume).expanduser())
+    folder = _resumed(config)
     if (folder.path / "data.json").is_file():
         folder.check_images(prepared.data.record()["sha256"], f"resume={config.resume}")
     return folder
@@ -103,8 +129,9 @@ def _train(member: Member, send: Send) -> None:
     config, folder = member.config, member.folder
     if folder.checkpoint("last").is_file():
         config = replace(config, resume=str(folder.path))
-    elif folder.path.exists():
-        shutil.rmtree(folder.path)  # it was cut off before its first checkpoint
+    elif folder.config.is_file():  # it was cut off before its first checkpoint
+        with folder.held():
+            shutil.rmtree(folder.path)
     run_experiment(config, folder.path, member.overrides, MemberTerminal(send))
 
 
@@ -209,23 +236,21 @@ def _result(member: Member) -> str:
 
 
 # ---------------------------------------------------------------- the end
-def _judge(config: TrainConfig, folder: RunFolder) -> None:
-    members = Members.read([folder.member(k) for k in range(config.ensemble.members)], "test")
-    details = {
-        **details_of(config),
-        "members": config.ensemble.members,
-        "combine": config.ensemble.combine,
-        "test_set_use": use_of_test_images(config),
-    }
-    predictions, summary = write_ensemble_report(folder.report, members, config.ensemble.combine, details=details)
+def _judge(config: TrainConfig, folder: RunFolder, *, wall_seconds: int | None) -> None:
+    """Combine the members and report. `wall_seconds` of training them all, None where that was not done at one go."""
+    how = config.ensemble.combine
+    members = Members.read([folder.member(k) for k in range(config.ensemble.members)], "test", how)
+    details = {"experiment": config.experiment, "split": "test", "combine": how, "wall_seconds": wall_seconds}
+    details |= members.details()
+    predictions, summary = write_ensemble_report(folder.report, members, how, details=details)
     predictions.save(folder.predictions("test"))
     if members.validation is not None:
-        combined = combine(members.validation, config.ensemble.combine, validation=members.validation)
+        combined = combine(members.validation, how, validation=members.validation)
         combined.save(folder.predictions("validation"))
     log.info(
         "\ntest images, %d members, %s\n%s",
         config.ensemble.members,
-        config.ensemble.combine,
+        how,
         terminal_table(class_metrics(predictions), summary, predictions.class_names),
     )
     log.info("run folder: %s", folder.path)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cifar_imbalance import atomic
-from cifar_imbalance.combination import check_paired
+from cifar_imbalance.combination import paired
 from cifar_imbalance.config import EvaluateConfig
 from cifar_imbalance.data.experiment_data import ExperimentData, load_experiment_data
 from cifar_imbalance.data.image_sets import ImageSet
@@ -63,16 +63,14 @@ def run_combination(config: EvaluateConfig, runs: list[RunFolder], path: Path, o
     Raises UsageError where the runs were judged on different images.
     """
     with Terminal() as terminal:
-        members = Members.read(runs, config.split)
+        how = config.ensemble.combine
+        members = Members.read(runs, config.split, how)
         reference = _reference(config, members.predictions[0])
-        check_paired(members.predictions, [f"ckpt={run.path}" for run in runs])
         folder = _taken(path, config, overrides, terminal, environment(None))
-        details = {"ckpt": config.ckpt, "dataset": config.dataset.name, "split": config.split}
-        details |= {"members": [str(run.path) for run in runs], "combine": config.ensemble.combine}
-        predictions, summary = write_ensemble_report(folder.report, members, config.ensemble.combine, details=details)
+        details = {"ckpt": config.ckpt, "split": config.split, "combine": how, **members.details()}
+        predictions, summary = write_ensemble_report(folder.report, members, how, details=details)
         predictions.save(folder.predictions(config.split))
-        how = f"{len(runs)} members, {config.ensemble.combine}"
-        _tell(config, how, predictions, summary, reference, folder)
+        _tell(config, f"{len(runs)} members, {how}", predictions, summary, reference, folder)
 
 
 def _reference(config: EvaluateConfig, predictions: Predictions) -> Reference | None:
@@ -80,7 +78,7 @@ def _reference(config: EvaluateConfig, predictions: Predictions) -> Reference | 
         return None
     reference = read_reference(config.reference, config.split, predictions.class_names)
     if reference.predictions is not None:
-        check_paired([predictions, reference.predictions], ["the run", f"reference={config.reference}"])
+        paired([predictions, reference.predictions], ["the run", f"reference={config.reference}"])
     return reference
 
 

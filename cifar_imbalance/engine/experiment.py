@@ -76,28 +76,33 @@ def run_experiment(config: TrainConfig, path: Path, overrides: list[str], termin
     """
     with terminal or Terminal() as terminal:
         prepared = prepare(config)
-        runtime, data, policy, built = prepared.runtime, prepared.data, prepared.policy, prepared.built
-        state = None
-        if config.resume is not None:
-            path = Path(config.resume).expanduser()
-            state = _state_to_resume(RunFolder(path), config, data)
-        folder = take(path, config, overrides) if state is None else RunFolder(path)
-        terminal.write_log(folder.log)
-        try:
-            describe(folder, config, data, built, runtime, resumed=state is not None)
-            training = config.training
-            with too_small_told(runtime, batch_size=training.batch_size, eval_batch_size=training.eval_batch_size):
-                loop = make_loop(config, runtime, folder, data, policy, built, state)
-                loop.run(terminal)
-                _judge(loop, data)
-        except KeyboardInterrupt:
-            if not folder.checkpoint("last").exists():
+        resumed = None if config.resume is None else RunFolder(Path(config.resume).expanduser())
+        folder = resumed or take(path, config, overrides)
+        with folder.held():
+            state = None if resumed is None else _state_to_resume(folder, config, prepared.data)
+            terminal.write_log(folder.log)
+            try:
+                _train_and_judge(config, prepared, folder, state, terminal)
+            except KeyboardInterrupt:
+                if not folder.checkpoint("last").exists():
+                    raise
+                raise KeyboardInterrupt(f"go on with: python train.py resume={folder.path}") from None
+            except Exception:
+                with folder.log.open("a", encoding="utf-8") as file:
+                    file.write(traceback.format_exc())
                 raise
-            raise KeyboardInterrupt(f"go on with: python train.py resume={folder.path}") from None
-        except Exception:
-            with folder.log.open("a", encoding="utf-8") as file:
-                file.write(traceback.format_exc())
-            raise
+
+
+def _train_and_judge(
+    config: TrainConfig, prepared: Prepared, folder: RunFolder, state: dict[str, Any] | None, terminal: Terminal
+) -> None:
+    runtime, data, built = prepared.runtime, prepared.data, prepared.built
+    describe(folder, config, data, built, runtime, resumed=state is not None)
+    training = config.training
+    with too_small_told(runtime, batch_size=training.batch_size, eval_batch_size=training.eval_batch_size):
+        loop = make_loop(config, runtime, folder, data, prepared.policy, built, state)
+        loop.run(terminal)
+        _judge(loop, data)
 
 
 def make_loop(
@@ -220,9 +225,7 @@ def details_of(config: TrainConfig) -> dict[str, Any]:
         "seed": config.seed,
         "dataset": config.dataset.name,
         "model": ", ".join(config.ensemble.models) or config.model.name,
-        "weights": ", ".join(config.ensemble.weights)
-        or config.model.weights
-        or ("hub" if config.model.pretrained else "none"),
+        "weights": config.model.weights or ("hub" if config.model.pretrained else "none"),
         "split": "test",
         "epochs": config.training.epochs,
     }

@@ -76,7 +76,7 @@ def _samples(images: ImageSet, of_each: int, seed: int) -> np.ndarray:
 
 
 def _augmented(images: Images, policy: Policy, seed: int) -> Grid:
-    """Each image as it is and COLUMNS - 1 times augmented, by the draws of a run's first epoch with this seed."""
+    """Each image as it is and COLUMNS - 1 times augmented by draws of this seed."""
     repeated = np.repeat(images, COLUMNS, axis=0)
     drawn = policy.draw(seed, 0, steps=1, batch=len(repeated))
     batch = torch.from_numpy(repeated).permute(0, 3, 1, 2).float()

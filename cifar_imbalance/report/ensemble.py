@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifar_imbalance import atomic
-from cifar_imbalance.combination import combine, mixture_weights
+from cifar_imbalance.combination import combine, mixture_weights, paired
 from cifar_imbalance.config import COMBINATIONS
 from cifar_imbalance.diversity import FIGURES_BY_SIZE, ClassGains, class_gains, figures_by_size
+from cifar_imbalance.errors import UsageError
 from cifar_imbalance.metrics import class_metrics, summarize
 from cifar_imbalance.predictions import Predictions
 from cifar_imbalance.report.plots.comparisons import ensemble_plot
-from cifar_imbalance.report.plots.curves import learning_rate_plot, member_curves_plot
+from cifar_imbalance.report.plots.curves import member_curves_plot
 from cifar_imbalance.report.tables import csv_text
 from cifar_imbalance.report.write import write_report
 from cifar_imbalance.run_folder import RunFolder
@@ -33,36 +34,64 @@ COLUMNS = (
     "loss",
     "calibration_error",
 )
+# What a summary.json says of a run that the summary of a combination says of its members.
+DETAILS = ("model", "weights", "dataset", "seed", "epochs", "chosen_epoch", "chosen_by", "test_set_use")
 
 
 @dataclass(frozen=True)
 class Members:
-    """What the members of an ensemble left behind."""
+    """What the members of an ensemble left behind: runs that are finished."""
 
-    names: list[str]
-    predictions: list[Predictions]
-    validation: list[Predictions] | None  # None where a member has no validation images of its own
+    names: list[str]  # no two alike
+    predictions: list[Predictions]  # of the same images in the same order
+    validation: list[Predictions] | None  # None where they have no validation images, or not the same ones
     histories: list[list[dict[str, Any]]]
+    summaries: list[dict[str, Any]]
 
     @classmethod
-    def read(cls, folders: Sequence[RunFolder], split: str) -> Members:
-        """The saved logits and histories of runs. Raises UsageError where a run has no logits of `split`."""
-        validated = all(folder.predictions("validation").is_file() for folder in folders)
+    def read(cls, folders: Sequence[RunFolder], split: str, how: str) -> Members:
+        """The saved logits, histories and summaries of runs that are to be combined by `how`.
+
+        Raises UsageError where a run has no logits of `split`, or has them of other images than the first; where `how`
+        is weighted, also of other validation images.
+        """
+        called = [f"ckpt={folder.path}" for folder in folders]
+        predictions = paired([Predictions.load(folder.predictions(split)) for folder in folders], called)
+        validation = None
+        if all(folder.predictions("validation").is_file() for folder in folders):
+            called = [f"ckpt={folder.path} (validation images)" for folder in folders]
+            try:
+                validation = paired([Predictions.load(folder.predictions("validation")) for folder in folders], called)
+            except UsageError:
+                if how == "weighted":
+                    raise
         return cls(
             names=_names(folders),
-            predictions=[Predictions.load(folder.predictions(split)) for folder in folders],
-            validation=[Predictions.load(folder.predictions("validation")) for folder in folders]
-            if validated
-            else None,
+            predictions=predictions,
+            validation=validation,
             histories=[folder.read_history() for folder in folders],
+            summaries=[folder.read_summary() for folder in folders],
         )
+
+    def details(self) -> dict[str, Any]:
+        """What summary.json of their combination says of them: a value where they agree, else one of each."""
+        details: dict[str, Any] = {"members": len(self.names)}
+        for name in DETAILS:
+            values = [summary.get(name) for summary in self.summaries]
+            details[name] = values[0] if all(value == values[0] for value in values) else values
+        return details
 
 
 def _names(folders: Sequence[RunFolder]) -> list[str]:
-    """The folders' names, with the model's where the models differ."""
+    """As much of the ends of the folders' paths as tells them apart, with the model's name where the models differ."""
+    parts = [folder.path.resolve().parts for folder in folders]
+    depth = 1
+    while len({path[-depth:] for path in parts}) < len(parts):
+        depth += 1
+    names = ["/".join(path[-depth:]) for path in parts]
     models = [folder.read_config().model.name for folder in folders]
     several = len(set(models)) > 1
-    return [f"{f.path.name} ({m})" if several else f.path.name for f, m in zip(folders, models, strict=True)]
+    return [f"{name} ({model})" if several else name for name, model in zip(names, models, strict=True)]
 
 
 def write_ensemble_report(
@@ -70,23 +99,24 @@ def write_ensemble_report(
 ) -> tuple[Predictions, dict[str, Any]]:
     """Combine the members by `how` and write everything into `folder`; gives the combination and its summary."""
     folder.mkdir(parents=True, exist_ok=True)
-    predictions = combine(members.predictions, how, validation=members.validation)
-    extra: dict[str, Any] = {}
-    if len(members.predictions) > 1:
-        extra = _write_beside_members(folder, members, predictions, how)
-    histories = [history for history in members.histories if history]
-    if histories:
-        member_curves_plot(folder / "curves.png", histories)
-        learning_rate_plot(folder / "learning_rate.png", histories[0])
-    summary = write_report(folder, predictions, [], chosen_epoch=None, details={**details, **extra})
-    return predictions, summary
-
-
-def _write_beside_members(folder: Path, members: Members, predictions: Predictions, how: str) -> dict[str, Any]:
-    singles = [summarize(member) for member in members.predictions]
-    mean = {column: float(np.mean([single[column] for single in singles])) for column in COLUMNS}
     hows = [other for other in COMBINATIONS if other != "weighted" or members.validation is not None]
     answers = {other: combine(members.predictions, other, validation=members.validation) for other in hows}
+    extra: dict[str, Any] = {}
+    if len(members.predictions) > 1:
+        extra = _write_beside_members(folder, members, answers, how)
+    histories = {name: history for name, history in zip(members.names, members.histories, strict=True) if history}
+    if histories:
+        member_curves_plot(folder / "curves.png", histories)
+    summary = write_report(folder, answers[how], [], chosen_epoch=None, details={**details, **extra})
+    return answers[how], summary
+
+
+def _write_beside_members(
+    folder: Path, members: Members, answers: Mapping[str, Predictions], how: str
+) -> dict[str, Any]:
+    predictions = answers[how]
+    singles = [summarize(member) for member in members.predictions]
+    mean = {column: _mean([single[column] for single in singles]) for column in COLUMNS}
     combined = {other: summarize(answer) for other, answer in answers.items()}
     rows = {f"member {name}": single for name, single in zip(members.names, singles, strict=True)}
     rows |= {"mean of the members": mean} | {f"ensemble, {other}": figures for other, figures in combined.items()}
@@ -110,6 +140,12 @@ def _write_beside_members(folder: Path, members: Members, predictions: Predictio
     if members.validation is not None:
         extra["weights_by_validation"] = [round(float(w), 4) for w in mixture_weights(members.validation)]
     return extra
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """None where one is: a member whose logits are not finite has no loss."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:

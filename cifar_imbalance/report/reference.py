@@ -29,6 +29,7 @@ class Reference:
     summary: dict[str, Any]
     predictions: Predictions | None  # None: only printed figures
     remarks: dict[str, str]  # on a figure of the summary
+    in_text: dict[str, float]  # figures of the summary that its text gives otherwise
     contradictions: list[str]  # of the reference with itself
 
 
@@ -50,6 +51,7 @@ def read_reference(name: str, split: str, class_names: tuple[str, ...]) -> Refer
         summary=summarize(predictions),
         predictions=predictions,
         remarks={},
+        in_text={},
         contradictions=[],
     )
 
@@ -74,5 +76,6 @@ def _of_paper(name: str, class_names: tuple[str, ...]) -> Reference:
         summary={key: said[key] for key in ("accuracy", "macro_precision", "macro_recall", "macro_f1")},
         predictions=None,
         remarks=said["remarks"],
+        in_text=said["in_text"],
         contradictions=said["contradictions"],
     )

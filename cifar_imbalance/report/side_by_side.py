@@ -77,6 +77,7 @@ def _head(
     compared = ~np.isnan(difference)
     lines = [f"Side by side with {reference.source}", "", f"{'':16}  reference     run  difference"]
     figures = {name: (reference.summary[name], summary[name], reference.remarks.get(name, "")) for name in SUMMARY}
+    figures |= {f"{name} (text)": (value, summary[name], "") for name, value in reference.in_text.items()}
     theirs = float(np.mean(reference.recall[compared]))
     own = float(np.mean((reference.recall + difference)[compared]))
     if not compared.all():

@@ -5,6 +5,7 @@ import colorsys
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from cifar_imbalance.augment import ops
 
@@ -53,6 +54,28 @@ def test_reflection_does_not_repeat_the_edge():
 def test_a_constant_border_may_swallow_the_image(images):
     far = torch.full((6,), 100)
     assert (ops.translate(images, far, -far, "constant", 9.0) == 9.0).all()
+
+
+def turned(images, degrees, border="constant", fill=0.0):
+    angles = np.deg2rad(np.full(len(images), degrees))
+    return ops.rotate(
+        images, torch.from_numpy(np.sin(angles)).float(), torch.from_numpy(np.cos(angles)).float(), border, fill
+    )
+
+
+def test_a_quarter_turn_is_numpys(images):
+    square = images[:, :, :WIDTH]
+    torch.testing.assert_close(turned(square, 90), square.rot90(1, (2, 3)), rtol=0, atol=1e-3)
+    torch.testing.assert_close(turned(square, 180), square.rot90(2, (2, 3)), rtol=0, atol=1e-3)
+    assert torch.equal(turned(images, 0), images)
+
+
+@pytest.mark.parametrize(("border", "mode"), [("reflect", "mirror"), ("constant", "grid-constant")])
+def test_rotation_is_scipys(images, border, mode):
+    result = turned(images, 25, border, 7.0)
+    for image, after in zip(images.numpy(), result.numpy(), strict=True):
+        expected = ndimage.rotate(image, 25, axes=(1, 2), reshape=False, order=1, mode=mode, cval=7.0)
+        np.testing.assert_allclose(after, expected, atol=0.01)
 
 
 def test_cutout_fills_clipped_squares(images):
@@ -131,6 +154,8 @@ def test_colors_stay_finite_and_within_0_and_255(images):
 ONE = torch.ones(6)
 OPERATIONS = {
     "flip": lambda images: ops.flip(images, torch.tensor([True, False] * 3)),
+    "rotate": lambda images: ops.rotate(images, ONE * 0.6, ONE * 0.8, "reflect", 0.0),
+    "rotate_constant": lambda images: ops.rotate(images, ONE * 0.6, ONE * 0.8, "constant", 5.0),
     "reflect": lambda images: ops.translate(images, ROWS, COLUMNS, "reflect", 0.0),
     "constant": lambda images: ops.translate(images, ROWS, COLUMNS, "constant", 5.0),
     "cutout": lambda images: ops.cutout(images, torch.full((6, 1, 2), 4), 0.5, 127.0),

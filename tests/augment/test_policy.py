@@ -15,7 +15,7 @@ from cifar_imbalance.errors import UsageError
 PAPER = {
     "order": ["flip", "shift", "cutout", "color_jitter"],
     "flip": {"probability": 0.5},
-    "shift": {"max_fraction": 0.1},
+    "shift": {"height_fraction": 0.1, "width_fraction": 0.1},
     "cutout": {"count": 1, "size_fraction": 0.25, "fill": 127.0},
     "color_jitter": {"probability": 1.0, "contrast": [0.8, 1.2], "saturation": [0.5, 1.5]},
 }
@@ -73,6 +73,27 @@ def test_draws_of_the_paper_have_their_shapes_types_and_ranges():
     assert (draws["color_jitter.brightness"] == 1.0).all()
 
 
+def test_a_shift_has_a_reach_of_its_own_each_way():
+    draws = policy({"shift": {"height_fraction": 0.0, "width_fraction": 0.125}}).draw(3, 0, steps=50, batch=40)
+    assert not draws["shift.rows"].any()
+    assert set(np.unique(draws["shift.columns"])) == set(range(-4, 5))
+
+
+def test_angles_are_drawn_each_way_and_come_as_sines_and_cosines():
+    draws = policy({"rotation": {"max_degrees": 30}}).draw(3, 0, steps=50, batch=40)
+    degrees = np.rad2deg(np.arctan2(draws["rotation.sine"], draws["rotation.cosine"]))
+    assert -30 <= degrees.min() < -29 and 29 < degrees.max() <= 30
+
+
+def test_images_are_mirrored_top_and_bottom_where_that_is_switched_on(images):
+    both = policy({"flip": {"probability": 0.0, "vertical_probability": 1.0}})
+    draws = tensors(both.draw(0, 0, steps=1, batch=16), 0)
+    assert torch.equal(both.apply(images, draws), images.flip(2))
+    one, other = (policy({"flip": {"vertical_probability": p}}).draw(0, 0, steps=1, batch=16) for p in (0.0, 0.5))
+    assert np.array_equal(one["flip.flipped"], other["flip.flipped"])
+    assert set(other) - set(one) == {"flip.flipped_vertically"}
+
+
 def test_pad_crop_draws_every_offset_up_to_its_padding():
     draws = policy({"pad_crop": {"padding": 4}}).draw(3, 0, steps=50, batch=40)
     for key in ("pad_crop.rows", "pad_crop.columns"):
@@ -120,7 +141,8 @@ def test_applying_twice_gives_the_same(images):
     ("settings", "message"),
     [
         ({"pad_crop": {"padding": 8}}, "augmentation.pad_crop.padding=8.*8 x 12"),
-        ({"shift": {"max_fraction": 1.0}}, "augmentation.shift.max_fraction=1.0.*8 x 12"),
+        ({"shift": {"height_fraction": 1.0}}, "augmentation.shift.height_fraction=1.0.*8 x 12"),
+        ({"shift": {"width_fraction": 0.99}}, "augmentation.shift.width_fraction=0.99.*8 x 12"),
         ({"cutout": {"size_fraction": 0.2}}, "augmentation.cutout.size_fraction=0.2.*8 x 12"),
     ],
 )
@@ -130,9 +152,13 @@ def test_settings_that_the_images_are_too_small_for_are_refused(settings, messag
 
 
 def test_the_largest_settings_that_fit_are_taken():
-    largest = {"shift": {"max_fraction": 0.875}, "pad_crop": {"padding": 7}, "cutout": {"size_fraction": 0.25}}
+    largest = {
+        "shift": {"height_fraction": 0.875, "width_fraction": 0.875},
+        "pad_crop": {"padding": 7},
+        "cutout": {"size_fraction": 0.25},
+    }
     assert policy(largest, 8, 8).names == list(largest)
-    assert policy({"shift": {"max_fraction": 1.0, "border": "constant"}}, 8, 8).names == ["shift"]
+    assert policy({"shift": {"height_fraction": 1.0, "border": "constant"}}, 8, 8).names == ["shift"]
 
 
 COMPILED = """

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cifar_imbalance.data.splits import holdout
+from cifar_imbalance.data.splits import holdout, without_fold
 from cifar_imbalance.errors import UsageError
 
 UNEQUAL = np.repeat([0, 1, 2], [100, 60, 20])
@@ -69,3 +69,16 @@ def test_a_class_of_one_image_is_refused():
 def test_an_unknown_balance_is_refused():
     with pytest.raises(UsageError, match=r"dataset\.holdout_balance=equal: allowed are balanced, proportional"):
         cut(UNEQUAL, balance="equal")
+
+
+def test_each_image_is_left_out_of_one_fold_and_every_class_of_each():
+    names = ("cat", "dog", "eel")
+    kept = [without_fold(UNEQUAL, folds=4, fold=fold, seed=0, class_names=names) for fold in range(4)]
+    left_out = [sorted(set(range(180)) - set(positions)) for positions in kept]
+    assert sorted(position for positions in left_out for position in positions) == list(range(180))
+    assert [np.bincount(UNEQUAL[positions]).tolist() for positions in left_out] == [[25, 15, 5]] * 4
+
+
+def test_a_class_that_a_fold_would_take_away_is_refused():
+    with pytest.raises(UsageError, match=r"dataset\.folds=2: without fold 1 class dog has no image left"):
+        without_fold(np.array([0, 0, 1]), folds=2, fold=1, seed=0, class_names=("cat", "dog"))

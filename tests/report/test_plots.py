@@ -11,10 +11,12 @@ import pytest
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
+from cifar_imbalance.diversity import ClassGains
 from cifar_imbalance.metrics import class_metrics, confusion_matrix
 from cifar_imbalance.predictions import Predictions
 from cifar_imbalance.report.plots.classes import confusion_plot, per_class_plot
-from cifar_imbalance.report.plots.curves import curves_plot, learning_rate_plot
+from cifar_imbalance.report.plots.comparisons import ensemble_plot, side_by_side_plot
+from cifar_imbalance.report.plots.curves import curves_plot, learning_rate_plot, member_curves_plot
 
 ODD_NAMES = ("$a_b$", "x_{2", "$", "\\frac", "猫", "кошка", "قطة", "🐱", "", "two\nlines", "\x07", "n" * 200)
 
@@ -165,6 +167,54 @@ def test_the_learning_rate_runs_from_start_to_end_of_each_epoch(tmp_path, drawn)
     (line,) = drawn[0].axes[0].lines
     assert list(line.get_xdata()) == [0, 1, 1, 2]
     assert list(line.get_ydata()) == [0.0, 0.1, 0.01, 0.01]
+
+
+def test_each_phase_of_the_schedule_is_a_band_with_its_name(tmp_path, drawn):
+    phases = ["burnin", "warmup", "warmup", "flat", "cooldown"]
+    history = [{"epoch": k + 1, "phase": name, "lr_start": 0.1, "lr_end": 0.1} for k, name in enumerate(phases)]
+    learning_rate_plot(tmp_path / "learning_rate.png", history)
+    (axes,) = drawn[0].axes
+    assert texts(drawn[0]) == ["burnin", "warmup", "flat", "cooldown"]
+    bands = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in axes.patches]
+    assert bands == [(0, 1), (1, 3), (3, 4), (4, 5)]
+
+
+def test_every_member_has_its_curves_and_its_name(tmp_path, drawn):
+    histories = {"a/0": history_of(3), "b/0": history_of(3, validation=False)}
+    member_curves_plot(tmp_path / "curves.png", histories)
+    losses, accuracies, rates = drawn[0].axes
+    assert [len(axes.lines) for axes in (losses, accuracies, rates)] == [3, 3, 2]
+    (legend,) = drawn[0].legends
+    assert [text.get_text() for text in legend.get_texts()] == ["member a/0", "member b/0"]
+
+
+def gains_of(recalls):
+    recalls = np.array(recalls)
+    return ClassGains(recalls, recalls + 0.1, 0.5 - recalls / 2, recalls / 3)
+
+
+def test_a_class_is_a_point_at_its_gain_and_at_its_diversity(tmp_path, drawn):
+    names = ("accuracy", "macro_f1", "worst_recall", "worst_decile_recall", "recall_sd")
+    sizes = [{"members": count, **dict.fromkeys(names, 0.5)} for count in (1, 1, 2)]
+    ensemble_plot(tmp_path / "ensemble.png", sizes, gains_of([0.2, 0.6]), ("cat", "dog"))
+    _, gain, diversity = drawn[0].axes[:3]
+    assert list(gain.lines[1].get_ydata()) == pytest.approx([0.1, 0.1])
+    assert diversity.collections[0].get_offsets().tolist() == [[0.2, pytest.approx(0.4)], [0.6, pytest.approx(0.2)]]
+    assert {text.get_text() for text in gain.texts} == {"cat", "dog"}
+
+
+def test_classes_beyond_noise_have_their_name_and_colour(tmp_path, drawn):
+    theirs, ours = np.array([0.2, 0.5, np.nan, 0.9]), np.array([0.6, 0.52, 0.4, 0.3])
+    side_by_side_plot(tmp_path / "side.png", theirs, ours, ["gained", "", "", "lost"], tuple("abcd"), title="t")
+    (axes,) = drawn[0].axes
+    assert {text.get_text() for text in axes.texts} == {"a", "d"}
+    _, noise, gained, lost = axes.lines
+    assert [line.get_xdata().tolist() for line in (noise, gained, lost)] == [[0.5], [0.2], [0.9]]
+    assert [line.get_label() for line in (noise, gained, lost)] == [
+        "within noise: 1 classes",
+        "gained: 1 classes",
+        "lost: 1 classes",
+    ]
 
 
 @pytest.mark.parametrize("history", [[], [{"epoch": 1}], [{"epoch": 1, "lr_start": 0.0, "lr_end": 0.0}]])

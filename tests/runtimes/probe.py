@@ -28,17 +28,22 @@ from cifar_imbalance.terminal import Terminal
 STEPS = 10
 
 
-def loop_of(overrides, folder):
-    """The loop that train.py would run with these overrides, without its reports."""
-    from cifar_imbalance.engine.experiment import make_loop, prepare
-    from cifar_imbalance.run_folder import take
-
+def config_of(overrides):
+    """What train.py would run with these overrides."""
     ConfigStore.instance().store("train_schema", TrainConfig)
     OmegaConf.register_new_resolver("run_folder", lambda resume, fresh: fresh, replace=True)
     with initialize_config_dir(str(Path(__file__).resolve().parents[2] / "conf"), version_base="1.3"):
         composed = compose("train", overrides)
     composed.experiment = "probe"
-    config = checked_train(composed)
+    return checked_train(composed)
+
+
+def loop_of(overrides, folder):
+    """The loop that train.py would run with these overrides, without its reports."""
+    from cifar_imbalance.engine.experiment import make_loop, prepare
+    from cifar_imbalance.run_folder import take
+
+    config = config_of(overrides)
     ready = prepare(config)
     folder = take(Path(folder), config, overrides)
     return make_loop(config, ready.runtime, folder, ready.data, ready.policy, ready.built, None)

@@ -9,6 +9,7 @@ from typing import Any
 
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from cifar_imbalance.report.plots.canvas import (
@@ -50,46 +51,59 @@ def curves_plot(path: Path, history: History, chosen_epoch: int | None = None) -
     save_figure(figure, path)
 
 
-def member_curves_plot(path: Path, histories: Sequence[History]) -> None:
-    """The curves of all members of an ensemble: losses on the left, accuracies on the right, a colour for each."""
-    figure = new_figure(12, 5.2)
-    left, right = figure.subplots(1, 2)
-    colours = colormaps["tab10" if len(histories) <= 10 else "turbo"]
-    for number, history in enumerate(histories):
-        colour = colours(number if len(histories) <= 10 else number / len(histories))
-        for axes, figure_name in ((left, "loss"), (right, "accuracy")):
+def member_curves_plot(path: Path, histories: Mapping[str, History]) -> None:
+    """The losses, accuracies and learning rates of all members of an ensemble, by name: a colour for each."""
+    figure = new_figure(18, 5.2)
+    left, middle, right = figure.subplots(1, 3)
+    colours = _colours(len(histories))
+    handles = []
+    for (name, history), colour in zip(histories.items(), colours, strict=True):
+        handles.append(Line2D([], [], color=colour, label=f"member {name}"))  # each has one, even where lines coincide
+        for axes, figure_name in ((left, "loss"), (middle, "accuracy")):
             _curve(axes, history, f"train_{figure_name}", colour, linestyle=":", label="")
-            _curve(axes, history, f"validation_{figure_name}", colour, label=f"member {number}")
+            _curve(axes, history, f"validation_{figure_name}", colour, label="")
     left.set_ylabel("loss")
-    right.set_ylabel("accuracy")
-    right.set_ylim(-0.02, 1.02)
-    for axes in (left, right):
-        _epoch_axis(axes, [int(line["epoch"]) for line in histories[0]])
-    handles, labels = right.get_legend_handles_labels()
-    if handles:
-        figure.legend(
-            handles, labels, loc="outside lower center", ncols=min(len(handles), 10), frameon=False, fontsize=9
-        )
+    middle.set_ylabel("accuracy")
+    middle.set_ylim(-0.02, 1.02)
+    epochs = sorted({int(line["epoch"]) for history in histories.values() for line in history})
+    for axes in (left, middle):
+        _epoch_axis(axes, epochs)
+    _learning_rates(right, list(histories.values()), colours)
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5), frameon=False, fontsize=9)
     figure.suptitle("Training of the members by epoch: validation solid, training dotted", fontsize=13)
     save_figure(figure, path)
+
+
+def _colours(count: int) -> list[Any]:
+    return [colormaps["tab10"](k) if count <= 10 else colormaps["turbo"](k / count) for k in range(count)]
 
 
 def learning_rate_plot(path: Path, history: History, chosen_epoch: int | None = None) -> None:
     """The learning rate from the first to the last step of each epoch (`lr_start`, `lr_end`), epochs side by side."""
     figure = new_figure(8, 4.2)
     axes = figure.add_subplot()
-    epochs: list[float] = []
-    rates: list[float] = []
-    for line in history:
-        start, end = _value(line, "lr_start"), _value(line, "lr_end")
-        if start is not None and end is not None:
-            epochs += [line["epoch"] - 1, line["epoch"]]
-            rates += [start, end]
-    _shade_phases(axes, history)
-    axes.plot(epochs, rates, color=BLUE, linewidth=1.6)
+    _learning_rates(axes, [history], [BLUE])
     if chosen_epoch is not None:
         axes.axvline(chosen_epoch, color="black", linewidth=1, linestyle=":", label=f"chosen epoch {chosen_epoch}")
         axes.legend(framealpha=0.9, edgecolor="none", fontsize=9)
+    axes.set_title("Learning rate by epoch", fontsize=13, pad=20)
+    save_figure(figure, path)
+
+
+def _learning_rates(axes: Axes, histories: Sequence[History], colours: Sequence[Any]) -> None:
+    """A line for each history, with the phases of the schedule where all have the same."""
+    epochs: list[float] = []
+    rates: list[float] = []
+    for history, colour in zip(histories, colours, strict=True):
+        begun = len(rates)
+        for line in history:
+            start, end = _value(line, "lr_start"), _value(line, "lr_end")
+            if start is not None and end is not None:
+                epochs += [line["epoch"] - 1, line["epoch"]]
+                rates += [start, end]
+        axes.plot(epochs[begun:], rates[begun:], color=colour, linewidth=1.6)
+    if all(_phases(history) == _phases(histories[0]) for history in histories):
+        _shade_phases(axes, histories[0])
     if not rates:
         axes.text(0.5, 0.5, "no learning rate recorded", transform=axes.transAxes, ha="center", color=GREY)
     axes.set_ylim(0, max(rates, default=0.0) * 1.06 or 1.0)
@@ -100,13 +114,16 @@ def learning_rate_plot(path: Path, history: History, chosen_epoch: int | None = 
     axes.set_xlabel("epochs completed")
     axes.set_ylabel("learning rate (lr)")
     axes.grid(color="0.9")
-    axes.set_title("Learning rate by epoch", fontsize=13, pad=20)
-    save_figure(figure, path)
+
+
+def _phases(history: History) -> list[str]:
+    """The name of the phase of each epoch."""
+    return [str(line.get("phase")) for line in history]
 
 
 def _shade_phases(axes: Axes, history: History) -> None:
     """A band with its name for each phase of the schedule, where there are several."""
-    phases = [str(line.get("phase")) for line in history]
+    phases = _phases(history)
     starts = [k for k, name in enumerate(phases) if k == 0 or phases[k - 1] != name]
     if len(starts) < 2:
         return
