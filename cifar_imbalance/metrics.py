@@ -83,9 +83,14 @@ def recall_interval(metrics: ClassMetrics) -> NDArray[np.float64]:
     interval = np.full((2, len(metrics.recall)), np.nan)
     for index in metrics.worst_first:
         images = int(metrics.support[index])
-        correct = round(metrics.recall[index] * images)
-        interval[:, index] = binomtest(correct, images).proportion_ci(confidence_level=0.95, method="wilson")
+        interval[:, index] = wilson_interval(round(metrics.recall[index] * images), images)
     return interval
+
+
+def wilson_interval(correct: int, images: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share (Wilson 1927): low, high."""
+    low, high = binomtest(correct, images).proportion_ci(confidence_level=0.95, method="wilson")
+    return low, high
 
 
 def summarize(predictions: Predictions) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, false_discovery_control
 
 from cifar_imbalance.combination import paired
+from cifar_imbalance.metrics import wilson_interval
 from cifar_imbalance.predictions import Predictions
 
 FALSE_DISCOVERY_RATE = 0.05
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ def difference_interval(
     interval = np.full((2, len(first)), np.nan)
     for k in np.flatnonzero(~np.isnan(first) & ~np.isnan(second)):
         (low_1, high_1), (low_2, high_2) = (
-            binomtest(round(share * images), int(images)).proportion_ci(CONFIDENCE, "wilson")
+            wilson_interval(round(share * images), int(images))
             for share, images in ((first[k], images_1[k]), (second[k], images_2[k]))
         )
         difference = second[k] - first[k]

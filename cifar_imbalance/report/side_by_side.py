@@ -15,7 +15,7 @@ from cifar_imbalance.predictions import Predictions
 from cifar_imbalance.report.plots.comparisons import side_by_side_plot
 from cifar_imbalance.report.reference import Reference
 from cifar_imbalance.report.tables import csv_text
-from cifar_imbalance.significance import difference_interval, paired_test
+from cifar_imbalance.significance import FALSE_DISCOVERY_RATE, difference_interval, paired_test
 
 FIGURES = ("precision", "recall", "f1")
 SUMMARY = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
@@ -35,7 +35,7 @@ def write_side_by_side(folder: Path, predictions: Predictions, reference: Refere
         evidence = {"won": test.won, "lost": test.lost, "p": test.p, "adjusted_p": test.adjusted_p}
         how = (
             "gained, lost: McNemar's exact test on the same images (won: the run alone is right, lost: the reference "
-            "alone), p adjusted for the number of classes (Benjamini-Hochberg) at most 0.05"
+            f"alone), p adjusted for the number of classes (Benjamini-Hochberg) at most {FALSE_DISCOVERY_RATE}"
         )
     else:
         low, high = difference_interval(
