@@ -21,7 +21,7 @@ from cifar_imbalance.engine.experiment import Prepared, describe, prepare, run_e
 from cifar_imbalance.errors import TrainingFailed, UsageError
 from cifar_imbalance.members import cores_of, member_configs, workers_and_threads
 from cifar_imbalance.metrics import class_metrics
-from cifar_imbalance.report.ensemble import Members, write_ensemble_report
+from cifar_imbalance.report.ensemble import MemberResults, write_ensemble_report
 from cifar_imbalance.report.tables import terminal_table
 from cifar_imbalance.run_folder import RunFolder, take
 from cifar_imbalance.terminal import MemberLines, MemberTerminal, Message, Terminal
@@ -97,7 +97,7 @@ def _train_members(
 def _prepared(config: TrainConfig, configs: list[TrainConfig]) -> Prepared:
     """What the first member needs, after every member was found fit to run.
 
-    Members that differ by their seed alone are refused for the same reasons, so one of them is asked. Of an ensemble
+    MemberResults that differ by their seed alone are refused for the same reasons, so one of them is asked. Of an ensemble
     that goes on, those that have a checkpoint no longer need their weights; the others do.
     """
     kinds: dict[str, TrainConfig] = {}
@@ -239,7 +239,7 @@ def _result(member: Member) -> str:
 def _judge(config: TrainConfig, folder: RunFolder, *, wall_seconds: int | None) -> None:
     """Combine the members and report. `wall_seconds` of training them all, None where that was not done at one go."""
     how = config.ensemble.combine
-    members = Members.read([folder.member(k) for k in range(config.ensemble.members)], "test", how)
+    members = MemberResults.read([folder.member(k) for k in range(config.ensemble.members)], "test", how)
     details = {"experiment": config.experiment, "split": "test", "combine": how, "wall_seconds": wall_seconds}
     details |= members.details()
     predictions, summary = write_ensemble_report(folder.report, members, how, details=details)

@@ -21,7 +21,7 @@ from cifar_imbalance.errors import UsageError
 from cifar_imbalance.metrics import class_metrics
 from cifar_imbalance.models.build import BuiltModel, build_model, load_weights
 from cifar_imbalance.predictions import Predictions
-from cifar_imbalance.report.ensemble import Members, write_ensemble_report
+from cifar_imbalance.report.ensemble import MemberResults, write_ensemble_report
 from cifar_imbalance.report.reference import Reference, read_reference
 from cifar_imbalance.report.side_by_side import write_side_by_side
 from cifar_imbalance.report.tables import terminal_table
@@ -64,7 +64,7 @@ def run_combination(config: EvaluateConfig, runs: list[RunFolder], path: Path, o
     """
     with Terminal() as terminal:
         how = config.ensemble.combine
-        members = Members.read(runs, config.split, how)
+        members = MemberResults.read(runs, config.split, how)
         reference = _reference(config, members.predictions[0])
         folder = _taken(path, config, overrides, terminal, environment(None))
         details = {"ckpt": config.ckpt, "split": config.split, "combine": how, **members.details()}

@@ -39,7 +39,7 @@ DETAILS = ("model", "weights", "dataset", "seed", "epochs", "chosen_epoch", "cho
 
 
 @dataclass(frozen=True)
-class Members:
+class MemberResults:
     """What the members of an ensemble left behind: runs that are finished."""
 
     names: list[str]  # no two alike
@@ -49,7 +49,7 @@ class Members:
     summaries: list[dict[str, Any]]
 
     @classmethod
-    def read(cls, folders: Sequence[RunFolder], split: str, how: str) -> Members:
+    def read(cls, folders: Sequence[RunFolder], split: str, how: str) -> MemberResults:
         """The saved logits, histories and summaries of runs that are to be combined by `how`.
 
         Raises UsageError where a run has no logits of `split`, or has them of other images than the first; where `how`
@@ -95,7 +95,7 @@ def _names(folders: Sequence[RunFolder]) -> list[str]:
 
 
 def write_ensemble_report(
-    folder: Path, members: Members, how: str, *, details: Mapping[str, Any]
+    folder: Path, members: MemberResults, how: str, *, details: Mapping[str, Any]
 ) -> tuple[Predictions, dict[str, Any]]:
     """Combine the members by `how` and write everything into `folder`; gives the combination and its summary."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -112,7 +112,7 @@ def write_ensemble_report(
 
 
 def _write_beside_members(
-    folder: Path, members: Members, answers: Mapping[str, Predictions], how: str
+    folder: Path, members: MemberResults, answers: Mapping[str, Predictions], how: str
 ) -> dict[str, Any]:
     predictions = answers[how]
     singles = [summarize(member) for member in members.predictions]
