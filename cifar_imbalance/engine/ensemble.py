@@ -97,7 +97,7 @@ def _train_members(
 def _prepared(config: TrainConfig, configs: list[TrainConfig]) -> Prepared:
     """What the first member needs, after every member was found fit to run.
 
-    MemberResults that differ by their seed alone are refused for the same reasons, so one of them is asked. Of an ensemble
+    Members that differ by their seed alone are refused for the same reasons, so one of them is asked. Of an ensemble
     that goes on, those that have a checkpoint no longer need their weights; the others do.
     """
     kinds: dict[str, TrainConfig] = {}
