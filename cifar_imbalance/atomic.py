@@ -25,6 +25,12 @@ def write(path: Path, writer: Callable[[BinaryIO], object]) -> None:
         raise
 
 
+def remove_remains(folder: Path) -> None:
+    """Take away what a process that was killed while writing left in `folder`. Nobody else may be writing there."""
+    for temporary in folder.glob(".*.part"):
+        temporary.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     write(path, lambda file: file.write(text.encode()))
 

@@ -82,12 +82,14 @@ def checked_benchmark(composed: DictConfig) -> BenchmarkConfig:
     config = as_dataclass(BenchmarkConfig, composed)
     _check_values(config)
     _check_augmentation(config.augmentation)
-    if config.runtime.name in _XLA_NAMES:
-        raise UsageError(
-            f"runtime={config.runtime.name}: allowed are auto, cpu, cuda; XLA has a row of its own, xla_step"
-        )
+    name = _runtime_name(config.runtime)
+    if name in _XLA_NAMES:
+        raise UsageError(f"runtime={name}: allowed are auto, cpu, cuda; XLA has a row of its own, xla_step")
     _check_runtime(config.runtime)
-    _check_weights("model.weights", config.model.weights)
+    for field, usual in (("pretrained", False), ("weights", None), ("freeze_ratio", 0), ("freeze_batch_norm", False)):
+        value = getattr(config.model, field)
+        if value != usual:
+            raise UsageError(f"model.{field}={value}: not all rows of the benchmark can have it; leave it out")
     for row in config.rows:
         if row not in BENCHMARK_ROWS:
             raise choose_from("rows", row, BENCHMARK_ROWS)
@@ -221,9 +223,9 @@ def _check_ensemble(config: TrainConfig) -> None:
             f"ensemble.combine=weighted: weighs by the validation images and needs dataset.validation=holdout, "
             f"not {config.dataset.validation}"
         )
-    largest = SEED.high // ensemble.members
-    if config.seed >= largest:
-        raise UsageError(f"seed={config.seed}: with ensemble.members={ensemble.members} at most {largest - 1:.0f}")
+    largest = (SEED.high + 1) // ensemble.members - 1
+    if config.seed > largest:
+        raise UsageError(f"seed={config.seed}: with ensemble.members={ensemble.members} at most {largest:.0f}")
     if ensemble.workers != "auto" and not (ensemble.workers.isdecimal() and int(ensemble.workers) > 0):
         raise UsageError(f"ensemble.workers={ensemble.workers}: allowed are auto and numbers of at least 1")
     if (
@@ -242,14 +244,18 @@ def _check_dataset(config: TrainConfig | EvaluateConfig | FiguresConfig) -> None
     if dataset.name == "image_folder":
         if dataset.root is None:
             raise UsageError("dataset.root: image_folder needs a folder with train/CLASS/ and test/CLASS/ in it")
-        if not (Path(dataset.root).expanduser() / "train").is_dir():
-            raise UsageError(
-                f"dataset.root={dataset.root}: there is no folder train/ in it (train/CLASS/IMAGE is wanted)"
-            )
+        for part in ("train", "test"):
+            if not (Path(dataset.root).expanduser() / part).is_dir():
+                raise UsageError(
+                    f"dataset.root={dataset.root}: there is no folder {part}/ in it ({part}/CLASS/IMAGE is wanted)"
+                )
     elif dataset.root is not None and dataset.name != "digits" and not Path(dataset.root).expanduser().is_dir():
         raise UsageError(
             f"dataset.root={dataset.root}: there is no such folder; leave it out to download {dataset.name}"
         )
+    cache = Path(dataset.cache_dir).expanduser().absolute()
+    if not next(place for place in (cache, *cache.parents) if place.exists()).is_dir():
+        raise UsageError(f"dataset.cache_dir={dataset.cache_dir}: there is a file in the way of this folder")
     if (dataset.folds is None) != (dataset.without_fold is None):
         raise UsageError("dataset.folds, dataset.without_fold: one needs the other")
     if dataset.folds is not None and dataset.without_fold is not None and dataset.without_fold >= dataset.folds:

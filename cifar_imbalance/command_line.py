@@ -23,6 +23,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -207,6 +208,7 @@ def _check_every_job(program: Program, arguments: Any) -> None:
     jobs = [overrides]
     if arguments.multirun:
         if any(override.is_sweep_override() and not override.is_discrete_sweep() for override in parsed):
+            _check_sweeper(parsed)
             jobs = [[o.input_line for o in parsed if not o.is_sweep_override()]]  # a sweeper of its own draws the rest
         else:
             jobs = BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
@@ -221,13 +223,34 @@ def _check_every_job(program: Program, arguments: Any) -> None:
         OmegaConf.set_readonly(composed.hydra, True)
         HydraConfig.instance().set_config(composed)
         if arguments.cfg:
+            _check_shown(composed)
             continue  # the configuration is only shown: it may be unfinished
+        if arguments.multirun and composed.hydra.sweeper.get("params"):
+            raise UsageError("hydra.sweeper.params: a sweep is typed, FIELD=VALUE,VALUE, so that all of it is checked")
         configs.append(program.checked(_without_hydra(composed), job))
         kind = "sweep" if arguments.multirun else "run"
         field_name = "output" if "output" in composed else f"hydra.{kind}.dir"
         program.kept.add(_writable(field_name, composed.hydra[kind].dir))
     if arguments.multirun and configs and "BasicLauncher" in composed.hydra.launcher._target_:
         check_sweep_in_one_process(configs)
+
+
+def _check_shown(composed: DictConfig) -> None:
+    """Hydra shows what it composes, of which a run that exists takes little. Raises UsageError for one."""
+    for name in ("resume", "ckpt"):
+        if name in composed and not OmegaConf.is_missing(composed, name) and composed[name] is not None:
+            raise UsageError(
+                f"{name}={composed[name]}: --cfg does not show that run's configuration; see its config.yaml"
+            )
+
+
+def _check_sweeper(parsed: list[Override]) -> None:
+    """Hydra's own sweeper knows lists of values. Raises UsageError for a range of another without its sweeper."""
+    if not any(override.key_or_group == "hydra/sweeper" for override in parsed):
+        (text, *_) = [o.input_line for o in parsed if o.is_sweep_override() and not o.is_discrete_sweep()]
+        raise UsageError(
+            f"{text}: values are listed, FIELD=VALUE,VALUE or range(FROM,TO); more needs hydra/sweeper=NAME"
+        )
 
 
 def _without_hydra(composed: DictConfig) -> DictConfig:
@@ -294,8 +317,9 @@ def _note_failure(program: Program, folder: Path, overrides: list[str], error: E
     """A sweep goes on after a failed job: its traceback goes to its own log, its name to the end of the output."""
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"{program.name}.log"
-    if not log.exists():  # else the run has written it there itself
-        log.write_text("".join(traceback.format_exception(error)))
+    if not log.exists() or traceback.format_exception_only(error)[-1] not in log.read_text():  # a run writes its own
+        with log.open("a", encoding="utf-8") as file:
+            file.writelines(traceback.format_exception(error))
     reason = " ".join((str(error) if isinstance(error, UsageError | TrainingFailed) else repr(error)).split())
     program.failures.append(f"job {HydraConfig.get().job.num} ({' '.join(overrides)}) failed: {reason}; see {log}")
 

@@ -252,7 +252,7 @@ class BenchmarkConfig:
     rounds: int = 9  # timed ones, in which each row has its turn; one more before them warms up
     steps: int = 12  # of a row in a round
     batch_size: int = 32
-    image_size: int = 32  # side in pixels
+    image_size: int = 32  # side in pixels of what the model gets, in every row, whatever model.resolution is
     class_count: int = 10
     profile: bool = False  # also where the time of a step goes, operator by operator
     keras_python: str | None = None  # a Python that has TensorFlow, for the row keras

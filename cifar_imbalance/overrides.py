@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import OverrideParseException
 
 from cifar_imbalance.config import OPERATORS
@@ -40,6 +40,8 @@ def check_word(override: Override, groups: dict[str, list[str]], schema: type) -
     if key.startswith("hydra"):
         _check_hydras_own(override)
         return
+    if override.value_type == ValueType.GLOB_CHOICE_SWEEP:
+        raise UsageError(f"{text}: values are listed, {key}=VALUE,VALUE")
     if override.is_delete():
         hint = f"choose another with {key}=NAME: {', '.join(groups[key])}" if key in groups else "set its value instead"
         raise UsageError(f"{text}: groups and fields cannot be deleted; {hint}")
@@ -65,6 +67,8 @@ def _check_hydras_own(override: Override) -> None:
     block, _, rest = key.removeprefix("hydra.").partition(".")
     if key.startswith("hydra.") and not rest and block not in HYDRAS_PLAIN_FIELDS:
         raise UsageError(f"{text}: a block of fields, {key}.FIELD=VALUE, or hydra/{block}=NAME for another one")
+    if key.startswith("hydra.sweeper.params"):
+        raise UsageError(f"{text}: a sweep is written FIELD=VALUE,VALUE")
     if key in ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir") and override.value() is None:
         raise UsageError(f"{text}: a folder is wanted")
 

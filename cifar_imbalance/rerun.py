@@ -18,7 +18,7 @@ from cifar_imbalance.schema import field_paths
 
 def evaluation_folder(ckpt: Any, split: str, now: str) -> str:
     """Where an evaluation is written: beside the run's own files, or under outputs/ for several and for weights."""
-    run = find_run(ckpt) if isinstance(ckpt, str) else None
+    run = find_run(str(ckpt)) if isinstance(ckpt, str | int | float) else None
     return str(run.path / "evaluations" / f"{split}_{now}") if run else f"outputs/evaluations/{split}_{now}"
 
 
@@ -81,6 +81,10 @@ def evaluated(composed: DictConfig, typed: Iterable[str]) -> DictConfig:
     """
     if OmegaConf.is_missing(composed, "ckpt"):
         raise UsageError("ckpt: a value is missing; write ckpt=RUN_FOLDER (or a checkpoint, or a file of weights)")
+    if composed.ckpt is None or isinstance(composed.ckpt, DictConfig):
+        raise UsageError(f"ckpt={composed.ckpt}: a path is wanted, or a list of run folders such as [A,B]")
+    if not isinstance(composed.ckpt, ListConfig):
+        composed.ckpt = str(composed.ckpt)  # a folder may be called 0
     keys = list(typed)
     _check_reference(composed.reference, composed.split)
     runs = combined_runs(composed.ckpt)

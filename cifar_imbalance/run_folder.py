@@ -69,6 +69,8 @@ class RunFolder:
                 raise UsageError(f"resume={self.path}: another process is training in it") from None
             except OSError:
                 log.info("%s: its file system has no locks; let no other process train in it", self.path)
+            for folder in (self.path, *self.path.glob("*/")):
+                atomic.remove_remains(folder)
             yield
 
     @property

@@ -25,6 +25,8 @@ MISTAKES = [
         "keras_python=absent: there is no such program; python3 -m venv keras && keras/bin/pip install "
         "tensorflow-cpu makes one, then keras_python=keras/bin/python",
     ),
+    ("model.freeze_ratio=0.5", "model.freeze_ratio=0.5: not all rows of the benchmark can have it; leave it out"),
+    ("model.pretrained=true", "model.pretrained=True: not all rows of the benchmark can have it; leave it out"),
     ("round=3", "round: there is no such field (did you mean rounds?)"),
     ("steps=0", "steps=0: allowed is at least 1"),
     ("rounds=0", "rounds=0: allowed is at least 1"),
@@ -57,7 +59,9 @@ def test_every_row_of_pytorch_is_timed_and_stands_beside_the_others(typed, tmp_p
 
 def test_ratios_are_of_the_same_round():
     speeds = {"step": [100.0, 50.0], "plain": [50.0, 25.0]}
-    measured = Measured(speeds, [10.0, 5.0], gflops_per_image=0.05, first_round_seconds={}, workers={})
+    measured = Measured(
+        speeds, [10.0, 5.0], gflops_per_image=0.05, loop_is_compiled=False, first_round_seconds={}, workers={}
+    )
     assert measured.ratios() == {"step / plain": [2.0, 2.0]}
     assert measured.shares_of_matrix_product()["step"] == [0.5, 0.5]
 

@@ -103,7 +103,7 @@ RULES = [
     ("augmentation=none ensemble.members=2 ensemble.augmentations=[[],[flip]]", "ensemble.augmentations: flip; allowed are those that are switched on: none is; switch on with augmentation=[flip]"),
     ("ensemble.folds=true", "ensemble.folds=True: needs ensemble.members above 1, and dataset.folds=null"),
     ("ensemble.members=2 ensemble.combine=weighted dataset.validation=test", "ensemble.combine=weighted: weighs by the validation images and needs dataset.validation=holdout, not test"),
-    ("ensemble.members=2 seed=4294967294", "seed=4294967294: with ensemble.members=2 at most 2147483646"),
+    ("ensemble.members=2 seed=4294967294", "seed=4294967294: with ensemble.members=2 at most 2147483647"),
     # paths
     ("ensemble.members=2 ensemble.weights=[a.pth,b.pth]", "ensemble.weights=a.pth: there is no such file"),
     ("dataset=image_folder", "dataset.root: image_folder needs a folder with train/CLASS/ and test/CLASS/ in it"),

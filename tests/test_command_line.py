@@ -53,6 +53,12 @@ MISTAKES = [
     ("train", "hydra.rn.dir=x", "hydra.rn: Hydra has no such field; --cfg hydra shows those it has"),
     ("train", "hydra.run.dir=FILE/run", "hydra.run.dir=FILE/run: FILE cannot be written (Not a directory); choose another with hydra.run.dir=FOLDER"),
     ("train", "-m hydra.sweep.dir=FILE/sweep seed=0,1", "hydra.sweep.dir=FILE/sweep: FILE cannot be written (Not a directory); choose another with hydra.sweep.dir=FOLDER"),
+    ("train", "-m seed=interval(0,3)", "seed=interval(0,3): values are listed, FIELD=VALUE,VALUE or range(FROM,TO); more needs hydra/sweeper=NAME"),
+    ("train", "-m model=glob(*)", "model=glob(*): values are listed, model=VALUE,VALUE"),
+    ("train", "-m hydra.sweeper.params={seed:1}", "hydra.sweeper.params={seed:1}: a sweep is written FIELD=VALUE,VALUE"),
+    ("train", "dataset.cache_dir=FILE/cache", "dataset.cache_dir=FILE/cache: there is a file in the way of this folder"),
+    ("evaluate", "ckpt=null", "ckpt=None: a path is wanted, or a list of run folders such as [A,B]"),
+    ("evaluate", "ckpt=0", "ckpt=0: there is no such file or folder"),
     ("train", "resume=absent", "resume=absent: this is not a run folder (there is no config.yaml in it)"),
     ("evaluate", "", "ckpt: a value is missing; write ckpt=RUN_FOLDER (or a checkpoint, or a file of weights)"),
     ("evaluate", "ckpt=absent", "ckpt=absent: there is no such file or folder"),
@@ -147,7 +153,7 @@ def test_no_test_images(typed, tmp_path):
     root = tmp_path / "images"
     pictures(root, train=["cat", "dog"])
     line = refusal(typed, tmp_path, *folder_words(root))
-    assert line == f"dataset.root={root}: there is no folder {root}/test; wanted are train/CLASS and test/CLASS"
+    assert line == f"dataset.root={root}: there is no folder test/ in it (test/CLASS/IMAGE is wanted)"
 
 
 def test_a_truncated_image(typed, tmp_path):

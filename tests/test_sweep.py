@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from cifar_imbalance.engine import experiment
+from cifar_imbalance.engine import evaluation, experiment
 
 
 @pytest.fixture
@@ -110,6 +110,17 @@ def test_a_job_that_the_data_refuse_has_its_traceback_in_its_own_log(typed, tmp_
     assert "job 0 (" in answer.err
     assert "training.batch_size=5000: there are only 464 training images" in answer.err
     assert "Traceback" in (tmp_path / "sweep" / "0_quickstart_0" / "train.log").read_text()
+
+
+def test_an_evaluation_that_breaks_off_has_its_traceback_in_its_own_log(tiny_run, tmp_path, typed, monkeypatch):
+    def broken(*_, **__):
+        raise KeyError("a defect")
+
+    monkeypatch.setattr(evaluation, "write_report", broken)
+    answer = typed(tmp_path, "evaluate", "-m", f"ckpt={tiny_run}", "split=test,validation", "hydra.sweep.dir=sweep")
+    assert answer.code == 1 and "2 of the sweep's jobs failed" in answer.err
+    logs = [log.read_text() for log in (tmp_path / "sweep").rglob("evaluate.log")]
+    assert len(logs) == 2 and all("Traceback" in log and "KeyError: 'a defect'" in log for log in logs)
 
 
 def test_an_interruption_stops_the_sweep(typed, tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ def main() -> None:
     asked = json.loads(sys.stdin.readline())
     if asked["threads"]:
         tf.config.threading.set_intra_op_parallelism_threads(asked["threads"])
+        tf.config.threading.set_inter_op_parallelism_threads(asked["threads"])
     if asked["precision"] == "bfloat16":
         tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     side, count = asked["image_size"], asked["batch_size"]

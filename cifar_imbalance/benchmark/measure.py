@@ -20,10 +20,11 @@ from cifar_imbalance.runtimes.select import make_runtime
 
 log = logging.getLogger(__name__)
 
+WORKERS = {"keras": keras_worker, "xla_step": xla_worker}
 MATRIX_SIDE = 1024
 MATRIX_SECONDS = 0.5  # of products in a round
 RATIOS = (
-    ("loop", "step"),
+    ("loop", "step"),  # or step_compiled, where the loop is compiled
     ("step", "channels_last_fused"),
     ("step_compiled", "channels_last_fused"),
     ("step", "keras"),
@@ -41,13 +42,17 @@ class Measured:
     images_per_second: dict[str, list[float]]
     gflops_per_second: list[float]  # float32 matrix product
     gflops_per_image: float  # of a training step of the plain model
+    loop_is_compiled: bool
     first_round_seconds: dict[str, float]  # of a row's first round: compiling, if it compiles
     workers: dict[str, Any]  # what the rows in other processes say of themselves
 
     def ratios(self) -> dict[str, list[float]]:
         """`one / other`, a value per round: both were timed within seconds of each other."""
         rows = self.images_per_second
-        pairs = [(one, other) for one, other in RATIOS if one in rows and other in rows]
+        pairs = list(RATIOS)
+        if self.loop_is_compiled:
+            pairs[0] = ("loop", "step_compiled")
+        pairs = [(one, other) for one, other in pairs if one in rows and other in rows]
         return {f"{a} / {b}": [x / y for x, y in zip(rows[a], rows[b], strict=True)] for a, b in pairs}
 
     def shares_of_matrix_product(self) -> dict[str, list[float]]:
@@ -63,26 +68,28 @@ class Measured:
 def measure(config: BenchmarkConfig, runtime: DeviceRuntime) -> Measured:
     """Every row of `config.rows`: one round to warm up, then `config.rounds` timed ones, interleaved."""
     with ExitStack() as stack:
+        names = [name for name in BENCHMARK_ROWS if name in config.rows]
         rows: dict[str, Steps] = {}
         workers = {}
         first: dict[str, float] = {}
-        for name in [name for name in BENCHMARK_ROWS if name in config.rows]:
+        for name in sorted(names, key=lambda name: name not in WORKERS):  # what may fail to start comes first
             log.info("%s: preparing", name)
-            if name in ("keras", "xla_step"):
-                worker = (keras_worker if name == "keras" else xla_worker)(config)
+            if name in WORKERS:
+                worker = WORKERS[name](config)
                 stack.callback(worker.close)
                 rows[name], workers[name] = worker, worker.described
             else:
                 rows[name] = _row(name, config, runtime)
             first[name] = _seconds(rows[name])
-        speeds: dict[str, list[float]] = {name: [] for name in rows}
+        speeds: dict[str, list[float]] = {name: [] for name in names}
         products = []
         for number in range(config.rounds):
-            for name, run in rows.items():
-                speeds[name].append(config.steps * config.batch_size / _seconds(run))
+            begin = number % len(names)  # no row always follows the same other
+            for name in names[begin:] + names[:begin]:
+                speeds[name].append(config.steps * config.batch_size / _seconds(rows[name]))
             products.append(matrix_product_rate(runtime))
             log.info("round %d of %d: %s", number + 1, config.rounds, _last(speeds, products))
-    return Measured(speeds, products, training_gflops_per_image(config), first, workers)
+    return Measured(speeds, products, training_gflops_per_image(config), config.runtime.compile, first, workers)
 
 
 def _row(name: str, config: BenchmarkConfig, runtime: DeviceRuntime) -> Steps:

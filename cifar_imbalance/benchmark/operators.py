@@ -2,31 +2,52 @@
 
 from __future__ import annotations
 
+from statistics import median
+
 from torch.profiler import profile
 
 from cifar_imbalance.benchmark.steps import Steps, bare_step, plain_step
 from cifar_imbalance.config import BenchmarkConfig
 from cifar_imbalance.runtimes.base import DeviceRuntime
 
+ROUNDS = 5
 SMALLEST_SHARE = 0.01  # of a step; what is less goes into `other`
 
 
 def operator_times(config: BenchmarkConfig, runtime: DeviceRuntime) -> dict[str, dict[str, float]]:
-    """Milliseconds of a step in each operator itself, of `channels_last_fused` (before) and of `step` (after)."""
-    return {
-        "channels_last_fused": _times(plain_step(config, runtime, channels_last_fused=True), config.steps),
-        "step": _times(bare_step(config, runtime), config.steps),
+    """Milliseconds of a step in each operator itself, of `channels_last_fused` (before) and of `step` (after).
+
+    Medians of rounds in which the two take turns.
+    """
+    rows = {
+        "channels_last_fused": plain_step(config, runtime, channels_last_fused=True),
+        "step": bare_step(config, runtime),
     }
+    for run in rows.values():
+        run()
+    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in rows}
+    for _ in range(ROUNDS):
+        for name, run in rows.items():
+            rounds[name].append(_times(run, config.steps))
+    return {name: _largest(_medians(seen)) for name, seen in rounds.items()}
 
 
 def _times(run: Steps, steps: int) -> dict[str, float]:
-    run()
     with profile() as seen:  # of every device that torch can profile here
         run()
-    whole: dict[str, float] = {}
+    times: dict[str, float] = {}
     for event in seen.key_averages():
         time = event.self_cpu_time_total + getattr(event, "self_device_time_total", 0.0)
-        whole[event.key] = time / 1000 / steps
-    smallest = SMALLEST_SHARE * sum(whole.values())
-    shown = {name: value for name, value in sorted(whole.items(), key=lambda item: -item[1]) if value >= smallest}
-    return {**shown, "other": sum(value for name, value in whole.items() if name not in shown)}
+        times[event.key] = time / 1000 / steps
+    return times
+
+
+def _medians(rounds: list[dict[str, float]]) -> dict[str, float]:
+    names = dict.fromkeys(name for times in rounds for name in times)
+    return {name: median(times.get(name, 0.0) for times in rounds) for name in names}
+
+
+def _largest(times: dict[str, float]) -> dict[str, float]:
+    smallest = SMALLEST_SHARE * sum(times.values())
+    shown = {name: value for name, value in sorted(times.items(), key=lambda item: -item[1]) if value >= smallest}
+    return {**shown, "other": sum(value for name, value in times.items() if name not in shown)}

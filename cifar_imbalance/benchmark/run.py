@@ -19,7 +19,7 @@ from cifar_imbalance.config import BenchmarkConfig
 from cifar_imbalance.environment import environment
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.models.build import check_name
-from cifar_imbalance.runtimes.attached import INSTALL_XLA
+from cifar_imbalance.runtimes.attached import INSTALL_XLA, tpu_is_attached
 from cifar_imbalance.runtimes.select import make_runtime
 from cifar_imbalance.terminal import Terminal
 
@@ -33,8 +33,10 @@ def run_benchmark(config: BenchmarkConfig, folder: Path) -> None:
     """
     with Terminal() as terminal:
         check_name(config.model)
-        config = replace(config, rows=_rows_to_be_had(config))
         runtime = make_runtime(config.runtime)
+        config = replace(
+            config, rows=_rows_to_be_had(config, runtime.name), model=replace(config.model, resolution=None)
+        )
         measured = measure(config, runtime)
         figures = {**_figures(config, measured), "environment": environment(runtime)}
         if config.profile:
@@ -48,7 +50,8 @@ def run_benchmark(config: BenchmarkConfig, folder: Path) -> None:
         log.info("written to: %s", folder)
 
 
-def _rows_to_be_had(config: BenchmarkConfig) -> list[str]:
+def _rows_to_be_had(config: BenchmarkConfig, device: str) -> list[str]:
+    """The rows that can be timed here, those that cannot are told. `device` is what the other rows run on."""
     missing = {}
     if config.keras_python is None:
         missing["keras"] = f"needs a Python with TensorFlow; {MAKE_KERAS_PYTHON}"
@@ -56,6 +59,8 @@ def _rows_to_be_had(config: BenchmarkConfig) -> list[str]:
         missing["keras"] = f"Keras has no {config.model.name}, only {', '.join(KERAS_MODELS)}"
     if importlib.util.find_spec("torch_xla") is None:
         missing["xla_step"] = f"torch_xla is not installed; {INSTALL_XLA} installs it"
+    if device != "cpu" or tpu_is_attached():  # rows are compared on one device only
+        missing |= dict.fromkeys(("keras", "xla_step"), "is timed on machines that have a CPU alone")
     left_out = [f"{row}: {missing[row]}" for row in config.rows if row in missing]
     rows = [row for row in config.rows if row not in missing]
     if not rows:

@@ -87,7 +87,7 @@ def bare_step(config: BenchmarkConfig, runtime: DeviceRuntime) -> Steps:
 
 
 def whole_loop(config: BenchmarkConfig, runtime: DeviceRuntime) -> Steps:
-    """An epoch of the training loop: order, draws, gather, augmentation, records and the live line included."""
+    """An epoch of the training loop: order, draws, gather, augmentation and records included."""
     images, labels = random_images(config, config.steps * config.batch_size)
     identity = np.arange(len(labels))
     names = tuple(str(label) for label in range(config.class_count))

@@ -1,7 +1,8 @@
 """One image file as RGB of 8 bits, whatever mode it was saved in.
 
 - Grey, 1-bit, palette, CMYK and YCbCr images are converted to RGB.
-- 16-bit grey is divided by 257 and rounded (Pillow's own conversion would clip it at 255). Of 16-bit colour, Pillow
+- 16-bit grey is divided by 257 and rounded (Pillow's own conversion would clip it at 255); 12-bit grey of a TIFF is
+  scaled alike, and turned where 0 is its white. Of 16-bit colour, Pillow
   itself reads the upper 8 bits.
 - Transparency (RGBA, LA, or a transparent colour) is laid over white, the page that icons and drawings are made for.
 - The orientation that a camera noted in EXIF is applied.
@@ -24,6 +25,8 @@ from cifar_imbalance.errors import UsageError
 SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".jp2", ".webp", ".avif", ".gif", ".tif", ".tiff"} | (
     {".bmp", ".ppm", ".pgm", ".pbm", ".pnm", ".tga"}
 )
+# TIFF's names and numbers
+BITS_PER_SAMPLE, PHOTOMETRIC_INTERPRETATION, WHITE_IS_ZERO = 258, 262, 0
 
 
 def read_image(path: Path, image_size: int | None = None) -> tuple[NDArray[np.uint8], bool]:
@@ -72,8 +75,12 @@ def resized_array(image: NDArray[np.uint8], image_size: int | None) -> NDArray[n
 def _from_16_bit(image: Image.Image) -> Image.Image:
     # mode I has 32 bits, but is what Pillow gives for some 16-bit files
     values = np.array(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise ValueError("its pixels are 32-bit integers beyond 0..65535; images must have 8 or 16 bits")
+    tags = getattr(image, "tag_v2", {})  # a TIFF may have fewer bits than its mode, and 0 for white
+    largest = 2 ** min(16, *tags.get(BITS_PER_SAMPLE, (16,))) - 1
+    if values.min() < 0 or values.max() > largest:
+        raise ValueError(f"its pixels are integers beyond 0..{largest}; images must have at most 16 bits")
+    if tags.get(PHOTOMETRIC_INTERPRETATION) == WHITE_IS_ZERO:
+        values = largest - values
     if "transparency" in image.info:
-        values[values == image.info["transparency"]] = 65535
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
+        values[values == image.info["transparency"]] = largest
+    return Image.fromarray(((values * 255 + largest // 2) // largest).astype(np.uint8)).convert("RGB")

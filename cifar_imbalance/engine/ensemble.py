@@ -242,11 +242,11 @@ def _judge(config: TrainConfig, folder: RunFolder, *, wall_seconds: int | None) 
     members = MemberResults.read([folder.member(k) for k in range(config.ensemble.members)], "test", how)
     details = {"experiment": config.experiment, "split": "test", "combine": how, "wall_seconds": wall_seconds}
     details |= members.details()
-    predictions, summary = write_ensemble_report(folder.report, members, how, details=details)
-    predictions.save(folder.predictions("test"))
-    if members.validation is not None:
-        combined = combine(members.validation, how, validation=members.validation)
-        combined.save(folder.predictions("validation"))
+    combined = {"test": members.predictions, "validation": members.validation}
+    for split, answers in combined.items():
+        if answers is not None:
+            combine(answers, how, validation=members.validation).save(folder.predictions(split))
+    predictions, summary = write_ensemble_report(folder.report, members, how, details=details)  # last: it is finished
     log.info(
         "\ntest images, %d members, %s\n%s",
         config.ensemble.members,

@@ -22,7 +22,7 @@ from cifar_imbalance.engine.loop import Loop
 from cifar_imbalance.engine.memory import too_small_told
 from cifar_imbalance.engine.step import EvaluationStep, Network, TrainingStep, WeightAverage, resident
 from cifar_imbalance.environment import environment
-from cifar_imbalance.errors import UsageError
+from cifar_imbalance.errors import TrainingFailed, UsageError
 from cifar_imbalance.losses import LOSSES
 from cifar_imbalance.metrics import class_metrics
 from cifar_imbalance.models.build import BuiltModel, build_model, check_name, model_summary
@@ -235,6 +235,8 @@ def _judge(loop: Loop, data: ExperimentData) -> None:
     """The chosen epoch on the test images, once; its predictions, its report, and what to type next."""
     config, folder = loop.config, loop.folder
     name, how = chosen_checkpoint(config)
+    if name == "best" and loop.best is None:
+        raise TrainingFailed(f"no epoch is the best: {config.checkpoint.monitor} was finite after none of them")
     state = checkpoint.load(folder.checkpoint(name))
     load_judged(loop.network.module, state, name=config.model.name)
     sets = {"test": data.test}

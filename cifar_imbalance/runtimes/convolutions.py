@@ -1,8 +1,8 @@
 """Convolutions on the CPU in the form that is fastest for the map they get.
 
 At 32 px most maps of an EfficientNet are 1 to 4 pixels wide, and there oneDNN's convolutions are far from what the
-machine can do. Which form a convolution takes depends on shapes alone, by these measurements (batch 8 to 32, two cores
-of an AMD EPYC; docs/results/README.md has the figures):
+machine can do. Which form a convolution takes depends on shapes alone (under autocast, depthwise ones stay as they
+are), by these measurements (`python tests/runtimes/convolution_forms.py`; docs/results has the figures):
 
 - 1 x 1 kernels as one matrix product over the pixels: 1.3 to 3 times as fast, forward and backward, on maps up to
   16 x 16; no faster from 28 x 28 on.
@@ -10,12 +10,12 @@ of an AMD EPYC; docs/results/README.md has the figures):
 - Depthwise on a map smaller than its kernel: oneDNN's weight gradient takes 4 to 13 ms a layer there; summed tap by
   tap, over the taps that meet the image, it takes 0.3 to 1 ms. Forward and input gradient stay oneDNN's.
 
-A model's names, parameters and state stay as they are, and it computes the same function.
+A model's names, parameters and state stay as they are, it computes the same function, and what is exported of it are
+plain convolutions.
 """
 
 from __future__ import annotations
 
-from types import MethodType
 from typing import Any
 
 import torch
@@ -33,33 +33,52 @@ Pads = tuple[int, int, int, int]  # left, right, top, bottom, as torch.nn.functi
 def use_small_map_forms(module: nn.Module) -> None:
     """Let the convolutions of `module` take the form that is fastest for the map they get."""
     for part in module.modules():
-        if type(part) not in (nn.Conv2d, Conv2dSame) or part.dilation != (1, 1) or part.padding_mode != "zeros":
+        if type(part) not in _FORMS or part.dilation != (1, 1) or part.padding_mode != "zeros":
             continue
         assert isinstance(part, nn.Conv2d)
+        pointwise, depthwise = _FORMS[type(part)]
         if part.groups == 1 and part.kernel_size == part.stride == (1, 1) and part.padding in (0, (0, 0)):
-            part.forward = MethodType(_pointwise, part)  # type: ignore[method-assign]
+            part.__class__ = pointwise
         elif part.groups == part.in_channels == part.out_channels > 1 and part.bias is None:
-            part.forward = MethodType(_depthwise, part)  # type: ignore[method-assign]
+            part.__class__ = depthwise
 
 
-def _pointwise(self: nn.Conv2d, images: Tensor) -> Tensor:
-    if images.shape[2] * images.shape[3] > LARGEST_PRODUCT_MAP:
-        return type(self).forward(self, images)
-    return linear(images.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+class PointwiseConv2d(nn.Conv2d):
+    def forward(self, images: Tensor) -> Tensor:
+        if images.shape[2] * images.shape[3] > LARGEST_PRODUCT_MAP or torch.compiler.is_exporting():
+            return super().forward(images)
+        return linear(images.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
 
 
-def _depthwise(self: nn.Conv2d, images: Tensor) -> Tensor:
-    height, width = images.shape[2:]
-    small = height < self.kernel_size[0] or width < self.kernel_size[1]
-    if not small or isinstance(self.padding, str) or torch.is_autocast_enabled(images.device.type):
-        return type(self).forward(self, images)
-    pads = _pads(self, height, width)
-    left, right, top, bottom = pads
-    (rows, columns), (down, across) = self.kernel_size, self.stride
-    one_place = 1 + top + bottom < rows + down and 1 + left + right < columns + across
-    if height == width == 1 and one_place and top < rows and left < columns:
-        return images * self.weight[:, 0, top, left].view(1, -1, 1, 1)
-    return _SmallMapDepthwise.apply(images, self.weight, self.stride, pads)
+class DepthwiseConv2d(nn.Conv2d):
+    def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[2:]
+        small = height < self.kernel_size[0] or width < self.kernel_size[1]
+        # Under autocast the sums over taps would be of half precision.
+        plain = torch.is_autocast_enabled(images.device.type) or torch.compiler.is_exporting()
+        if not small or plain or isinstance(self.padding, str):
+            return super().forward(images)
+        pads = _pads(self, height, width)
+        left, right, top, bottom = pads
+        (rows, columns), (down, across) = self.kernel_size, self.stride
+        one_place = 1 + top + bottom < rows + down and 1 + left + right < columns + across
+        if height == width == 1 and one_place and top < rows and left < columns:
+            return images * self.weight[:, 0, top, left].view(1, -1, 1, 1)
+        return _SmallMapDepthwise.apply(images, self.weight, self.stride, pads)
+
+
+class PointwiseConv2dSame(PointwiseConv2d, Conv2dSame):
+    pass
+
+
+class DepthwiseConv2dSame(DepthwiseConv2d, Conv2dSame):
+    pass
+
+
+_FORMS: dict[type[nn.Module], tuple[type[nn.Conv2d], type[nn.Conv2d]]] = {
+    nn.Conv2d: (PointwiseConv2d, DepthwiseConv2d),
+    Conv2dSame: (PointwiseConv2dSame, DepthwiseConv2dSame),
+}
 
 
 def _pads(part: nn.Conv2d, height: int, width: int) -> Pads:

@@ -46,13 +46,15 @@ class NativeRuntime(DeviceRuntime):
         described: dict[str, Any] = {"runtime": self.name, "threads": torch.get_num_threads()}
         if self.name == "cuda":
             described["device"] = torch.cuda.get_device_name()
+        else:
+            described["instructions"] = torch.backends.cpu.get_cpu_capability()  # such as AVX2, AVX512
         return described
 
     def place(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self.device)
+        return tensor.to(self.device, non_blocking=True)  # a copy to a card need not wait for its work
 
     def place_batch(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self.device, non_blocking=True)
+        return self.place(tensor)
 
     def place_model(self, module: nn.Module) -> nn.Module:
         if self.name == "cpu":
@@ -79,7 +81,7 @@ class NativeRuntime(DeviceRuntime):
         return torch.autocast(self.device.type, torch.bfloat16) if self._bfloat16 else nullcontext()
 
     def learning_rate(self, value: float) -> Tensor:
-        return torch.tensor(value, device=self.device)
+        return self.place(torch.tensor(value))
 
     def optimizer_variant(self) -> dict[str, Any]:
         return {"fused": True}

@@ -55,9 +55,24 @@ def test_big_endian_16_bit_grey_is_scaled(tmp_path):
     assert read_image(path)[0][0, :, 0].tolist() == [1, 255]
 
 
+@pytest.mark.parametrize(
+    ("bits", "photometric", "expected"),
+    [(12, 1, [0, 128, 255]), (16, 0, [255, 247, 239])],
+)
+def test_grey_of_a_tiff_has_its_own_bits_and_its_own_white(tmp_path, bits, photometric, expected):
+    values = np.array([[0, 2048, 4095]], dtype="<u2")
+    fields = [(256, 3), (257, 1), (258, bits), (259, 1), (262, photometric), (273, 8), (277, 1), (278, 1), (279, 6)]
+    # Of 12 bits two pixels lie in three bytes.
+    data = bytes([0x00, 0x08, 0x00, 0xFF, 0xF0, 0x00]) if bits == 12 else values.tobytes()
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in fields)
+    header = struct.pack("<2sHI", b"II", 42, 8 + len(data))
+    (tmp_path / "a.tif").write_bytes(header + data + struct.pack("<H", len(fields)) + directory + bytes(4))
+    assert read_image(tmp_path / "a.tif")[0][0, :, 0].tolist() == expected
+
+
 def test_32_bit_integers_beyond_16_bits_are_refused(tmp_path):
     Image.fromarray(np.array([[70000]], dtype=np.int32)).save(tmp_path / "a.tif")
-    with pytest.raises(UsageError, match=r"a\.tif: its pixels are 32-bit integers beyond 0\.\.65535"):
+    with pytest.raises(UsageError, match=r"a\.tif: its pixels are integers beyond 0\.\.65535"):
         read_image(tmp_path / "a.tif")
 
 

@@ -105,6 +105,12 @@ def test_a_validation_loss_that_is_not_finite_is_told_as_such(tiny, tmp_path, mo
     assert "validation loss not finite" in capsys.readouterr().out
 
 
+def test_a_run_of_which_no_epoch_is_the_best_says_so(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("cifar_imbalance.metrics._loss", lambda *_: float("nan"))
+    with pytest.raises(TrainingFailed, match="no epoch is the best: loss was finite after none of them"):
+        run_experiment(tiny(checkpoint={"monitor": "loss"}), tmp_path / "run", [])
+
+
 def test_weights_that_are_not_finite_leave_neither_checkpoint_nor_history(tiny, tmp_path, monkeypatch):
     train_epoch = Loop.train_epoch
 

@@ -82,3 +82,17 @@ def test_a_copy_of_a_model_computes_with_its_own_weights():
     images = torch.randn(2, 4, 2, 2)
     assert torch.count_nonzero(other(images)) == 0
     assert torch.count_nonzero(model(images)) > 0
+
+
+def test_what_is_exported_and_what_is_pickled_are_plain_convolutions_and_the_same_model(tmp_path):
+    plain = nn.Sequential(nn.Conv2d(8, 8, 5, padding=2, groups=8, bias=False), nn.Conv2d(8, 16, 1)).eval()
+    ours = copy.deepcopy(plain)
+    use_small_map_forms(ours)
+    images = torch.randn(2, 8, 3, 3)
+    operators = [
+        [str(node.target) for node in torch.export.export(model, (images,)).graph.nodes if node.op == "call_function"]
+        for model in (plain, ours)
+    ]
+    assert operators[0] == operators[1] == ["aten.conv2d.default"] * 2
+    torch.save(ours, tmp_path / "model.pt")
+    torch.testing.assert_close(torch.load(tmp_path / "model.pt", weights_only=False)(images), plain(images))

@@ -95,10 +95,7 @@ def test_train_and_evaluate_give_the_same_figures_on_two_devices_and_on_native(t
             marks=pytest.mark.slow,
         ),
         ["optimizer=adam", "schedule=constant", "training.ema_decay=0.9", "training.clip_norm=1"],
-        pytest.param(
-            ["optimizer=adamw", "schedule=cosine", "schedule.warmup_epochs=0.5", "augmentation=paper"],
-            marks=pytest.mark.slow,
-        ),
+        ["optimizer=adamw", "schedule=cosine", "schedule.warmup_epochs=0.5", "augmentation=paper"],
     ],
     ids=["sgd", "nesterov-step", "adam-ema-clip", "adamw-paper"],
 )
