@@ -127,6 +127,8 @@ def _meetings(side: int, places: int, kernel: int, stride: int, before: int) -> 
 
 
 class _SmallMapDepthwise(torch.autograd.Function):
+    generate_vmap_rule = True  # so that models can be stacked
+
     @staticmethod
     def forward(images: Tensor, weight: Tensor, stride: Pair, pads: Pads) -> Tensor:
         padded, padding = _padded(images, pads)

@@ -8,7 +8,7 @@ import timm
 import torch
 from timm.layers import Conv2dSame
 from torch import nn
-from torch.func import functional_call
+from torch.func import functional_call, grad, stack_module_state, vmap
 
 from cifar_imbalance.runtimes.convolutions import use_small_map_forms
 
@@ -82,6 +82,22 @@ def test_a_copy_of_a_model_computes_with_its_own_weights():
     images = torch.randn(2, 4, 2, 2)
     assert torch.count_nonzero(other(images)) == 0
     assert torch.count_nonzero(model(images)) > 0
+
+
+def test_models_can_be_stacked():
+    models = [nn.Sequential(nn.Conv2d(8, 8, 5, padding=2, groups=8, bias=False), nn.Conv2d(8, 4, 1)) for _ in range(3)]
+    for model in models:
+        use_small_map_forms(model)
+    images = torch.randn(2, 8, 3, 3)
+
+    def loss(parameters):
+        return functional_call(models[0], parameters, (images,)).square().sum()
+
+    stacked, _ = stack_module_state(models)
+    gradients = vmap(grad(loss))(stacked)
+    for number, model in enumerate(models):
+        for name, gradient in grad(loss)(dict(model.named_parameters())).items():
+            torch.testing.assert_close(gradients[name][number], gradient)
 
 
 def test_what_is_exported_and_what_is_pickled_are_plain_convolutions_and_the_same_model(tmp_path):
