@@ -20,6 +20,7 @@ CHOICES = {
     "dataset.imbalance.profile": PROFILES,
     "augmentation.rotation.border": ("reflect", "constant"),
     "augmentation.shift.border": ("reflect", "constant"),
+    "model.head_init": ("timm", "glorot"),
     "loss.name": ("cross_entropy",),
     "optimizer.name": ("adam", "adamw", "sgd"),
     "schedule.name": ("constant", "cosine", "step", "burnin_warmup_flat_cooldown"),

@@ -104,6 +104,7 @@ class Model:
     name: str = MISSING  # any model of timm
     pretrained: bool = False  # weights from timm's hub
     weights: str | None = None  # a local .safetensors, .pth, .pt or .bin, instead of the hub
+    head_init: str = "timm"  # of a new head: timm (as timm makes it) | glorot (uniform, bias 0, as Keras' Dense)
     drop_rate: float = 0.0  # dropout before the head
     drop_path_rate: float = 0.0  # stochastic depth
     resolution: float | None = None  # input side as a factor of the model's native side; null: the images' own side

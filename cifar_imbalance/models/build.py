@@ -66,6 +66,8 @@ def build_model(model: config.Model, *, class_count: int, image_size: tuple[int,
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(keys.integer(seed, "initialisation"))
         module = _create(model, class_count, optional, input_size)
+        if model.head_init == "glorot" and not (model.pretrained and class_count == native.num_classes):
+            _init_head_as_keras(module)
         if model.weights is not None:
             load_weights(module, Path(model.weights).expanduser(), name=model.name)
         _check_forward(module, model.name, class_count, input_size)
@@ -124,6 +126,20 @@ def _create(model: config.Model, class_count: int, optional: dict[str, Any], inp
                 f"({type(error).__name__}); without network give model.weights=FILE or model.pretrained=false"
             ) from error
         raise
+
+
+def _init_head_as_keras(module: nn.Module) -> None:
+    """Glorot's uniform weights (Glorot and Bengio 2010, eq. 16) and a bias of 0.
+
+    timm's EfficientNets draw a head's weights from U(-r, r) with r = 1 / sqrt(classes), 0.32 for ten classes: with
+    frozen batch norms its first gradients are large enough to ruin the base.
+    """
+    for name, parameter in module.named_parameters():
+        if name.startswith(head_prefixes(module)):
+            if parameter.ndim > 1:
+                nn.init.xavier_uniform_(parameter)
+            else:
+                nn.init.zeros_(parameter)
 
 
 @contextlib.contextmanager
