@@ -20,6 +20,7 @@ RULES = [
     ("dataset.holdout_balance=x", "dataset.holdout_balance=x: allowed are balanced, proportional"),
     ("dataset.imbalance.profile=steps", "dataset.imbalance.profile=steps: allowed are none, exponential, step (did you mean step?)"),
     ("augmentation.shift.border=wrap", "augmentation.shift.border=wrap: allowed are reflect, constant"),
+    ("model.head_init=glorott", "model.head_init=glorott: allowed are timm, glorot (did you mean glorot?)"),
     ("loss.name=focal", "loss.name=focal: allowed are cross_entropy"),
     ("optimizer.name=adamv", "optimizer.name=adamv: allowed are adam, adamw, sgd (did you mean adam?)"),
     ("schedule.name=cos", "schedule.name=cos: allowed are constant, cosine, step, burnin_warmup_flat_cooldown (did you mean cosine?)"),

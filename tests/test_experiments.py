@@ -60,6 +60,7 @@ EXP1 = {
     "model.resolution": 1.0,  # Resolution
     "model.freeze_ratio": 0.0,  # freeze_ratio
     "model.freeze_batch_norm": True,
+    "model.head_init": "glorot",
     "model.drop_rate": 0.5,  # dropout
     "training.batch_size": 128,  # batch_size
     "training.epochs": 38,

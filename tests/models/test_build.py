@@ -92,6 +92,14 @@ def test_drop_rates_reach_the_model():
     assert any(type(part).__name__ == "DropPath" for part in module.modules())
 
 
+def test_a_head_as_keras_makes_it_is_glorots_and_all_else_stays_timms():
+    ours, timms = build(head_init="glorot").module, build().module
+    assert same(ours, timms, but="classifier")
+    weight, bias = ours.classifier.weight, ours.classifier.bias
+    limit = (6 / sum(weight.shape)) ** 0.5
+    assert 0.9 * limit < weight.abs().max() <= limit and not bias.any()
+
+
 def test_an_unknown_name_is_refused_with_the_nearest():
     refused("model.name=tf_efficientnt_b0: .*did you mean tf_efficientnet_b0", name="tf_efficientnt_b0")
 
