@@ -179,6 +179,18 @@ def test_each_phase_of_the_schedule_is_a_band_with_its_name(tmp_path, drawn):
     assert bands == [(0, 1), (1, 3), (3, 4), (4, 5)]
 
 
+def test_in_the_curves_a_phase_is_a_band_around_its_epochs(tmp_path, drawn):
+    history = history_of(3)
+    history[0]["phase"] = "burnin"
+    curves_plot(tmp_path / "curves.png", history)
+    for axes in drawn[0].axes:
+        assert [text.get_text() for text in axes.texts] == ["burnin", "train"]
+        assert [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in axes.patches] == [
+            (0.5, 1.5),
+            (1.5, 3.5),
+        ]
+
+
 def test_every_member_has_its_curves_and_its_name(tmp_path, drawn):
     histories = {"a/0": history_of(3), "b/0": history_of(3, validation=False)}
     member_curves_plot(tmp_path / "curves.png", histories)

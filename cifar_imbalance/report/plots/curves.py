@@ -42,6 +42,7 @@ def curves_plot(path: Path, history: History, chosen_epoch: int | None = None) -
         if chosen_epoch is not None:
             axes.axvline(chosen_epoch, color="black", linewidth=1, linestyle=":", label=f"chosen epoch {chosen_epoch}")
         _epoch_axis(axes, [int(line["epoch"]) for line in history])
+        _shade_phases(axes, history, epoch_is="point")
         if not validated:
             axes.text(0.98, 0.03, "no validation", transform=axes.transAxes, ha="right", color=GREY)
         if axes.get_legend_handles_labels()[0]:
@@ -121,8 +122,11 @@ def _phases(history: History) -> list[str]:
     return [str(line.get("phase")) for line in history]
 
 
-def _shade_phases(axes: Axes, history: History) -> None:
-    """A band with its name for each phase of the schedule, where there are several."""
+def _shade_phases(axes: Axes, history: History, *, epoch_is: str = "span") -> None:
+    """A band with its name for each phase of the schedule, where there are several.
+
+    On the axis an epoch is the span before its number, or a point with half an epoch on either side.
+    """
     phases = _phases(history)
     starts = [k for k, name in enumerate(phases) if k == 0 or phases[k - 1] != name]
     if len(starts) < 2:
@@ -130,9 +134,12 @@ def _shade_phases(axes: Axes, history: History) -> None:
     for number, start in enumerate(starts):
         end = starts[number + 1] if number + 1 < len(starts) else len(history)
         first, last = history[start]["epoch"] - 1, history[end - 1]["epoch"]
-        axes.axvspan(first, last, color="0.93" if number % 2 else "0.86", linewidth=0)
         style: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 9, "color": GREY}
-        axes.text((first + last) / 2, 1.01, phases[start], transform=axes.get_xaxis_transform(), **style)
+        height = 1.01
+        if epoch_is == "point":  # above the axes stands the legend
+            first, last, height = first + 0.5, last + 0.5, 0.01
+        axes.axvspan(first, last, color="0.93" if number % 2 else "0.86", linewidth=0, zorder=0)
+        axes.text((first + last) / 2, height, phases[start], transform=axes.get_xaxis_transform(), **style)
 
 
 def _curve(axes: Axes, history: History, key: str, colour: Any, label: str | None = None, linestyle: str = "-") -> None:
