@@ -113,7 +113,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(typed, tmp_path, words, line):
 
 def test_every_range_of_the_benchmark_alone_is_in_the_table_above():
     own = RANGES.keys() & (field_paths(BenchmarkConfig) - field_paths(TrainConfig))
-    assert own == {words.partition("=")[0] for words, _ in MISTAKES} & RANGES.keys()
+    assert own <= {words.partition("=")[0] for words, _ in MISTAKES}
 
 
 @pytest.mark.slow
