@@ -4,8 +4,8 @@ At 32 px most maps of an EfficientNet are 1 to 4 pixels wide, and there oneDNN's
 machine can do. Which form a convolution takes depends on shapes alone (under autocast, depthwise ones stay as they
 are), by these measurements (`python tests/runtimes/convolution_forms.py`; docs/results has the figures):
 
-- 1 x 1 kernels as one matrix product over the pixels: 1.2 to 2.1 times as fast, forward and backward, on maps up to 8 x 8
-  in batches of 32; within a tenth at 14 and 16, slower from 28 on and in batches of 512 from 14 on.
+- 1 x 1 kernels as one matrix product over the pixels: 1.2 to 2.1 times as fast, forward and backward, on maps up to
+  8 x 8 in batches of 32; within a tenth at 14 and 16, slower from 28 on and in batches of 512 from 14 on.
 - Depthwise on a map of one pixel: a product with the one tap that meets the image.
 - Depthwise on a map smaller than its kernel: 2.6 to 8 times as fast with the weight's gradient summed tap by tap, over
   the taps that meet the image; on any larger map slower. Forward and input gradient stay oneDNN's.
