@@ -69,9 +69,15 @@ class RunFolder:
                 raise UsageError(f"resume={self.path}: another process is training in it") from None
             except OSError:
                 log.info("%s: its file system has no locks; let no other process train in it", self.path)
-            for folder in (self.path, *self.path.glob("*/")):
-                atomic.remove_remains(folder)
             yield
+
+    def remove_remains(self) -> None:
+        """Take away the files that a process which was killed left half written. For a run that goes on, and held.
+
+        Into a new folder another run may be writing at this moment, to find that it is taken.
+        """
+        for folder in (self.path, *self.path.glob("*/")):
+            atomic.remove_remains(folder)
 
     @property
     def is_finished(self) -> bool:

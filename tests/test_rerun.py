@@ -174,6 +174,17 @@ def test_where_a_run_goes_on_may_differ(tiny_run, tmp_path, typed):
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
+def test_what_a_killed_process_left_half_written_goes_when_the_run_goes_on(tiny_run, tmp_path, typed):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    remains = [run / ".config.yaml.x.part", run / "checkpoints" / ".last.pt.x.part"]
+    for file in remains:
+        file.touch()
+    with RunFolder(run).held():
+        assert all(file.exists() for file in remains)  # they may be those of a run that finds the folder taken
+    assert typed(tmp_path, "train", "resume=run").code == 0
+    assert not any(file.exists() for file in remains)
+
+
 def test_a_run_in_which_another_process_trains_is_left_alone(tiny_run, tmp_path, typed):
     run = shutil.copytree(tiny_run, tmp_path / "run")
     before = contents(run)

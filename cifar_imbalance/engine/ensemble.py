@@ -50,6 +50,8 @@ def run_ensemble(config: TrainConfig, path: Path, overrides: list[str]) -> None:
         prepared = _prepared(config, configs)
         folder = _folder(config, path, overrides, prepared)
         with folder.held():
+            if config.resume is not None:
+                folder.remove_remains()
             terminal.write_log(folder.log)
             resumed = (folder.path / "data.json").is_file()
             describe(folder, config, prepared.data, prepared.built, prepared.runtime, resumed=resumed)

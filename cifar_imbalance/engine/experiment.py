@@ -169,6 +169,7 @@ def make_loop(
 
 def _state_to_resume(folder: RunFolder, config: TrainConfig, data: ExperimentData) -> dict[str, Any]:
     """The last checkpoint of a run that goes on on the images it began with."""
+    folder.remove_remains()
     state = checkpoint.load(folder.checkpoint("last"))
     if state["best"] is not None and state["best"]["epoch"] == state["epoch"]:
         checkpoint.copy(folder.checkpoint("last"), folder.checkpoint("best"))  # the run may have died in between
