@@ -29,14 +29,16 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cifar_imbalance.checks import (
+from cifar_imbalance.configuration.checks import (
     check_sweep_in_one_process,
     checked_benchmark,
     checked_evaluate,
     checked_figures,
     checked_train,
 )
-from cifar_imbalance.config import BenchmarkConfig, EvaluateConfig, FiguresConfig, TrainConfig
+from cifar_imbalance.configuration.fields import BenchmarkConfig, EvaluateConfig, FiguresConfig, TrainConfig
+from cifar_imbalance.configuration.overrides import check_operators, check_word, keys, parse
+from cifar_imbalance.configuration.schema import explain, field_paths
 from cifar_imbalance.errors import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -44,9 +46,7 @@ from cifar_imbalance.errors import (
     TrainingFailed,
     UsageError,
 )
-from cifar_imbalance.overrides import check_operators, check_word, keys, parse
-from cifar_imbalance.rerun import combined_runs, evaluated, evaluation_folder, resumed
-from cifar_imbalance.schema import explain, field_paths
+from cifar_imbalance.runs.rerun import combined_runs, evaluated, evaluation_folder, resumed
 
 # Neither wrong input nor a defect of ours: a full, failing or read-only disk, a quota.
 MACHINE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)

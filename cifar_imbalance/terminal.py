@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 LOGGER = logging.getLogger("cifar_imbalance")
-EPOCH_LINES = "cifar_imbalance.engine.loop"  # the logger of the lines that tell how training goes on
+EPOCHS = LOGGER.getChild("epochs")  # a line for each epoch; an ensemble shows those of its members
 SECONDS_BETWEEN_MESSAGES = 0.2
 
 Message = tuple[str, Any]  # ("line", text), ("steps", [done, all]) or ("figures", the arguments of LiveLine.show)
@@ -53,7 +53,7 @@ class _SendingHandler(logging.Handler):
         self._send = send
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.name == EPOCH_LINES:
+        if record.name == EPOCHS.name:
             self._send(("line", record.getMessage()))
 
 

@@ -9,10 +9,10 @@ import timm
 import torch
 from torch import nn
 
-from cifar_imbalance.allowed import RANGES
 from cifar_imbalance.benchmark.measure import Measured, training_gflops_per_image
-from cifar_imbalance.config import BENCHMARK_ROWS, BenchmarkConfig, Model, TrainConfig
-from cifar_imbalance.schema import field_paths
+from cifar_imbalance.configuration.allowed import RANGES
+from cifar_imbalance.configuration.fields import BENCHMARK_ROWS, BenchmarkConfig, Model, TrainConfig
+from cifar_imbalance.configuration.schema import field_paths
 
 WORDS = ["model.name=test_efficientnet", "rounds=2", "steps=2", "batch_size=8", "output=out", "runtime=cpu"]
 

@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from cifar_imbalance.augment.policy import Policy
 from cifar_imbalance.engine.step import Network, training_loss
-from cifar_imbalance.losses import LOSSES
+from cifar_imbalance.methods.losses import LOSSES
 from cifar_imbalance.models.build import build_model
 from cifar_imbalance.models.freezing import set_learning
 from cifar_imbalance.runtimes.select import make_runtime

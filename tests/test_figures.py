@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from cifar_imbalance.config import Dataset
+from cifar_imbalance.configuration.fields import Dataset
 from cifar_imbalance.data.experiment_data import load_experiment_data
 from cifar_imbalance.figures import draw
 

@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from cifar_imbalance import config, keys
+from cifar_imbalance import keys
 from cifar_imbalance.augment import ops
+from cifar_imbalance.configuration import fields
 from cifar_imbalance.errors import UsageError
 
 Images = Float[Tensor, "batch 3 height width"]
@@ -31,21 +32,21 @@ class Size(NamedTuple):
     width: int
 
 
-def draw_flip(generator: np.random.Generator, settings: config.Flip, size: Size) -> Draws:
+def draw_flip(generator: np.random.Generator, settings: fields.Flip, size: Size) -> Draws:
     draws = {"flip.flipped": _happens(generator, settings.probability, size)}
     if settings.vertical_probability > 0:
         draws["flip.flipped_vertically"] = _happens(generator, settings.vertical_probability, size)
     return draws
 
 
-def apply_flip(images: Images, draws: Tensors, settings: config.Flip) -> Images:
+def apply_flip(images: Images, draws: Tensors, settings: fields.Flip) -> Images:
     images = ops.flip(images, draws["flip.flipped"])
     if settings.vertical_probability > 0:
         images = ops.flip(images, draws["flip.flipped_vertically"], vertically=True)
     return images
 
 
-def draw_rotation(generator: np.random.Generator, settings: config.Rotation, size: Size) -> Draws:
+def draw_rotation(generator: np.random.Generator, settings: fields.Rotation, size: Size) -> Draws:
     """Angles are uniform; their sines and cosines are taken here, so that every device has the same."""
     degrees = generator.uniform(-settings.max_degrees, settings.max_degrees, (size.steps, size.batch))
     angle = np.deg2rad(degrees)
@@ -55,11 +56,11 @@ def draw_rotation(generator: np.random.Generator, settings: config.Rotation, siz
     }
 
 
-def apply_rotation(images: Images, draws: Tensors, settings: config.Rotation) -> Images:
+def apply_rotation(images: Images, draws: Tensors, settings: fields.Rotation) -> Images:
     return ops.rotate(images, draws["rotation.sine"], draws["rotation.cosine"], settings.border, settings.fill)
 
 
-def draw_shift(generator: np.random.Generator, settings: config.Shift, size: Size) -> Draws:
+def draw_shift(generator: np.random.Generator, settings: fields.Shift, size: Size) -> Draws:
     """Each way the nearest whole number of pixels to U(-fraction, fraction) of the side."""
 
     def offsets(fraction: float, side: int) -> np.ndarray:
@@ -72,11 +73,11 @@ def draw_shift(generator: np.random.Generator, settings: config.Shift, size: Siz
     }
 
 
-def apply_shift(images: Images, draws: Tensors, settings: config.Shift) -> Images:
+def apply_shift(images: Images, draws: Tensors, settings: fields.Shift) -> Images:
     return ops.translate(images, draws["shift.rows"], draws["shift.columns"], settings.border, settings.fill)
 
 
-def check_shift(settings: config.Shift, height: int, width: int) -> None:
+def check_shift(settings: fields.Shift, height: int, width: int) -> None:
     for name, side in (("height_fraction", height), ("width_fraction", width)):
         fraction = getattr(settings, name)
         if settings.border == "reflect" and round(fraction * side) > side - 1:
@@ -86,7 +87,7 @@ def check_shift(settings: config.Shift, height: int, width: int) -> None:
             )
 
 
-def draw_pad_crop(generator: np.random.Generator, settings: config.PadCrop, size: Size) -> Draws:
+def draw_pad_crop(generator: np.random.Generator, settings: fields.PadCrop, size: Size) -> Draws:
     """A crop of the image's own size out of the padded image is a shift by -padding..padding whole pixels."""
 
     def offsets() -> np.ndarray:
@@ -96,11 +97,11 @@ def draw_pad_crop(generator: np.random.Generator, settings: config.PadCrop, size
     return {"pad_crop.rows": offsets(), "pad_crop.columns": offsets()}
 
 
-def apply_pad_crop(images: Images, draws: Tensors, settings: config.PadCrop) -> Images:
+def apply_pad_crop(images: Images, draws: Tensors, settings: fields.PadCrop) -> Images:
     return ops.translate(images, draws["pad_crop.rows"], draws["pad_crop.columns"], "constant", settings.fill)
 
 
-def check_pad_crop(settings: config.PadCrop, height: int, width: int) -> None:
+def check_pad_crop(settings: fields.PadCrop, height: int, width: int) -> None:
     if settings.padding >= min(height, width):
         raise UsageError(
             f"augmentation.pad_crop.padding={settings.padding}: must be smaller than the side of the images, "
@@ -108,18 +109,18 @@ def check_pad_crop(settings: config.PadCrop, height: int, width: int) -> None:
         )
 
 
-def draw_cutout(generator: np.random.Generator, settings: config.Cutout, size: Size) -> Draws:
+def draw_cutout(generator: np.random.Generator, settings: fields.Cutout, size: Size) -> Draws:
     """Centers are uniform over the pixels, so a square near the border is cut smaller."""
     shape = (size.steps, size.batch, settings.count)
     rows, columns = (generator.integers(side, size=shape) for side in (size.height, size.width))
     return {"cutout.centers": np.stack([rows, columns], axis=-1).astype(np.int32)}
 
 
-def apply_cutout(images: Images, draws: Tensors, settings: config.Cutout) -> Images:
+def apply_cutout(images: Images, draws: Tensors, settings: fields.Cutout) -> Images:
     return ops.cutout(images, draws["cutout.centers"], settings.size_fraction, settings.fill)
 
 
-def check_cutout(settings: config.Cutout, height: int, width: int) -> None:
+def check_cutout(settings: fields.Cutout, height: int, width: int) -> None:
     if ops.half_square(settings.size_fraction, height, width) == 0:
         raise UsageError(
             f"augmentation.cutout.size_fraction={settings.size_fraction}: the square must be at least 2 pixels wide, "
@@ -127,7 +128,7 @@ def check_cutout(settings: config.Cutout, height: int, width: int) -> None:
         )
 
 
-def draw_color_jitter(generator: np.random.Generator, settings: config.ColorJitter, size: Size) -> Draws:
+def draw_color_jitter(generator: np.random.Generator, settings: fields.ColorJitter, size: Size) -> Draws:
     draws = {"color_jitter.applied": _happens(generator, settings.probability, size)}
     for factor in ("contrast", "saturation", "brightness"):
         low, high = getattr(settings, factor)
@@ -135,7 +136,7 @@ def draw_color_jitter(generator: np.random.Generator, settings: config.ColorJitt
     return draws
 
 
-def apply_color_jitter(images: Images, draws: Tensors, settings: config.ColorJitter) -> Images:
+def apply_color_jitter(images: Images, draws: Tensors, settings: fields.ColorJitter) -> Images:
     names = ("applied", "contrast", "saturation", "brightness")
     return ops.color_jitter(images, *(draws[f"color_jitter.{name}"] for name in names))
 
@@ -168,7 +169,7 @@ class Policy:
     Raises UsageError where an operator's settings do not suit images of this size.
     """
 
-    def __init__(self, augmentation: config.Augmentation, *, height: int, width: int) -> None:
+    def __init__(self, augmentation: fields.Augmentation, *, height: int, width: int) -> None:
         self.height, self.width = height, width
         self.names = [name for name in augmentation.order if getattr(augmentation, name) is not None]
         self.settings = {name: getattr(augmentation, name) for name in self.names}

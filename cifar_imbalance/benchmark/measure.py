@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cifar_imbalance.benchmark.steps import Steps, bare_step, built, dataloader_loop, plain_step, whole_loop
 from cifar_imbalance.benchmark.workers import keras_worker, xla_worker
-from cifar_imbalance.config import BENCHMARK_ROWS, BenchmarkConfig
+from cifar_imbalance.configuration.fields import BENCHMARK_ROWS, BenchmarkConfig
 from cifar_imbalance.runtimes.base import DeviceRuntime
 from cifar_imbalance.runtimes.select import make_runtime
 

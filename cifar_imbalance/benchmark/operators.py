@@ -7,7 +7,7 @@ from statistics import median
 from torch.profiler import profile
 
 from cifar_imbalance.benchmark.steps import Steps, bare_step, plain_step
-from cifar_imbalance.config import BenchmarkConfig
+from cifar_imbalance.configuration.fields import BenchmarkConfig
 from cifar_imbalance.runtimes.base import DeviceRuntime
 
 ROUNDS = 5

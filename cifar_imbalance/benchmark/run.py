@@ -14,12 +14,12 @@ from cifar_imbalance.benchmark.measure import Measured, measure, with_compile
 from cifar_imbalance.benchmark.operators import operator_times
 from cifar_imbalance.benchmark.report import benchmark_plot, benchmark_table, operator_table
 from cifar_imbalance.benchmark.workers import KERAS_MODELS
-from cifar_imbalance.checks import MAKE_KERAS_PYTHON
-from cifar_imbalance.config import BenchmarkConfig
-from cifar_imbalance.environment import environment
+from cifar_imbalance.configuration.checks import MAKE_KERAS_PYTHON
+from cifar_imbalance.configuration.fields import BenchmarkConfig
+from cifar_imbalance.configuration.hardware import INSTALL_XLA, tpu_is_attached
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.models.build import check_name
-from cifar_imbalance.runtimes.attached import INSTALL_XLA, tpu_is_attached
+from cifar_imbalance.runtimes.environment import environment
 from cifar_imbalance.runtimes.select import make_runtime
 from cifar_imbalance.terminal import Terminal
 

@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 from torchvision import transforms
 
 from cifar_imbalance.augment.policy import Policy
-from cifar_imbalance.config import (
+from cifar_imbalance.configuration.fields import (
     BenchmarkConfig,
     Dataset,
     Optimizer,
@@ -28,11 +28,11 @@ from cifar_imbalance.config import (
 from cifar_imbalance.data.experiment_data import ExperimentData
 from cifar_imbalance.data.image_sets import ImageSet
 from cifar_imbalance.engine.experiment import make_loop
+from cifar_imbalance.engine.members import cores_of
 from cifar_imbalance.engine.step import Network
-from cifar_imbalance.members import cores_of
+from cifar_imbalance.methods.optimizers import fresh_state, load_state, make_optimizer
 from cifar_imbalance.models.build import BuiltModel, build_model
-from cifar_imbalance.optimizers import fresh_state, load_state, make_optimizer
-from cifar_imbalance.run_folder import take
+from cifar_imbalance.runs.folder import take
 from cifar_imbalance.runtimes.base import DeviceRuntime
 from cifar_imbalance.terminal import LiveLine
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cifar_imbalance.config import BenchmarkConfig
+from cifar_imbalance.configuration.fields import BenchmarkConfig
 from cifar_imbalance.errors import TrainingFailed
 
 LINES_SHOWN = 3

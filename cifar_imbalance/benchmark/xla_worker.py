@@ -6,7 +6,7 @@ import sys
 from omegaconf import OmegaConf
 
 from cifar_imbalance.benchmark.steps import bare_step
-from cifar_imbalance.config import BenchmarkConfig
+from cifar_imbalance.configuration.fields import BenchmarkConfig
 from cifar_imbalance.runtimes.select import make_runtime
 
 

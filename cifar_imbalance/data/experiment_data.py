@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cifar_imbalance.config import VALIDATIONS, Dataset
+from cifar_imbalance.configuration.fields import VALIDATIONS, Dataset
 from cifar_imbalance.data import imbalance, splits
 from cifar_imbalance.data.identity import sha256
 from cifar_imbalance.data.image_sets import IMAGE_SETS, ImageSet

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cifar_imbalance.config import Dataset
+from cifar_imbalance.configuration.fields import Dataset
 from cifar_imbalance.data import torchvision_cifar
 from cifar_imbalance.data.cache import load_or_build
 from cifar_imbalance.data.class_folders import ClassFolders, list_class_folders

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cifar_imbalance.config import PROFILES
+from cifar_imbalance.configuration.fields import PROFILES
 from cifar_imbalance.errors import UsageError, choose_from
 
 

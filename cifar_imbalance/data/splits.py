@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifar_imbalance import keys
-from cifar_imbalance.config import BALANCES
+from cifar_imbalance.configuration.fields import BALANCES
 from cifar_imbalance.errors import UsageError, choose_from
 
 

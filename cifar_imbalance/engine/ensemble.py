@@ -15,15 +15,15 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
-from cifar_imbalance.combination import combine
-from cifar_imbalance.config import TrainConfig
+from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.engine.experiment import Prepared, describe, prepare, run_experiment
+from cifar_imbalance.engine.members import cores_of, member_configs, workers_and_threads
 from cifar_imbalance.errors import TrainingFailed, UsageError
-from cifar_imbalance.members import cores_of, member_configs, workers_and_threads
-from cifar_imbalance.metrics import class_metrics
+from cifar_imbalance.evidence.combination import combine
+from cifar_imbalance.evidence.metrics import class_metrics
 from cifar_imbalance.report.ensemble import MemberResults, write_ensemble_report
 from cifar_imbalance.report.tables import terminal_table
-from cifar_imbalance.run_folder import RunFolder, take
+from cifar_imbalance.runs.folder import RunFolder, take
 from cifar_imbalance.terminal import MemberLines, MemberTerminal, Message, Terminal
 
 log = logging.getLogger(__name__)

@@ -8,25 +8,25 @@ from pathlib import Path
 from typing import Any
 
 from cifar_imbalance import atomic
-from cifar_imbalance.combination import paired
-from cifar_imbalance.config import EvaluateConfig
+from cifar_imbalance.configuration.fields import EvaluateConfig
 from cifar_imbalance.data.experiment_data import ExperimentData, load_experiment_data
 from cifar_imbalance.data.image_sets import ImageSet
 from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.engine.judge import chosen_checkpoint, load_judged, predict
 from cifar_imbalance.engine.memory import too_small_told
 from cifar_imbalance.engine.step import Network
-from cifar_imbalance.environment import environment
 from cifar_imbalance.errors import UsageError
-from cifar_imbalance.metrics import class_metrics
+from cifar_imbalance.evidence.combination import paired
+from cifar_imbalance.evidence.metrics import class_metrics
+from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.models.build import BuiltModel, build_model, load_weights
-from cifar_imbalance.predictions import Predictions
 from cifar_imbalance.report.ensemble import MemberResults, write_ensemble_report
 from cifar_imbalance.report.reference import Reference, read_reference
 from cifar_imbalance.report.side_by_side import write_side_by_side
 from cifar_imbalance.report.tables import terminal_table
 from cifar_imbalance.report.write import write_report
-from cifar_imbalance.run_folder import RunFolder, find_run, take
+from cifar_imbalance.runs.folder import RunFolder, find_run, take
+from cifar_imbalance.runtimes.environment import environment
 from cifar_imbalance.runtimes.select import make_runtime
 from cifar_imbalance.terminal import Terminal
 

@@ -14,26 +14,26 @@ import torch
 
 from cifar_imbalance import atomic
 from cifar_imbalance.augment.policy import Policy
-from cifar_imbalance.config import TrainConfig
+from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.data.experiment_data import ExperimentData, load_experiment_data
 from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.engine.judge import chosen_checkpoint, load_judged, predict, use_of_test_images
 from cifar_imbalance.engine.loop import Loop
 from cifar_imbalance.engine.memory import too_small_told
 from cifar_imbalance.engine.step import EvaluationStep, Network, TrainingStep, WeightAverage, resident
-from cifar_imbalance.environment import environment
 from cifar_imbalance.errors import TrainingFailed, UsageError
-from cifar_imbalance.losses import LOSSES
-from cifar_imbalance.metrics import class_metrics
+from cifar_imbalance.evidence.metrics import class_metrics
+from cifar_imbalance.methods.losses import LOSSES
+from cifar_imbalance.methods.optimizers import fresh_state, load_state, make_optimizer
+from cifar_imbalance.methods.samplers import instance_order
 from cifar_imbalance.models.build import BuiltModel, build_model, check_name, model_summary
 from cifar_imbalance.models.freezing import check_head
-from cifar_imbalance.optimizers import fresh_state, load_state, make_optimizer
 from cifar_imbalance.report.tables import terminal_table
 from cifar_imbalance.report.write import write_report
-from cifar_imbalance.run_folder import RunFolder, take
+from cifar_imbalance.runs.folder import RunFolder, take
 from cifar_imbalance.runtimes.base import DeviceRuntime
+from cifar_imbalance.runtimes.environment import environment
 from cifar_imbalance.runtimes.select import make_runtime
-from cifar_imbalance.samplers import instance_order
 from cifar_imbalance.terminal import Terminal
 
 log = logging.getLogger(__name__)

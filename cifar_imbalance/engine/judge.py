@@ -6,11 +6,11 @@ from typing import Any
 
 from torch import nn
 
-from cifar_imbalance.config import TrainConfig
+from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.data.image_sets import ImageSet
 from cifar_imbalance.engine.step import EvaluationStep, Network, resident
 from cifar_imbalance.errors import UsageError
-from cifar_imbalance.predictions import Predictions
+from cifar_imbalance.evidence.predictions import Predictions
 
 
 def chosen_checkpoint(config: TrainConfig) -> tuple[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Mapping
@@ -14,19 +13,17 @@ from torch import Tensor, nn
 
 from cifar_imbalance import keys
 from cifar_imbalance.augment.policy import Policy
-from cifar_imbalance.config import TrainConfig
+from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.data.image_sets import ImageSet
 from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.engine.step import EvaluationStep, Network, TrainingStep, WeightAverage
 from cifar_imbalance.errors import TrainingFailed
-from cifar_imbalance.metrics import epoch_metrics
-from cifar_imbalance.run_folder import RunFolder
+from cifar_imbalance.evidence.metrics import epoch_metrics
+from cifar_imbalance.methods.samplers import instance_order
+from cifar_imbalance.methods.schedules import learning_rates, phase
+from cifar_imbalance.runs.folder import RunFolder
 from cifar_imbalance.runtimes.base import DeviceRuntime
-from cifar_imbalance.samplers import instance_order
-from cifar_imbalance.schedules import learning_rates, phase
-from cifar_imbalance.terminal import Progressing, Terminal
-
-log = logging.getLogger(__name__)
+from cifar_imbalance.terminal import EPOCHS, Progressing, Terminal
 
 SLOW_STEP = 5.0  # seconds; a first step that took longer was most likely compiled, and is told
 
@@ -64,7 +61,7 @@ class Loop:
                 line |= self._validate()
                 self.history.append(line)
                 is_best = self._note_best(line)
-                log.info(_epoch_line(line, epochs))
+                EPOCHS.info(_epoch_line(line, epochs))
                 state = self._state()
                 # In this order: a line too many is dropped when a run goes on, a line too few could not be made again.
                 self.folder.write_history(self.history)

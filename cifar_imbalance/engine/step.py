@@ -14,8 +14,8 @@ from torch.func import functional_call
 from torch.nn.functional import interpolate
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from cifar_imbalance import config
 from cifar_imbalance.augment.policy import Policy
+from cifar_imbalance.configuration import fields
 from cifar_imbalance.models.build import BuiltModel
 from cifar_imbalance.models.freezing import set_learning
 from cifar_imbalance.runtimes.base import DeviceRuntime
@@ -115,7 +115,7 @@ class TrainingStep:
         images: UInt8[Tensor, "all height width 3"],
         labels: Int[Tensor, " all"],
         policy: Policy,
-        model: config.Model,
+        model: fields.Model,
         loss: Loss,
         clip_norm: float | None,
         average: WeightAverage | None,

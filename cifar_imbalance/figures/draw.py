@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 
 from cifar_imbalance import keys
 from cifar_imbalance.augment.policy import Policy
-from cifar_imbalance.config import FiguresConfig
+from cifar_imbalance.configuration.fields import FiguresConfig
 from cifar_imbalance.data.experiment_data import load_experiment_data
 from cifar_imbalance.data.image_sets import ImageSet
 from cifar_imbalance.report.plots.images import class_counts_plot, image_grid_plot

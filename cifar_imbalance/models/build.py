@@ -20,8 +20,9 @@ from timm.models import PretrainedCfg, get_pretrained_cfg, is_model_pretrained
 from torch import Tensor, nn
 from torchinfo.enums import Units
 
-from cifar_imbalance import config, keys
-from cifar_imbalance.allowed import WEIGHT_SUFFIXES
+from cifar_imbalance import keys
+from cifar_imbalance.configuration import fields
+from cifar_imbalance.configuration.allowed import WEIGHT_SUFFIXES
 from cifar_imbalance.errors import UsageError, nearest
 from cifar_imbalance.models.freezing import head_prefixes
 
@@ -48,7 +49,7 @@ class BuiltModel:
     input_size: tuple[int, int]
 
 
-def build_model(model: config.Model, *, class_count: int, image_size: tuple[int, int], seed: int) -> BuiltModel:
+def build_model(model: fields.Model, *, class_count: int, image_size: tuple[int, int], seed: int) -> BuiltModel:
     """The network `model.name` with `class_count` logits, for images of `image_size` (height, width).
 
     Equal seeds give equal weights; torch's own random state is left as it was. Raises UsageError for an unknown name,
@@ -76,7 +77,7 @@ def build_model(model: config.Model, *, class_count: int, image_size: tuple[int,
 
 
 # ---------------------------------------------------------------- name, size, construction
-def check_name(model: config.Model) -> None:
+def check_name(model: fields.Model) -> None:
     """Raises UsageError for a name that timm does not know, or has no weights for where they are asked."""
     name = model.name
     architecture = name.split(".")[0]
@@ -91,7 +92,7 @@ def check_name(model: config.Model) -> None:
         )
 
 
-def _input_size(model: config.Model, native: tuple[int, int], image_size: tuple[int, int]) -> tuple[int, int]:
+def _input_size(model: fields.Model, native: tuple[int, int], image_size: tuple[int, int]) -> tuple[int, int]:
     if model.resolution is None:
         return image_size
     height, width = (round(model.resolution * side) // 8 * 8 for side in native)
@@ -103,7 +104,7 @@ def _input_size(model: config.Model, native: tuple[int, int], image_size: tuple[
     return height, width
 
 
-def _create(model: config.Model, class_count: int, optional: dict[str, Any], input_size: tuple[int, int]) -> nn.Module:
+def _create(model: fields.Model, class_count: int, optional: dict[str, Any], input_size: tuple[int, int]) -> nn.Module:
     pretrained = model.pretrained and model.weights is None
     try:
         with _impatient_hub() if pretrained else contextlib.nullcontext():

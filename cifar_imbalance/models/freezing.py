@@ -5,11 +5,11 @@ from __future__ import annotations
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from cifar_imbalance import config
+from cifar_imbalance.configuration import fields
 from cifar_imbalance.errors import UsageError
 
 
-def set_learning(module: nn.Module, model: config.Model, *, head_only: bool) -> None:
+def set_learning(module: nn.Module, model: fields.Model, *, head_only: bool) -> None:
     """Put `module` into training mode, with gradients for what learns alone.
 
     The base is all but the classifier; its first `model.freeze_ratio` layers never learn, and with `head_only` none of
@@ -44,7 +44,7 @@ def head_prefixes(module: nn.Module) -> tuple[str, ...]:
     return tuple(f"{name}." for name in ([names] if isinstance(names, str) else names))
 
 
-def check_head(module: nn.Module, model: config.Model, *, burnin_epochs: int) -> None:
+def check_head(module: nn.Module, model: fields.Model, *, burnin_epochs: int) -> None:
     """Raises UsageError where a part is to be frozen and it is not known which part is the head."""
     if head_prefixes(module):
         return

@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifar_imbalance import atomic
-from cifar_imbalance.combination import combine, mixture_weights, paired
-from cifar_imbalance.config import COMBINATIONS
-from cifar_imbalance.diversity import FIGURES_BY_SIZE, ClassGains, class_gains, figures_by_size
+from cifar_imbalance.configuration.fields import COMBINATIONS
 from cifar_imbalance.errors import UsageError
-from cifar_imbalance.metrics import class_metrics, summarize
-from cifar_imbalance.predictions import Predictions
+from cifar_imbalance.evidence.combination import combine, mixture_weights, paired
+from cifar_imbalance.evidence.diversity import FIGURES_BY_SIZE, ClassGains, class_gains, figures_by_size
+from cifar_imbalance.evidence.metrics import class_metrics, summarize
+from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.report.plots.comparisons import ensemble_plot
 from cifar_imbalance.report.plots.curves import member_curves_plot
 from cifar_imbalance.report.tables import csv_text
 from cifar_imbalance.report.write import write_report
-from cifar_imbalance.run_folder import RunFolder
+from cifar_imbalance.runs.folder import RunFolder
 
 COLUMNS = (
     "accuracy",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifar_imbalance.errors import UsageError
-from cifar_imbalance.metrics import class_metrics, summarize
-from cifar_imbalance.predictions import Predictions
-from cifar_imbalance.run_folder import PAPER, RunFolder
+from cifar_imbalance.evidence.metrics import class_metrics, summarize
+from cifar_imbalance.evidence.predictions import Predictions
+from cifar_imbalance.evidence.published import PREFIX, read_published
+from cifar_imbalance.runs.folder import RunFolder
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +34,7 @@ class Reference:
 
 def read_reference(name: str, split: str, class_names: tuple[str, ...]) -> Reference:
     """`paper/exp2`, `paper/exp3` or the folder of a run. Raises UsageError where its classes are others."""
-    if name.startswith("paper/"):
+    if name.startswith(PREFIX):
         return _of_paper(name, class_names)
     folder = RunFolder(Path(name).expanduser())
     predictions = Predictions.load(folder.predictions(split))
@@ -57,9 +56,7 @@ def read_reference(name: str, split: str, class_names: tuple[str, ...]) -> Refer
 
 
 def _of_paper(name: str, class_names: tuple[str, ...]) -> Reference:
-    said = json.loads((PAPER / f"{name.removeprefix('paper/')}.json").read_text())
-    with (PAPER / f"{name.removeprefix('paper/')}.csv").open(encoding="utf-8") as file:
-        rows = {row["name"]: row for row in csv.DictReader(file)}
+    said, rows = read_published(name)
     unknown = sorted(rows.keys() - set(class_names))
     if unknown:
         raise UsageError(f"reference={name}: it is of CIFAR-100; the run has no class {', '.join(unknown[:3])}")

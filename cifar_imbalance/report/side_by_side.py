@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifar_imbalance import atomic
-from cifar_imbalance.metrics import class_metrics, summarize
-from cifar_imbalance.predictions import Predictions
+from cifar_imbalance.evidence.metrics import class_metrics, summarize
+from cifar_imbalance.evidence.predictions import Predictions
+from cifar_imbalance.evidence.significance import FALSE_DISCOVERY_RATE, difference_interval, paired_test
 from cifar_imbalance.report.plots.comparisons import side_by_side_plot
 from cifar_imbalance.report.reference import Reference
 from cifar_imbalance.report.tables import csv_text
-from cifar_imbalance.significance import FALSE_DISCOVERY_RATE, difference_interval, paired_test
 
 FIGURES = ("precision", "recall", "f1")
 SUMMARY = ("accuracy", "macro_precision", "macro_recall", "macro_f1")

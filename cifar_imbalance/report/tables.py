@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cifar_imbalance.metrics import ClassMetrics
+from cifar_imbalance.evidence.metrics import ClassMetrics
 
 ABSENT = "-"
 NEVER_PREDICTED = "*"

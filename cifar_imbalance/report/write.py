@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from cifar_imbalance import atomic
-from cifar_imbalance.metrics import class_metrics, confusion_matrix, summarize
-from cifar_imbalance.predictions import Predictions
+from cifar_imbalance.evidence.metrics import class_metrics, confusion_matrix, summarize
+from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.report import tables
 from cifar_imbalance.report.plots.classes import confusion_plot, per_class_plot
 from cifar_imbalance.report.plots.curves import curves_plot, learning_rate_plot

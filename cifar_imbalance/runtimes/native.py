@@ -12,7 +12,7 @@ import torch
 import torch._functorch.config
 from torch import Tensor, nn
 
-from cifar_imbalance.config import Runtime
+from cifar_imbalance.configuration.fields import Runtime
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.runtimes.base import DeviceRuntime
 from cifar_imbalance.runtimes.convolutions import use_small_map_forms

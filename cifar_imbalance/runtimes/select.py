@@ -7,8 +7,8 @@ import logging
 
 import torch
 
-from cifar_imbalance.config import Runtime
-from cifar_imbalance.runtimes.attached import INSTALL_XLA, tpu_is_attached
+from cifar_imbalance.configuration.fields import Runtime
+from cifar_imbalance.configuration.hardware import INSTALL_XLA, tpu_is_attached
 from cifar_imbalance.runtimes.base import DeviceRuntime
 
 log = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from cifar_imbalance import config
 from cifar_imbalance.augment.policy import OPERATORS, Policy
+from cifar_imbalance.configuration import fields
 from cifar_imbalance.errors import UsageError
 
 PAPER = {
@@ -22,7 +22,7 @@ PAPER = {
 
 
 def policy(settings, height=32, width=32):
-    augmentation = OmegaConf.merge(OmegaConf.structured(config.Augmentation), settings)
+    augmentation = OmegaConf.merge(OmegaConf.structured(fields.Augmentation), settings)
     return Policy(OmegaConf.to_object(augmentation), height=height, width=width)
 
 
@@ -36,7 +36,7 @@ def images():
 
 
 def test_the_table_holds_the_operators_of_the_schema():
-    assert tuple(OPERATORS) == config.OPERATORS
+    assert tuple(OPERATORS) == fields.OPERATORS
 
 
 def test_an_empty_policy_draws_nothing_and_changes_nothing(images):
@@ -164,11 +164,11 @@ def test_the_largest_settings_that_fit_are_taken():
 COMPILED = """
 import torch
 from omegaconf import OmegaConf
-from cifar_imbalance import config
+from cifar_imbalance.configuration import fields
 from cifar_imbalance.augment.policy import Policy
 
-settings = {name: {} for name in config.OPERATORS}
-augmentation = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(config.Augmentation), settings))
+settings = {name: {} for name in fields.OPERATORS}
+augmentation = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(fields.Augmentation), settings))
 policy = Policy(augmentation, height=12, width=9)
 draws = {key: torch.from_numpy(values[0]) for key, values in policy.draw(0, 0, steps=1, batch=4).items()}
 images = torch.rand(4, 3, 12, 9) * 255

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from cifar_imbalance.config import Dataset, Imbalance
+from cifar_imbalance.configuration.fields import Dataset, Imbalance
 from cifar_imbalance.data import experiment_data
 from cifar_imbalance.data.experiment_data import load_experiment_data
 from cifar_imbalance.data.image_sets import ImageSet

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifar_imbalance.config import Dataset
+from cifar_imbalance.configuration.fields import Dataset
 from cifar_imbalance.data.identity import image_hash
 from cifar_imbalance.data.image_sets import IMAGE_SETS, ImageSet
 from cifar_imbalance.errors import UsageError

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from cifar_imbalance.config import (
+from cifar_imbalance.configuration.fields import (
     Augmentation,
     Dataset,
     Flip,

@@ -10,7 +10,7 @@ from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.engine.experiment import run_experiment
 from cifar_imbalance.engine.loop import Loop
 from cifar_imbalance.errors import TrainingFailed, UsageError
-from cifar_imbalance.predictions import Predictions
+from cifar_imbalance.evidence.predictions import Predictions
 
 FILES = {
     "config.yaml",
@@ -100,13 +100,13 @@ def test_a_loss_that_is_not_finite_is_named_with_its_step_and_not_checkpointed(t
 
 
 def test_a_validation_loss_that_is_not_finite_is_told_as_such(tiny, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("cifar_imbalance.metrics._loss", lambda *_: float("nan"))
+    monkeypatch.setattr("cifar_imbalance.evidence.metrics._loss", lambda *_: float("nan"))
     run_experiment(tiny(training={"epochs": 1}, checkpoint={"choose": "last"}), tmp_path / "run", [])
     assert "validation loss not finite" in capsys.readouterr().out
 
 
 def test_a_run_of_which_no_epoch_is_the_best_says_so(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr("cifar_imbalance.metrics._loss", lambda *_: float("nan"))
+    monkeypatch.setattr("cifar_imbalance.evidence.metrics._loss", lambda *_: float("nan"))
     with pytest.raises(TrainingFailed, match="no epoch is the best: loss was finite after none of them"):
         run_experiment(tiny(checkpoint={"monitor": "loss"}), tmp_path / "run", [])
 

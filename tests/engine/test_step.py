@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from cifar_imbalance.augment.policy import Policy
-from cifar_imbalance.config import Augmentation, Model, Runtime
+from cifar_imbalance.configuration.fields import Augmentation, Model, Runtime
 from cifar_imbalance.engine.step import EvaluationStep, Network, WeightAverage, training_loss
-from cifar_imbalance.losses import cross_entropy
+from cifar_imbalance.methods.losses import cross_entropy
 from cifar_imbalance.models.build import build_model
 from cifar_imbalance.runtimes.select import make_runtime
 

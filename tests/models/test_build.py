@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from cifar_imbalance.config import Model
+from cifar_imbalance.configuration.fields import Model
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.models.build import _input_size, build_model, model_summary
 

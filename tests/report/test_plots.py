@@ -11,9 +11,9 @@ import pytest
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from cifar_imbalance.diversity import ClassGains
-from cifar_imbalance.metrics import class_metrics, confusion_matrix
-from cifar_imbalance.predictions import Predictions
+from cifar_imbalance.evidence.diversity import ClassGains
+from cifar_imbalance.evidence.metrics import class_metrics, confusion_matrix
+from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.report.plots.classes import confusion_plot, per_class_plot
 from cifar_imbalance.report.plots.comparisons import ensemble_plot, side_by_side_plot
 from cifar_imbalance.report.plots.curves import curves_plot, learning_rate_plot, member_curves_plot

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from cifar_imbalance.errors import UsageError
-from cifar_imbalance.predictions import Predictions
+from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.report.reference import read_reference
 from cifar_imbalance.report.side_by_side import write_side_by_side
-from cifar_imbalance.run_folder import PAPER
+from cifar_imbalance.runs.folder import PAPER
 
 
 @pytest.fixture(scope="module")

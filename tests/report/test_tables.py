@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import classification_report
 
-from cifar_imbalance.metrics import class_metrics, summarize
-from cifar_imbalance.predictions import Predictions
+from cifar_imbalance.evidence.metrics import class_metrics, summarize
+from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.report import tables
 
 

@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from cifar_imbalance.metrics import summarize
-from cifar_imbalance.predictions import Predictions
+from cifar_imbalance.evidence.metrics import summarize
+from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.report.write import write_report
 
 ALWAYS = {

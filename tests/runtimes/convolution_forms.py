@@ -15,7 +15,7 @@ from statistics import median
 import torch
 from torch.nn.functional import conv2d, linear
 
-from cifar_imbalance.config import Runtime
+from cifar_imbalance.configuration.fields import Runtime
 from cifar_imbalance.runtimes import convolutions
 from cifar_imbalance.runtimes.select import make_runtime
 

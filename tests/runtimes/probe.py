@@ -19,10 +19,10 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from cifar_imbalance import keys
-from cifar_imbalance.checks import checked_train
-from cifar_imbalance.config import TrainConfig
-from cifar_imbalance.samplers import instance_order
-from cifar_imbalance.schedules import learning_rates
+from cifar_imbalance.configuration.checks import checked_train
+from cifar_imbalance.configuration.fields import TrainConfig
+from cifar_imbalance.methods.samplers import instance_order
+from cifar_imbalance.methods.schedules import learning_rates
 from cifar_imbalance.terminal import Terminal
 
 STEPS = 10
@@ -41,7 +41,7 @@ def config_of(overrides):
 def loop_of(overrides, folder):
     """The loop that train.py would run with these overrides, without its reports."""
     from cifar_imbalance.engine.experiment import make_loop, prepare
-    from cifar_imbalance.run_folder import take
+    from cifar_imbalance.runs.folder import take
 
     config = config_of(overrides)
     ready = prepare(config)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from cifar_imbalance.config import OPERATORS
-from cifar_imbalance.losses import LOSSES
+from cifar_imbalance.configuration.fields import OPERATORS
+from cifar_imbalance.methods.losses import LOSSES
 
 PROBE = Path(__file__).with_name("probe.py")
 SETTINGS = [

@@ -14,7 +14,7 @@ import pytest
 import torch
 from runtimes.compare import relative
 
-from cifar_imbalance.predictions import Predictions
+from cifar_imbalance.evidence.predictions import Predictions
 
 PROBE = Path(__file__).with_name("probe.py")
 SMALL = ["model.name=test_efficientnet", "dataset.image_size=16", "training.eval_batch_size=100"]

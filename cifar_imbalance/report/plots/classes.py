@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from numpy.typing import NDArray
 
-from cifar_imbalance.metrics import ClassMetrics, recall_interval
+from cifar_imbalance.evidence.metrics import ClassMetrics, recall_interval
 from cifar_imbalance.report.plots.canvas import (
     BLUE,
     GREY,

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from cifar_imbalance.diversity import ClassGains
+from cifar_imbalance.evidence.diversity import ClassGains
 from cifar_imbalance.report.plots.canvas import (
     BLUE,
     GREEN,

@@ -1,0 +1,108 @@
+"""What was typed, word by word: parsed by Hydra's grammar and judged before anything is composed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hydra import compose
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, ValueType
+from hydra.errors import OverrideParseException
+
+from cifar_imbalance.configuration.fields import OPERATORS
+from cifar_imbalance.configuration.schema import field_paths, unknown_field
+from cifar_imbalance.errors import UsageError, choose_from, nearest
+
+HYDRAS_PLAIN_FIELDS = ("mode", "output_subdir", "searchpath", "verbose")
+
+
+def parse(overrides: Sequence[str]) -> list[Override]:
+    """Hydra's reading of each word. Raises UsageError for one that is no FIELD=VALUE."""
+    parsed = []
+    for text in overrides:
+        try:
+            parsed += OverridesParser.create().parse_overrides([text])
+        except OverrideParseException as error:
+            raise UsageError(f"{text}: cannot be read as FIELD=VALUE or GROUP=CHOICE; see --help") from error
+    return parsed
+
+
+def keys(overrides: Sequence[str]) -> list[str]:
+    """The field or group that each word sets."""
+    return [override.key_or_group for override in parse(overrides)]
+
+
+def check_word(override: Override, groups: dict[str, list[str]], schema: type) -> None:
+    """Raises UsageError for an unknown group, choice or field, and for adding or deleting one."""
+    key, text = override.key_or_group, str(override.input_line)
+    if not key:
+        raise UsageError(f"{text}: cannot be read as FIELD=VALUE or GROUP=CHOICE; see --help")
+    if key.startswith("hydra"):
+        _check_hydras_own(override)
+        return
+    if override.value_type == ValueType.GLOB_CHOICE_SWEEP:
+        raise UsageError(f"{text}: values are listed, {key}=VALUE,VALUE")
+    if override.is_delete():
+        hint = f"choose another with {key}=NAME: {', '.join(groups[key])}" if key in groups else "set its value instead"
+        raise UsageError(f"{text}: groups and fields cannot be deleted; {hint}")
+    known = field_paths(schema)
+    if override.is_add() or override.is_force_add():
+        key_known = key in known or key in groups
+        hint = f"write {text.lstrip('+')}" if key_known else f"no field or group is called {key}{nearest(key, known)}"
+        raise UsageError(f"{text}: fields cannot be added; {hint}")
+    if key in groups:
+        for choice in _choices(override):
+            if choice not in groups[key]:
+                raise choose_from(key, choice, groups[key])
+    elif key not in known:
+        near = nearest(key, groups)
+        if "." not in key and near:
+            raise UsageError(f"{key}: there is no such group or field{near}; groups are {', '.join(sorted(groups))}")
+        raise unknown_field(key, schema)
+
+
+def _check_hydras_own(override: Override) -> None:
+    """Refuse what Hydra answers with a stack trace: a text for one of its blocks of fields, no folder at all."""
+    key, text = override.key_or_group, str(override.input_line)
+    block, _, rest = key.removeprefix("hydra.").partition(".")
+    if key.startswith("hydra.") and not rest and block not in HYDRAS_PLAIN_FIELDS:
+        raise UsageError(f"{text}: a block of fields, {key}.FIELD=VALUE, or hydra/{block}=NAME for another one")
+    if key.startswith("hydra.sweeper.params"):
+        raise UsageError(f"{text}: a sweep is written FIELD=VALUE,VALUE")
+    if key in ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir") and override.value() is None:
+        raise UsageError(f"{text}: a folder is wanted")
+
+
+def _choices(override: Override) -> list[str]:
+    """The group choices of `model=b0`, `augmentation=[flip,cutout]` or `augmentation=none,[flip,cutout]`."""
+    if override.is_sweep_override():
+        if not override.is_discrete_sweep():
+            return []
+        values = [parse([f"x={value}"])[0].value() for value in override.sweep_string_iterator()]
+    else:
+        values = [override.value()]
+    if override.key_or_group != "augmentation" and any(isinstance(value, list) for value in values):
+        raise UsageError(f"{override.input_line}: one choice is wanted; only augmentation takes a list")
+    choices = [choice for value in values for choice in (value if isinstance(value, list) else [value])]
+    return ["null" if choice is None else str(choice) for choice in choices]
+
+
+def check_operators(name: str, job: Sequence[str], searchpath: list[str]) -> None:
+    """Refuse a field of an augmentation that is not switched on, where Hydra fails with an assertion."""
+
+    def operator(override: Override) -> str | None:
+        parts = override.key_or_group.split(".")
+        return parts[1] if len(parts) == 3 and parts[0] == "augmentation" and parts[1] in OPERATORS else None
+
+    parsed = parse(job)
+    inside = [override for override in parsed if operator(override)]
+    if not inside:
+        return
+    composed = compose(name, [*(str(o.input_line) for o in parsed if not operator(o)), *searchpath])
+    for override in inside:
+        switch = operator(override)
+        if composed.augmentation[switch] is None:
+            raise UsageError(
+                f"{override.input_line}: {switch} is not switched on; "
+                f"choose it with augmentation={switch}, or in a list: augmentation=[flip,{switch}]"
+            )

@@ -1,0 +1,1 @@
+"""From saved logits to metrics, combinations, comparisons: everything that needs neither model nor image."""

@@ -1,0 +1,96 @@
+"""Several models' logits of the same images as one model's: an ensemble."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_softmax, logsumexp
+
+from cifar_imbalance.errors import UsageError
+from cifar_imbalance.evidence.predictions import Predictions
+
+LARGEST_CHANGE = 1e-6  # of a weight, at which the search for weights ends
+MOST_ROUNDS = 10_000
+
+
+def combine(
+    members: Sequence[Predictions], how: str, *, validation: Sequence[Predictions] | None = None
+) -> Predictions:
+    """The ensemble's answer. Its logits are log-probabilities, or for mean_logit the mean of the members' logits.
+
+    mean_probability: the mean of the members' softmax. mean_logit: of their logits, centred for each image, since
+    softmax does not see a constant. weighted: the mean of softmax by `mixture_weights` on `validation`, the members'
+    answers to the validation images. Raises UsageError where the members answered other images.
+    """
+    members = paired(members)
+    if how == "mean_logit":
+        logits = np.mean([m.logits - m.logits.mean(axis=1, keepdims=True) for m in members], axis=0)
+        return replace(members[0], logits=logits.astype(np.float32))
+    weights = np.full(len(members), 1 / len(members))
+    if how == "weighted":
+        if validation is None:
+            raise UsageError("ensemble.combine=weighted: the members have no validation images to weigh them by")
+        weights = mixture_weights(validation)
+    logits = logsumexp(log_probabilities(members), axis=0, b=weights[:, None, None])
+    return replace(members[0], logits=np.maximum(logits, np.finfo(np.float32).min).astype(np.float32))
+
+
+def log_probabilities(members: Sequence[Predictions]) -> NDArray[np.float64]:
+    """[members, n, K] in float64."""
+    return log_softmax(np.stack([member.logits for member in members]).astype(np.float64), axis=2)
+
+
+def mixture_weights(validation: Sequence[Predictions]) -> NDArray[np.float64]:
+    """The weights [members], at least 0 and of sum 1, of the mixture of softmax that makes the labels most likely.
+
+    A concave problem, solved by expectation-maximisation from equal weights: each member's new weight is its mean share
+    of the mixture's probability of the labels.
+    """
+    validation = paired(validation)
+    labels = validation[0].labels
+    likelihoods = np.exp(log_probabilities(validation)[:, np.arange(len(labels)), labels])
+    likelihoods = np.maximum(likelihoods, np.finfo(np.float64).tiny)
+    weights = np.full(len(validation), 1 / len(validation))
+    for _ in range(MOST_ROUNDS):
+        shares = weights[:, None] * likelihoods
+        new = (shares / shares.sum(axis=0)).mean(axis=1)
+        change, weights = np.abs(new - weights).max(), new
+        if change < LARGEST_CHANGE:
+            break
+    return weights
+
+
+def paired(members: Sequence[Predictions], names: Sequence[str] = ()) -> list[Predictions]:
+    """All answers in the order of the first's images; `names` are what they are called in a refusal.
+
+    Images pair by their pixels and labels, wherever each stands in its data set: class folders and torchvision's
+    archives have orders of their own. Raises UsageError where the images or the classes are others.
+    """
+    names = names or [f"member {number}" for number in range(len(members))]
+    first = members[0]
+    order = _order(first)
+    result = [first]
+    for name, other in zip(names[1:], members[1:], strict=True):
+        if other.class_names != first.class_names:
+            raise UsageError(f"{name}: its classes are not those of {names[0]}")
+        if not _same_images(first, other):
+            if len(other.labels) == len(first.labels):
+                places = np.empty_like(order)
+                places[order] = _order(other)
+                other = other.take(places)
+            if not _same_images(first, other):
+                raise UsageError(f"{name}: it was judged on other images than {names[0]}")
+        result.append(other)
+    return result
+
+
+def _order(predictions: Predictions) -> NDArray[np.int64]:
+    """[n], the same images in the same order whatever theirs is; images that are equal are interchangeable."""
+    return np.lexsort((predictions.labels, predictions.hashes))
+
+
+def _same_images(first: Predictions, second: Predictions) -> bool:
+    return np.array_equal(first.hashes, second.hashes) and np.array_equal(first.labels, second.labels)

@@ -1,0 +1,200 @@
+"""From logits to figures: how well, and above all how unequally, the classes are recognised.
+
+A class without images has no recall: its figures are NaN, it is left out of every mean and named in a field of its own.
+A class that has images and is never predicted has precision 0, with a flag.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+from torch.nn.functional import cross_entropy
+from torchmetrics.functional.classification import (
+    multiclass_accuracy,
+    multiclass_calibration_error,
+    multilabel_f1_score,
+    multilabel_precision,
+    multilabel_recall,
+)
+
+from cifar_imbalance.evidence.predictions import Predictions
+
+CALIBRATION_BINS = 15
+# torchmetrics divides in float32; the digits beyond its precision would only blur ties and litter the files.
+_DIGITS = 7
+
+
+@dataclass(frozen=True, eq=False)
+class ClassMetrics:
+    """Figures of each class, arrays [K]."""
+
+    precision: NDArray[np.float64]  # NaN: absent
+    recall: NDArray[np.float64]  # NaN: absent
+    f1: NDArray[np.float64]  # NaN: absent
+    support: NDArray[np.int64]  # images of the class
+    predicted_count: NDArray[np.int64]  # images taken for the class
+
+    @property
+    def absent(self) -> NDArray[np.bool_]:
+        """Classes without images [K]."""
+        return self.support == 0
+
+    @property
+    def never_predicted(self) -> NDArray[np.bool_]:
+        """Classes that have images, but that no image was taken for [K]."""
+        return (self.predicted_count == 0) & ~self.absent
+
+    @cached_property
+    def worst_first(self) -> NDArray[np.int64]:
+        """The classes that have images, by rising recall, then F1, then index."""
+        order = np.lexsort((self.f1, self.recall))
+        return order[~self.absent[order]]
+
+    def macro(self, values: NDArray[np.float64]) -> float:
+        """Mean of `values` [K] over the classes that have images."""
+        return _rounded(values[~self.absent].mean())
+
+    def weighted(self, values: NDArray[np.float64]) -> float:
+        """Mean of `values` [K] weighted by support."""
+        present = ~self.absent
+        return _rounded(np.average(values[present], weights=self.support[present]))
+
+
+def class_metrics(predictions: Predictions) -> ClassMetrics:
+    return _class_metrics(predictions.predicted, predictions.labels, classes=len(predictions.class_names))
+
+
+def confusion_matrix(predictions: Predictions) -> NDArray[np.int64]:
+    """Counts [K, K]: the row is the true class, the column the predicted one."""
+    classes = len(predictions.class_names)
+    pairs = np.bincount(predictions.labels * classes + predictions.predicted, minlength=classes * classes)
+    return pairs.reshape(classes, classes)
+
+
+def recall_interval(metrics: ClassMetrics) -> NDArray[np.float64]:
+    """Wilson's 95 % interval of each class's recall: [2, K], low and high; NaN for absent classes."""
+    interval = np.full((2, len(metrics.recall)), np.nan)
+    for index in metrics.worst_first:
+        images = int(metrics.support[index])
+        interval[:, index] = wilson_interval(round(metrics.recall[index] * images), images)
+    return interval
+
+
+def wilson_interval(correct: int, images: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share (Wilson 1927): low, high."""
+    low, high = binomtest(correct, images).proportion_ci(confidence_level=0.95, method="wilson")
+    return low, high
+
+
+def summarize(predictions: Predictions) -> dict[str, Any]:
+    """The figures of one evaluation, ready for JSON: a figure that is not finite is None.
+
+    Means run over the classes with images, P of them. `worst_decile_recall` and `best_decile_recall` are the means of
+    the ceil(P/10) lowest and highest recalls; `recall_sd` is the standard deviation of the P recalls themselves
+    (divided by P, numpy's default: the classes are all there are, not a sample); `recall_gini` is 0 for equal recalls.
+    `worst_class` is the one of lowest recall, then lowest F1. `top5_accuracy` stands only where K > 5.
+    """
+    metrics, names = class_metrics(predictions), predictions.class_names
+    logits, labels = torch.from_numpy(predictions.logits), torch.from_numpy(predictions.labels)
+    recalls = metrics.recall[metrics.worst_first]
+    decile = math.ceil(len(recalls) / 10)
+    worst, best = int(metrics.worst_first[0]), int(metrics.worst_first[-1])
+    top5 = {"top5_accuracy": _top_k_accuracy(logits, labels, k=5)} if len(names) > 5 else {}
+    return {
+        "n_images": len(labels),
+        "loss": _finite(_loss(logits, labels)),
+        "accuracy": float(np.mean(predictions.predicted == predictions.labels)),
+        **top5,
+        "balanced_accuracy": metrics.macro(metrics.recall),
+        "macro_precision": metrics.macro(metrics.precision),
+        "macro_recall": metrics.macro(metrics.recall),
+        "macro_f1": metrics.macro(metrics.f1),
+        "weighted_f1": metrics.weighted(metrics.f1),
+        "worst_class": {"name": names[worst], "recall": float(metrics.recall[worst])},
+        "best_class": {"name": names[best], "recall": float(metrics.recall[best])},
+        "worst_recall": float(recalls[0]),
+        "worst_decile_recall": _rounded(recalls[:decile].mean()),
+        "best_decile_recall": _rounded(recalls[-decile:].mean()),
+        "recall_sd": _rounded(recalls.std()),
+        "recall_gini": _gini(recalls),
+        "calibration_error": _finite(_calibration_error(logits, labels)),
+        "absent_classes": [names[index] for index in np.flatnonzero(metrics.absent)],
+        "never_predicted_classes": [names[index] for index in np.flatnonzero(metrics.never_predicted)],
+    }
+
+
+def epoch_metrics(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, float | None]:
+    """The few figures of an epoch's line, from logits [n, K] and labels [n]; a loss that is not finite is None."""
+    predicted = logits.argmax(axis=1)
+    metrics = _class_metrics(predicted, labels, classes=logits.shape[1])
+    return {
+        "loss": _finite(_loss(torch.from_numpy(logits), torch.from_numpy(labels))),
+        "accuracy": float(np.mean(predicted == labels)),
+        "macro_f1": metrics.macro(metrics.f1),
+        "worst_recall": float(metrics.recall[metrics.worst_first[0]]),
+    }
+
+
+def _class_metrics(predicted: NDArray[np.int64], labels: NDArray[np.int64], *, classes: int) -> ClassMetrics:
+    """Per-class figures from torchmetrics; its own means are not taken, as they count absent classes.
+
+    The images are handed over as one-hot rows [n, K] to its multilabel functions, which give the same figures by class:
+    where torch_xla is installed its multiclass ones build an array [n, K * K], 0.8 GB for 10,000 images of 100 classes.
+    """
+    support, predicted_count = (np.bincount(values, minlength=classes) for values in (labels, predicted))
+    columns = torch.arange(classes)
+    predicted_rows, label_rows = (torch.from_numpy(values)[:, None] == columns for values in (predicted, labels))
+
+    def by_class(metric: Any) -> NDArray[np.float64]:
+        values = metric(predicted_rows, label_rows, num_labels=classes, average="none", validate_args=False)
+        return np.where(support == 0, np.nan, values.double().numpy().round(_DIGITS))
+
+    return ClassMetrics(
+        precision=by_class(multilabel_precision),
+        recall=by_class(multilabel_recall),
+        f1=by_class(multilabel_f1_score),
+        support=support,
+        predicted_count=predicted_count,
+    )
+
+
+def _loss(logits: torch.Tensor, labels: torch.Tensor) -> float:
+    """Mean negative log-likelihood of logits [n, K]."""
+    return float(cross_entropy(logits.double(), labels))
+
+
+def _top_k_accuracy(logits: torch.Tensor, labels: torch.Tensor, *, k: int) -> float:
+    value = multiclass_accuracy(logits, labels, num_classes=logits.shape[1], average="micro", top_k=k)
+    return _rounded(value)
+
+
+def _calibration_error(logits: torch.Tensor, labels: torch.Tensor) -> float:
+    """Expected calibration error of logits [n, K] in bins of equal width."""
+    # Handed over as probabilities: torchmetrics takes logits that happen to lie in 0..1 for such.
+    probabilities = logits.softmax(dim=1).clamp(max=1.0)
+    classes = logits.shape[1]
+    value = multiclass_calibration_error(probabilities, labels, num_classes=classes, n_bins=CALIBRATION_BINS)
+    return _rounded(value)
+
+
+def _gini(rising: NDArray[np.float64]) -> float | None:
+    """Gini coefficient of values in rising order; None where all are 0."""
+    if rising.sum() == 0:
+        return None
+    ranks = np.arange(1, len(rising) + 1)
+    return _rounded(max(0.0, ((2 * ranks - len(rising) - 1) * rising).sum() / (len(rising) * rising.sum())))
+
+
+def _rounded(value: float | torch.Tensor) -> float:
+    return round(float(value), _DIGITS)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

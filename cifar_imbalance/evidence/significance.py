@@ -1,0 +1,67 @@
+"""Whether a difference between two models, class by class, is more than noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest, false_discovery_control
+
+from cifar_imbalance.evidence.combination import paired
+from cifar_imbalance.evidence.metrics import wilson_interval
+from cifar_imbalance.evidence.predictions import Predictions
+
+FALSE_DISCOVERY_RATE = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class PairedTest:
+    """McNemar's exact test of each class, arrays [K]; NaN for a class without images."""
+
+    won: NDArray[np.int64]  # images that only the second model recognised
+    lost: NDArray[np.int64]  # images that only the first recognised
+    p: NDArray[np.float64]
+    adjusted_p: NDArray[np.float64]  # for the number of classes (Benjamini and Hochberg 1995)
+
+    @property
+    def beyond_noise(self) -> NDArray[np.bool_]:
+        return self.adjusted_p <= FALSE_DISCOVERY_RATE
+
+
+def paired_test(first: Predictions, second: Predictions) -> PairedTest:
+    """Both models on the same images: of those that one alone recognised, are they as likely of either (McNemar 1947)?
+
+    Raises UsageError where the images are others.
+    """
+    first, second = paired([first, second])
+    classes = len(first.class_names)
+    right_1, right_2 = (each.predicted == each.labels for each in (first, second))
+    won = np.bincount(first.labels[right_2 & ~right_1], minlength=classes)
+    lost = np.bincount(first.labels[right_1 & ~right_2], minlength=classes)
+    present = np.bincount(first.labels, minlength=classes) > 0
+    p, adjusted = np.full(classes, np.nan), np.full(classes, np.nan)
+    for index in np.flatnonzero(present):
+        differing = int(won[index] + lost[index])
+        p[index] = binomtest(int(won[index]), differing).pvalue if differing else 1.0
+    adjusted[present] = false_discovery_control(p[present])
+    return PairedTest(won, lost, p, adjusted)
+
+
+def difference_interval(
+    first: NDArray[np.float64], second: NDArray[np.float64], *, images_1: NDArray[np.int64], images_2: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """95 % interval of second - first, two shares [K] of independent samples: [2, K]; NaN where one is NaN.
+
+    Newcombe 1998, method 10: from Wilson's intervals of the two.
+    """
+    interval = np.full((2, len(first)), np.nan)
+    for k in np.flatnonzero(~np.isnan(first) & ~np.isnan(second)):
+        (low_1, high_1), (low_2, high_2) = (
+            wilson_interval(round(share * images), int(images))
+            for share, images in ((first[k], images_1[k]), (second[k], images_2[k]))
+        )
+        difference = second[k] - first[k]
+        interval[0, k] = difference - np.hypot(second[k] - low_2, high_1 - first[k])
+        interval[1, k] = difference + np.hypot(high_2 - second[k], first[k] - low_1)
+    return interval

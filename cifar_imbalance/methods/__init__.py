@@ -1,0 +1,1 @@
+"""What a study varies: losses, samplers, schedules, optimisers."""

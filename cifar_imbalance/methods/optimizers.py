@@ -1,0 +1,90 @@
+"""torch.optim's optimisers from the configuration, with a state that exists before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cifar_imbalance.configuration import fields
+
+
+def _adam(groups: list[dict[str, Any]], config: fields.Optimizer, variant: dict[str, Any]) -> torch.optim.Optimizer:
+    return torch.optim.Adam(groups, betas=(config.betas[0], config.betas[1]), **variant)
+
+
+def _adamw(groups: list[dict[str, Any]], config: fields.Optimizer, variant: dict[str, Any]) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(groups, betas=(config.betas[0], config.betas[1]), **variant)
+
+
+def _sgd(groups: list[dict[str, Any]], config: fields.Optimizer, variant: dict[str, Any]) -> torch.optim.Optimizer:
+    options = {name: value for name, value in variant.items() if name != "capturable"}  # SGD knows no such switch
+    return torch.optim.SGD(groups, momentum=config.momentum, nesterov=config.nesterov, **options)
+
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adam": _adam, "adamw": _adamw, "sgd": _sgd}
+
+
+def parameter_groups(module: nn.Module, config: fields.Optimizer) -> list[dict[str, Any]]:
+    """The trainable parameters in groups by weight decay.
+
+    With `decay_norm_and_bias` false, vectors and scalars (norms' weights and biases, all biases) are not decayed.
+    """
+    trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    if config.decay_norm_and_bias:
+        return [{"params": trainable, "weight_decay": config.weight_decay}]
+    return [
+        {"params": [p for p in trainable if p.dim() > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in trainable if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+
+
+def make_optimizer(
+    module: nn.Module, config: fields.Optimizer, *, learning_rate: Tensor, variant: dict[str, Any]
+) -> torch.optim.Optimizer:
+    """The optimiser of `module`'s parameters. `learning_rate` is a scalar tensor, replaced before each step.
+
+    `variant` chooses torch's implementation (fused, foreach, capturable) and comes from the runtime.
+    """
+    groups = [{**group, "lr": learning_rate} for group in parameter_groups(module, config) if group["params"]]
+    return OPTIMIZERS[config.name](groups, config, variant)
+
+
+def fresh_state(module: nn.Module, config: fields.Optimizer) -> dict[int, Any]:
+    """The optimiser's state before the first step, on the host: `state_dict()["state"]`, all zero.
+
+    torch.optim makes its state inside the first step, which on XLA would be a graph of its own.
+    """
+    optimizer = make_optimizer(module, config, learning_rate=torch.tensor(0.0), variant={"foreach": False})
+    for parameter in module.parameters():
+        parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
+    optimizer.step()  # at rate 0 this moves nothing
+    optimizer.zero_grad(set_to_none=True)
+    for values in optimizer.state.values():
+        for value in values.values():
+            if isinstance(value, Tensor):
+                value.zero_()
+    return optimizer.state_dict()["state"]
+
+
+def load_state(optimizer: torch.optim.Optimizer, state: dict[int, Any], place: Callable[[Tensor], Tensor]) -> None:
+    """Give an optimiser the host state of another of the same parameters, whatever implementation either has.
+
+    `place` puts a tensor on the device. What has a parameter's shape gets its memory format too: the fused kernels
+    walk through memory, not through indices.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for index, values in state.items():
+        parameter = parameters[index]
+
+        def placed(value: Any, parameter: Tensor = parameter) -> Any:
+            if not isinstance(value, Tensor):
+                return value
+            there = place(value)
+            if there.shape == parameter.shape and there.stride() != parameter.stride():
+                there = torch.empty_like(parameter).copy_(there)
+            return there.detach()
+
+        optimizer.state[parameter] = {name: placed(value) for name, value in values.items()}

@@ -1,0 +1,155 @@
+"""The folder of a run: where its files lie, and how one is taken for a new run."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from cifar_imbalance import atomic
+from cifar_imbalance.configuration.fields import EvaluateConfig, TrainConfig
+from cifar_imbalance.errors import UsageError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "train.log"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report"
+
+    @property
+    def summary(self) -> Path:
+        return self.report / "summary.json"
+
+    def checkpoint(self, name: str) -> Path:
+        return self.path / "checkpoints" / f"{name}.pt"
+
+    def predictions(self, split: str) -> Path:
+        return self.path / "predictions" / f"{split}.npz"
+
+    def member(self, number: int) -> RunFolder:
+        """The folder of an ensemble's member."""
+        return RunFolder(self.path / "members" / str(number))
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """While entered, no other process trains here. Raises UsageError where one does."""
+        with self.config.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system gives it back, however the process ends
+            except BlockingIOError:
+                raise UsageError(f"resume={self.path}: another process is training in it") from None
+            except OSError:
+                log.info("%s: its file system has no locks; let no other process train in it", self.path)
+            yield
+
+    def remove_remains(self) -> None:
+        """Take away the files that a process which was killed left half written. For a run that goes on, and held.
+
+        Into a new folder another run may be writing at this moment, to find that it is taken.
+        """
+        for folder in (self.path, *self.path.glob("*/")):
+            atomic.remove_remains(folder)
+
+    @property
+    def is_finished(self) -> bool:
+        return self.summary.is_file()
+
+    def read_config(self) -> TrainConfig:
+        """The run's own configuration. Raises UsageError where the file is not one."""
+        try:
+            stored = OmegaConf.merge(OmegaConf.structured(TrainConfig), OmegaConf.load(self.config))
+            config = OmegaConf.to_object(stored)
+        except (OSError, YAMLError, OmegaConfBaseException) as error:
+            raise UsageError(f"{self.config}: cannot be read as the configuration of a run ({error})") from error
+        assert isinstance(config, TrainConfig)
+        return config
+
+    def read_summary(self) -> dict[str, Any]:
+        summary: dict[str, Any] = json.loads(self.summary.read_text())
+        return summary
+
+    def check_images(self, sha256: dict[str, str | None], owner: str) -> None:
+        """Raises UsageError where the SHA-256 of the given image sets are not those that the run wrote down."""
+        written = json.loads((self.path / "data.json").read_text())["sha256"]
+        for name, value in sha256.items():
+            if written[name] != value:
+                raise UsageError(f"{owner}: the {name} images are not those of the run (dataset.root, data.json)")
+
+    def read_history(self, up_to_epoch: int | None = None) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl for epochs 1 to `up_to_epoch`; a later one belongs to an epoch to be repeated."""
+        if not self.metrics.exists():
+            return []
+        lines = [json.loads(line) for line in self.metrics.read_text().splitlines()]
+        return [line for line in lines if up_to_epoch is None or line["epoch"] <= up_to_epoch]
+
+    def write_history(self, history: list[dict[str, Any]]) -> None:
+        atomic.write_text(self.metrics, "".join(json.dumps(line) + "\n" for line in history))
+
+
+def find_run(path: str | Path) -> RunFolder | None:
+    """The run that a path belongs to: its folder, or a file in its checkpoints/; None where it is neither."""
+    place = Path(path).expanduser()
+    if place.is_file():
+        place = place.parent.parent
+    return RunFolder(place) if (place / "config.yaml").is_file() else None
+
+
+def take(
+    path: Path,
+    config: TrainConfig | EvaluateConfig,
+    overrides: list[str],
+    parts: Sequence[str] = ("checkpoints", "predictions", "report"),
+) -> RunFolder:
+    """Make `path` the folder of a run or evaluation, with `parts` in it, by putting a config.yaml there; one alone can.
+
+    A folder that another run has taken (two may start in the same second) is left to it, and a number is added.
+    Raises UsageError if the folder cannot be made or written.
+    """
+    text = OmegaConf.to_yaml(OmegaConf.structured(config))
+    attempt, number = path, 1
+    try:
+        while True:
+            attempt.mkdir(parents=True, exist_ok=True)
+            draft = attempt / f".config.{os.getpid()}.part"
+            atomic.write_text(draft, text)
+            try:
+                os.link(draft, attempt / "config.yaml")  # fails where the file exists: taking is one atomic step
+                break
+            except FileExistsError:
+                number += 1
+                attempt = path.with_name(f"{path.name}_{number}")
+            finally:
+                draft.unlink()
+        for name in parts:
+            (attempt / name).mkdir(exist_ok=True)
+        atomic.write_text(attempt / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(overrides)))
+    except OSError as error:
+        raise UsageError(f"hydra.run.dir={path}: cannot be written ({error.strerror})") from error
+    return RunFolder(attempt)

@@ -1,0 +1,281 @@
+"""An ensemble as a user types it: trained, cut off, resumed, combined, judged."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+
+from cifar_imbalance.engine import ensemble, experiment
+from cifar_imbalance.errors import TrainingFailed
+from cifar_imbalance.evidence.combination import combine
+from cifar_imbalance.evidence.predictions import Predictions
+
+ROOT = Path(__file__).resolve().parents[2]
+OF_AN_ENSEMBLE = {
+    "class_gains.csv",
+    "classification_report.csv",
+    "classification_report.txt",
+    "confusion.png",
+    "curves.png",
+    "ensemble.png",
+    "ensemble_size.csv",
+    "members.csv",
+    "members.txt",
+    "per_class.png",
+    "summary.json",
+}
+
+
+def summary(folder):
+    return json.loads((folder / "report" / "summary.json").read_text())
+
+
+def logits(folder):
+    return Predictions.load(folder / "predictions" / "test.npz").logits
+
+
+@pytest.fixture(scope="session")
+def tiny_ensemble(tmp_path_factory, typed, tiny_words):
+    """The folder of a finished ensemble of three, trained one after another. Only to be read, or copied."""
+    folder = tmp_path_factory.mktemp("ensemble") / "run"
+    words = [*tiny_words, "ensemble.members=3", f"hydra.run.dir={folder}"]
+    answer = typed(folder.parent, "train", *words)
+    assert answer.code == 0, answer.err
+    return folder
+
+
+# ---------------------------------------------------------------- training
+def test_the_folder_has_a_run_for_each_member_and_the_ensembles_own_report_above(tiny_ensemble):
+    assert sorted(path.name for path in (tiny_ensemble / "members").iterdir()) == ["0", "1", "2"]
+    assert {path.name for path in (tiny_ensemble / "report").iterdir()} == OF_AN_ENSEMBLE
+    assert summary(tiny_ensemble)["members"] == 3
+    assert summary(tiny_ensemble)["test_set_use"] == "once, at the end"
+    assert summary(tiny_ensemble)["seed"] == [0, 1, 2]
+    assert summary(tiny_ensemble)["model"] == "test_efficientnet"
+    assert summary(tiny_ensemble)["chosen_by"] == "the best epoch by macro_f1 of the validation images"
+    assert summary(tiny_ensemble)["wall_seconds"] > 0
+    members = [Predictions.load(tiny_ensemble / "members" / str(k) / "predictions" / "test.npz") for k in range(3)]
+    assert np.array_equal(logits(tiny_ensemble), combine(members, "mean_probability").logits)
+    assert summary(tiny_ensemble)["mean_of_members"]["accuracy"] == pytest.approx(
+        np.mean([summary(tiny_ensemble / "members" / str(k))["accuracy"] for k in range(3)])
+    )
+
+
+def test_a_member_is_the_run_of_its_seed(tiny_ensemble, tmp_path, typed, tiny_words):
+    answer = typed(tmp_path, "train", *tiny_words, "seed=1", f"hydra.run.dir={tmp_path / 'run'}")
+    assert answer.code == 0, answer.err
+    assert np.array_equal(logits(tmp_path / "run"), logits(tiny_ensemble / "members" / "1"))
+    assert not np.array_equal(logits(tmp_path / "run"), logits(tiny_ensemble / "members" / "0"))
+
+
+def test_side_by_side_a_killed_member_is_named_and_the_ensemble_resumed(tiny_ensemble, tmp_path, typed, tiny_words):
+    def kill_the_first():
+        while not (tmp_path / "run" / "members" / "0" / "train.log").exists():
+            time.sleep(0.02)
+        children = Path(f"/proc/{os.getpid()}/task/{threading.main_thread().native_id}/children").read_text().split()
+        workers = [int(pid) for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
+        os.kill(workers[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_the_first, daemon=True)
+    killer.start()
+    words = [*tiny_words, "ensemble.members=2", "ensemble.workers=2", f"hydra.run.dir={tmp_path / 'run'}"]
+    answer = typed(tmp_path, "train", *words)
+    killer.join()
+    assert answer.code == 1
+    assert answer.err.startswith("train.py: 1 of 2 members failed: member 0: killed by signal 9; go on with: ")
+    assert "member 1  epoch 2/2" in answer.out and "member 1  finished" in answer.out
+    finished = (tmp_path / "run" / "members" / "1" / "checkpoints" / "last.pt").stat().st_mtime_ns
+    answer = typed(tmp_path, "train", "resume=run")
+    assert answer.code == 0, answer.err
+    assert (tmp_path / "run" / "members" / "1" / "checkpoints" / "last.pt").stat().st_mtime_ns == finished
+    for member in ("members/0", "members/1"):  # equal, whoever trained them
+        assert np.array_equal(logits(tmp_path / "run" / member), logits(tiny_ensemble / member))
+
+
+def test_an_ensemble_that_is_killed_goes_on_from_its_members_checkpoints(tmp_path, typed, tiny_words):
+    words = [*tiny_words, "training.epochs=8", "ensemble.members=2"]
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    typing = [sys.executable, ROOT / "train.py", *words, "ensemble.workers=2", f"hydra.run.dir={run}"]
+    process = subprocess.Popen(typing, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path)
+    while not all((run / "members" / k / "checkpoints" / "last.pt").exists() for k in "01"):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.01)
+    process.kill()
+    said, _ = process.communicate()  # until its workers have ended too: they write to the same pipe
+    assert "Traceback" not in said
+    answer = typed(tmp_path, "train", "resume=run")
+    assert answer.code == 0, answer.err
+    assert typed(tmp_path, "train", *words, f"hydra.run.dir={whole}").code == 0
+    for member in ("members/0", "members/1"):
+        epochs = [json.loads(line)["epoch"] for line in (run / member / "metrics.jsonl").read_text().splitlines()]
+        assert epochs == list(range(1, 9))
+        assert np.array_equal(logits(run / member), logits(whole / member))
+    assert np.array_equal(logits(run), logits(whole))
+    assert summary(run)["wall_seconds"] is None
+
+
+def test_weights_that_moved_are_named_again_for_the_members_not_yet_begun(tmp_path, typed, tiny_words, monkeypatch):
+    def second_diverges(config, *arguments):
+        if config.seed == 1:
+            raise TrainingFailed("the loss is nan")
+        experiment.run_experiment(config, *arguments)
+
+    torch.save(timm.create_model("test_efficientnet").state_dict(), tmp_path / "here.pth")
+    words = [*tiny_words, "training.epochs=1", "ensemble.members=2", "model.weights=here.pth"]
+    with monkeypatch.context() as patch:
+        patch.setattr(ensemble, "run_experiment", second_diverges)
+        assert typed(tmp_path, "train", *words, f"hydra.run.dir={tmp_path / 'run'}").code == 1
+    (tmp_path / "here.pth").rename(tmp_path / "there.pth")
+    answer = typed(tmp_path, "train", "resume=run")
+    assert (answer.code, answer.err) == (2, "train.py: model.weights=here.pth: there is no such file\n")
+    answer = typed(tmp_path, "train", "resume=run", "model.weights=there.pth")
+    assert answer.code == 0, answer.err
+    assert summary(tmp_path / "run")["weights"] == ["here.pth", "there.pth"]
+
+
+def test_one_after_another_a_member_that_fails_is_named_and_the_others_finish(tmp_path, typed, tiny_words, monkeypatch):
+    def second_diverges(config, *arguments):
+        if config.seed == 1:
+            raise TrainingFailed("the loss is nan")
+        experiment.run_experiment(config, *arguments)
+
+    monkeypatch.setattr(ensemble, "run_experiment", second_diverges)
+    words = [*tiny_words, "training.epochs=1", "ensemble.members=3", f"hydra.run.dir={tmp_path / 'run'}"]
+    answer = typed(tmp_path, "train", *words)
+    assert answer.code == 1
+    assert answer.err == (
+        "train.py: 1 of 3 members failed: member 1: the loss is nan; "
+        f"go on with: python train.py resume={tmp_path / 'run'}\n"
+    )
+    assert [(tmp_path / "run" / "members" / k / "report" / "summary.json").exists() for k in "012"] == [
+        True,
+        False,
+        True,
+    ]
+
+
+def test_members_that_differ_by_model_augmentation_and_fold_are_combined(tmp_path, typed, tiny_words):
+    words = [
+        *(word for word in tiny_words if not word.startswith("model.name")),
+        "training.epochs=1",
+        "augmentation=[flip,shift]",
+        "ensemble.members=2",
+        "ensemble.models=[test_efficientnet,test_resnet]",
+        "ensemble.augmentations=[[flip],[shift]]",
+        "ensemble.folds=true",
+        "ensemble.combine=weighted",
+        f"hydra.run.dir={tmp_path / 'run'}",
+    ]
+    answer = typed(tmp_path, "train", *words)
+    assert answer.code == 0, answer.err
+    weights = summary(tmp_path / "run")["weights_by_validation"]
+    assert len(weights) == 2 and sum(weights) == pytest.approx(1, abs=1e-3)
+    records = [json.loads((tmp_path / "run" / "members" / k / "data.json").read_text()) for k in "01"]
+    assert records[0]["sha256"]["validation"] == records[1]["sha256"]["validation"]
+    assert records[0]["sha256"]["train"] != records[1]["sha256"]["train"]
+    assert {record["folds"] for record in records} == {2}
+
+
+# ---------------------------------------------------------------- judging
+def judged(cwd, typed, *words):
+    answer = typed(cwd, "evaluate", *words, f"hydra.run.dir={cwd / 'judged'}")
+    assert answer.code == 0, answer.err
+    return cwd / "judged"
+
+
+def test_evaluating_an_ensemble_reads_its_members_saved_logits(tiny_ensemble, tmp_path, typed):
+    ensemble_folder = shutil.copytree(tiny_ensemble, tmp_path / "run")
+    for checkpoint in ensemble_folder.rglob("*.pt"):
+        checkpoint.unlink()
+    folder = judged(tmp_path, typed, "ckpt=run")
+    assert np.array_equal(logits(folder), logits(tiny_ensemble))
+    assert {path.name for path in (folder / "report").iterdir()} == OF_AN_ENSEMBLE
+
+
+def test_runs_of_other_jobs_are_combined_by_evaluate(tiny_ensemble, tmp_path, typed):
+    runs = ",".join(str(tiny_ensemble / "members" / k) for k in "012")
+    folder = judged(tmp_path, typed, f"ckpt=[{runs}]", "ensemble.combine=mean_logit")
+    members = [Predictions.load(tiny_ensemble / "members" / k / "predictions" / "test.npz") for k in "012"]
+    assert np.array_equal(logits(folder), combine(members, "mean_logit").logits)
+
+
+def test_runs_of_the_same_name_are_told_apart(tiny_ensemble, tmp_path, typed):
+    shutil.copytree(tiny_ensemble / "members" / "1", tmp_path / "other" / "0")
+    folder = judged(tmp_path, typed, f"ckpt=[{tiny_ensemble}/members/0,other/0]")
+    lines = (folder / "report" / "members.csv").read_text().splitlines()
+    assert [line.partition(",")[0] for line in lines[1:4]] == [
+        "member members/0",
+        "member other/0",
+        "mean of the members",
+    ]
+
+
+def test_runs_that_were_validated_on_other_images_are_combined_but_not_weighted(tiny_ensemble, tmp_path, typed):
+    shutil.copytree(tiny_ensemble / "members" / "1", tmp_path / "other")
+    validation = tmp_path / "other" / "predictions" / "validation.npz"
+    found = Predictions.load(validation)
+    replace(found, hashes=found.hashes + np.uint64(1)).save(validation)
+    ckpt = f"ckpt=[{tiny_ensemble}/members/0,other]"
+    answer = typed(tmp_path, "evaluate", ckpt, "ensemble.combine=weighted", f"hydra.run.dir={tmp_path / 'judged'}")
+    assert (answer.code, answer.err) == (
+        2,
+        "evaluate.py: ckpt=other (validation images): it was judged on other images than "
+        f"ckpt={tiny_ensemble}/members/0 (validation images)\n",
+    )
+    assert not (tmp_path / "judged").exists()
+    folder = judged(tmp_path, typed, ckpt)
+    assert set(summary(folder)["combinations"]) == {"mean_probability", "mean_logit"}
+
+
+@pytest.mark.parametrize(
+    "words, line",
+    [
+        (["ckpt=[{run}/members/0,nowhere]"], "ckpt=nowhere: this is not a run folder (there is no config.yaml in it)"),
+        (["ckpt=[]"], "ckpt=[]: at least one run folder is wanted"),
+        (["ckpt=[{run}/members/0,{run}/members/0]"], "ckpt: {run}/members/0 is in the list twice"),
+        (["ckpt={run}", "split=train"], "ckpt={run}/members/0: no logits of split=train were saved"),
+        (
+            ["ckpt={run}", "reference=paper/exp9"],
+            "reference=paper/exp9: allowed are paper/exp2, paper/exp3 and run fold",
+        ),
+        (
+            ["ckpt={run}", "reference=paper/exp2"],
+            "reference=paper/exp2: it is of CIFAR-100; the run has no class apple",
+        ),
+        (
+            ["ckpt={run}", "reference=paper/exp2", "split=validation"],
+            "split=validation: the tables of the paper are of the test images, allowed is test",
+        ),
+        (["ckpt={run}", "reference=nowhere"], "reference=nowhere: this is not a run folder"),
+        (["ckpt={run}", "model=b5"], "ckpt={run}: model.drop_rate is 0.0 in the run and 0.5 here"),
+    ],
+)
+def test_what_cannot_be_combined_or_compared_is_refused_in_one_line(words, line, tiny_ensemble, tmp_path, typed):
+    answer = typed(tmp_path, "evaluate", *(word.format(run=tiny_ensemble) for word in words))
+    assert answer.code == 2 and answer.err.count("\n") == 1
+    assert answer.err.startswith(f"evaluate.py: {line.format(run=tiny_ensemble)}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_beside_another_is_tested_image_by_image(tiny_ensemble, tmp_path, typed):
+    folder = judged(tmp_path, typed, f"ckpt={tiny_ensemble}", f"reference={tiny_ensemble / 'members' / '0'}")
+    assert (folder / "report" / "side_by_side.png").is_file()
+    assert "McNemar" in (folder / "report" / "side_by_side.txt").read_text()
+
+
+def test_a_member_that_cannot_be_is_refused_in_one_line_before_anything_is_trained(tmp_path, typed):
+    answer = typed(tmp_path, "train", "ensemble.members=2", "ensemble.models=[test_efficientnet,lite9]")
+    assert (answer.code, answer.err.count("\n")) == (2, 1)
+    assert answer.err.startswith("train.py: model.name=lite9: timm has no such model")
+    assert list(tmp_path.iterdir()) == []

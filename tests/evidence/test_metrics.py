@@ -1,0 +1,208 @@
+"""The figures agree with scikit-learn where every class has images, and say what they mean where one has none."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import classification_report
+from sklearn.metrics import confusion_matrix as sklearn_confusion_matrix
+from torchmetrics.functional.classification import multiclass_f1_score, multiclass_precision, multiclass_recall
+
+from cifar_imbalance.evidence.metrics import class_metrics, confusion_matrix, epoch_metrics, recall_interval, summarize
+from cifar_imbalance.evidence.predictions import Predictions
+
+
+def from_logits(logits: np.ndarray, labels: np.ndarray) -> Predictions:
+    n, classes = logits.shape
+    names = tuple(f"class_{index}" for index in range(classes))
+    hashes = np.arange(n, dtype=np.uint64)
+    return Predictions(logits.astype(np.float32), np.asarray(labels), np.arange(n), hashes, names)
+
+
+def from_predicted(predicted: list[int], labels: list[int], classes: int) -> Predictions:
+    return from_logits(5.0 * np.eye(classes)[predicted], np.array(labels))
+
+
+def imbalanced(seed: int, *, classes: int = 12, images: int = 900) -> Predictions:
+    """A long tail of labels, every class present, and logits that favour the large classes."""
+    generator = np.random.default_rng(seed)
+    share = np.geomspace(1, 0.02, classes)
+    labels = generator.choice(classes, images, p=share / share.sum())
+    labels[:classes] = np.arange(classes)
+    logits = generator.normal(size=(images, classes)) + np.log(share)
+    logits[np.arange(images), labels] += 2.0
+    return from_logits(logits, labels)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_figures_of_each_class_and_means_are_those_of_scikit_learn(seed):
+    predictions = imbalanced(seed)
+    expected = classification_report(
+        predictions.labels,
+        predictions.predicted,
+        labels=range(12),
+        target_names=predictions.class_names,
+        output_dict=True,
+        zero_division=0,
+    )
+    metrics, summary = class_metrics(predictions), summarize(predictions)
+    for index, name in enumerate(predictions.class_names):
+        assert metrics.precision[index] == pytest.approx(expected[name]["precision"], abs=1e-6)
+        assert metrics.recall[index] == pytest.approx(expected[name]["recall"], abs=1e-6)
+        assert metrics.f1[index] == pytest.approx(expected[name]["f1-score"], abs=1e-6)
+        assert metrics.support[index] == expected[name]["support"]
+    assert summary["accuracy"] == pytest.approx(expected["accuracy"], abs=1e-6)
+    assert summary["macro_precision"] == pytest.approx(expected["macro avg"]["precision"], abs=1e-6)
+    assert summary["macro_recall"] == pytest.approx(expected["macro avg"]["recall"], abs=1e-6)
+    assert summary["macro_f1"] == pytest.approx(expected["macro avg"]["f1-score"], abs=1e-6)
+    assert summary["weighted_f1"] == pytest.approx(expected["weighted avg"]["f1-score"], abs=1e-6)
+    assert metrics.weighted(metrics.precision) == pytest.approx(expected["weighted avg"]["precision"], abs=1e-6)
+
+
+def test_one_hot_rows_give_what_the_multiclass_functions_of_torchmetrics_give():
+    predictions = imbalanced(3)
+    metrics = class_metrics(predictions)
+    predicted, labels = torch.from_numpy(predictions.predicted), torch.from_numpy(predictions.labels)
+    for ours, theirs in (
+        (metrics.precision, multiclass_precision),
+        (metrics.recall, multiclass_recall),
+        (metrics.f1, multiclass_f1_score),
+    ):
+        assert ours == pytest.approx(theirs(predicted, labels, num_classes=12, average="none").numpy(), abs=1e-6)
+
+
+def test_rows_of_the_confusion_matrix_are_the_true_classes():
+    predictions = imbalanced(4)
+    matrix = confusion_matrix(predictions)
+    assert matrix.dtype == np.int64
+    assert np.array_equal(matrix, sklearn_confusion_matrix(predictions.labels, predictions.predicted))
+    assert confusion_matrix(from_predicted([1, 1], [0, 1], 2)).tolist() == [[0, 1], [0, 1]]
+
+
+def test_a_class_without_images_does_not_spoil_perfect_predictions():
+    predictions = from_predicted([0, 1, 2], [0, 1, 2], classes=4)
+    summary = summarize(predictions)
+    assert summary["macro_recall"] == summary["macro_precision"] == summary["macro_f1"] == 1.0
+    assert summary["absent_classes"] == ["class_3"]
+    assert summary["never_predicted_classes"] == []
+    assert summary["worst_recall"] == 1.0
+
+
+def test_a_class_without_images_that_is_predicted_once_counts_only_as_the_mistake_that_it_is():
+    # Recalls 1, 1, 1/2; scikit-learn's mean over all four labels is 0.625.
+    predictions = from_predicted([0, 1, 2, 3], [0, 1, 2, 2], classes=4)
+    metrics, summary = class_metrics(predictions), summarize(predictions)
+    assert summary["macro_recall"] == pytest.approx(5 / 6, abs=1e-6)
+    for figures in (metrics.precision, metrics.recall, metrics.f1):
+        assert np.isnan(figures).tolist() == [False, False, False, True]
+    assert metrics.absent.tolist() == [False, False, False, True]
+    assert metrics.predicted_count.tolist() == [1, 1, 1, 1]
+
+
+def test_a_class_that_is_never_predicted_has_precision_0_and_is_named():
+    predictions = from_predicted([0, 0, 2], [0, 1, 2], classes=3)
+    metrics = class_metrics(predictions)
+    assert metrics.precision[1] == metrics.recall[1] == metrics.f1[1] == 0.0
+    assert metrics.never_predicted.tolist() == [False, True, False]
+    assert summarize(predictions)["never_predicted_classes"] == ["class_1"]
+
+
+@pytest.fixture
+def staircase() -> Predictions:
+    """Recalls 0.00, 0.04 ... 0.96 of 25 classes with 25 images each, and a last class without images."""
+    labels = np.repeat(np.arange(25), 25)
+    correct = np.arange(625) % 25 < labels
+    return from_predicted(np.where(correct, labels, (labels + 1) % 25).tolist(), labels.tolist(), classes=26)
+
+
+def test_the_worst_decile_is_the_mean_of_the_lowest_tenth_of_recalls_rounded_up(staircase):
+    summary = summarize(staircase)
+    assert summary["worst_decile_recall"] == pytest.approx((0.00 + 0.04 + 0.08) / 3, abs=1e-6)
+    assert summary["best_decile_recall"] == pytest.approx((0.88 + 0.92 + 0.96) / 3, abs=1e-6)
+    assert summary["worst_class"] == {"name": "class_0", "recall": 0.0}
+    assert summary["best_class"] == {"name": "class_24", "recall": 0.96}
+    assert summary["worst_recall"] == 0.0
+
+
+def test_the_standard_deviation_is_that_of_the_classes_themselves(staircase):
+    assert summarize(staircase)["recall_sd"] == pytest.approx(np.std(np.arange(25) / 25), abs=1e-6)
+
+
+def test_the_gini_coefficient_is_half_the_relative_mean_difference(staircase):
+    recalls = np.arange(25) / 25
+    difference = np.abs(recalls[:, None] - recalls).mean()
+    assert summarize(staircase)["recall_gini"] == pytest.approx(difference / (2 * recalls.mean()), abs=1e-6)
+    assert summarize(from_predicted([0, 1], [0, 1], 2))["recall_gini"] == 0.0
+    assert summarize(from_predicted([1, 0], [0, 1], 2))["recall_gini"] is None
+
+
+def test_balanced_accuracy_is_macro_recall():
+    summary = summarize(imbalanced(5))
+    assert summary["balanced_accuracy"] == summary["macro_recall"]
+
+
+def test_top5_counts_a_label_among_the_five_largest_logits():
+    logits = np.tile(np.arange(6.0), (4, 1))
+    assert summarize(from_logits(logits, np.array([5, 1, 0, 0])))["top5_accuracy"] == 0.5
+    assert "top5_accuracy" not in summarize(from_predicted([0], [0], classes=5))
+
+
+def test_the_loss_is_the_mean_negative_log_likelihood():
+    logits = np.log([[0.5, 0.25, 0.25], [0.1, 0.8, 0.1]])
+    summary = summarize(from_logits(logits, np.array([0, 2])))
+    assert summary["loss"] == pytest.approx(-(np.log(0.5) + np.log(0.1)) / 2)
+
+
+def test_calibration_error_is_confidence_less_accuracy_even_for_logits_between_0_and_1():
+    # Softmax of (1, 0) is 0.731; half of the images are right.
+    summary = summarize(from_logits(np.tile([1.0, 0.0], (10, 1)), np.arange(10) % 2))
+    assert summary["calibration_error"] == pytest.approx(1 / (1 + np.exp(-1)) - 0.5, abs=1e-6)
+
+
+def test_the_order_of_the_images_does_not_matter():
+    predictions = imbalanced(6)
+    order = np.random.default_rng(0).permutation(len(predictions.labels))
+    shuffled = from_logits(predictions.logits[order], predictions.labels[order])
+    before, after = summarize(predictions), summarize(shuffled)
+    assert after.pop("loss") == pytest.approx(before.pop("loss"))
+    assert after.pop("calibration_error") == pytest.approx(before.pop("calibration_error"), abs=1e-6)
+    assert after == before
+
+
+def test_renumbering_the_classes_only_renumbers_the_figures():
+    predictions = imbalanced(7)
+    order = np.random.default_rng(1).permutation(12)
+    renumbered = from_logits(predictions.logits[:, order], np.argsort(order)[predictions.labels])
+    before, after = class_metrics(predictions), class_metrics(renumbered)
+    assert np.array_equal(after.recall, before.recall[order])
+    assert np.array_equal(after.precision, before.precision[order])
+    assert np.array_equal(after.f1, before.f1[order])
+    assert np.array_equal(confusion_matrix(renumbered), confusion_matrix(predictions)[np.ix_(order, order)])
+    assert summarize(renumbered)["macro_f1"] == pytest.approx(summarize(predictions)["macro_f1"], abs=1e-6)
+
+
+def test_an_epoch_has_the_same_figures_as_the_summary():
+    predictions = imbalanced(8)
+    figures, summary = epoch_metrics(predictions.logits, predictions.labels), summarize(predictions)
+    assert list(figures) == ["loss", "accuracy", "macro_f1", "worst_recall"]
+    assert figures == {key: summary[key] for key in figures}
+
+
+def test_what_is_not_finite_is_null_in_json():
+    predictions = from_logits(np.array([[np.inf, 0.0], [0.0, 1.0]]), np.array([0, 1]))
+    summary = summarize(predictions)
+    assert summary["loss"] is None
+    assert epoch_metrics(predictions.logits, predictions.labels)["loss"] is None
+    json.dumps(summary, allow_nan=False)
+
+
+def test_the_interval_of_a_recall_is_wilsons():
+    # 8 of 10, Wilson 1927; none of 1 still leaves most of the range open; an absent class has no interval.
+    predictions = from_predicted([0] * 8 + [1] * 2 + [0], [0] * 10 + [1], classes=3)
+    low, high = recall_interval(class_metrics(predictions))
+    assert low[:2] == pytest.approx([0.4902, 0.0], abs=1e-4)
+    assert high[:2] == pytest.approx([0.9433, 0.7935], abs=1e-4)
+    assert np.isnan(low[2]) and np.isnan(high[2])
