@@ -12,14 +12,15 @@ from cifar_imbalance.configuration.fields import EvaluateConfig
 from cifar_imbalance.data.experiment_data import ExperimentData, load_experiment_data
 from cifar_imbalance.data.image_sets import ImageSet
 from cifar_imbalance.engine import checkpoint
-from cifar_imbalance.engine.judge import chosen_checkpoint, load_judged, predict
 from cifar_imbalance.engine.memory import too_small_told
+from cifar_imbalance.engine.reported import chosen_checkpoint, load_reported, predict
 from cifar_imbalance.engine.step import Network
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.evidence.combination import paired
 from cifar_imbalance.evidence.metrics import class_metrics
 from cifar_imbalance.evidence.predictions import Predictions
-from cifar_imbalance.models.build import BuiltModel, build_model, load_weights
+from cifar_imbalance.models.build import BuiltModel, build_model
+from cifar_imbalance.models.weights import load_weights
 from cifar_imbalance.report.ensemble import MemberResults, write_ensemble_report
 from cifar_imbalance.report.reference import Reference, read_reference
 from cifar_imbalance.report.side_by_side import write_side_by_side
@@ -146,5 +147,5 @@ def _fill_in(config: EvaluateConfig, built: BuiltModel, data: ExperimentData) ->
     if state["class_names"] != list(data.train.class_names):
         names = ", ".join(state["class_names"][:CLASSES_SHOWN])
         raise UsageError(f"ckpt={config.ckpt}: it was trained on other classes ({names}, ...)")
-    load_judged(built.module, state, name=config.model.name)
+    load_reported(built.module, state, name=config.model.name)
     return {**details, "seed": config.seed, "chosen_epoch": state["epoch"], "chosen_by": how}

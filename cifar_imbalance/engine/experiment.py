@@ -17,17 +17,18 @@ from cifar_imbalance.augment.policy import Policy
 from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.data.experiment_data import ExperimentData, load_experiment_data
 from cifar_imbalance.engine import checkpoint
-from cifar_imbalance.engine.judge import chosen_checkpoint, load_judged, predict, use_of_test_images
 from cifar_imbalance.engine.loop import Loop
 from cifar_imbalance.engine.memory import too_small_told
+from cifar_imbalance.engine.reported import chosen_checkpoint, load_reported, predict, use_of_test_images
 from cifar_imbalance.engine.step import EvaluationStep, Network, TrainingStep, WeightAverage, resident
 from cifar_imbalance.errors import TrainingFailed, UsageError
 from cifar_imbalance.evidence.metrics import class_metrics
 from cifar_imbalance.methods.losses import LOSSES
 from cifar_imbalance.methods.optimizers import fresh_state, load_state, make_optimizer
 from cifar_imbalance.methods.samplers import instance_order
-from cifar_imbalance.models.build import BuiltModel, build_model, check_name, model_summary
+from cifar_imbalance.models.build import BuiltModel, build_model, check_name
 from cifar_imbalance.models.freezing import check_head
+from cifar_imbalance.models.summary import model_summary
 from cifar_imbalance.report.tables import terminal_table
 from cifar_imbalance.report.write import write_report
 from cifar_imbalance.runs.folder import RunFolder, take
@@ -239,7 +240,7 @@ def _judge(loop: Loop, data: ExperimentData) -> None:
     if name == "best" and loop.best is None:
         raise TrainingFailed(f"no epoch is the best: {config.checkpoint.monitor} was finite after none of them")
     state = checkpoint.load(folder.checkpoint(name))
-    load_judged(loop.network.module, state, name=config.model.name)
+    load_reported(loop.network.module, state, name=config.model.name)
     sets = {"test": data.test}
     if data.validation is not None and data.validation is not data.test:
         sets["validation"] = data.validation

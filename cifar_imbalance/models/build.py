@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import logging
-import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,29 +12,16 @@ from typing import Any
 import timm
 import timm.data
 import torch
-import torchinfo
-from safetensors.torch import load_file
 from timm.models import PretrainedCfg, get_pretrained_cfg, is_model_pretrained
-from torch import Tensor, nn
-from torchinfo.enums import Units
+from torch import nn
 
 from cifar_imbalance import keys
 from cifar_imbalance.configuration import fields
-from cifar_imbalance.configuration.allowed import WEIGHT_SUFFIXES
 from cifar_imbalance.errors import UsageError, nearest
-from cifar_imbalance.models.freezing import head_prefixes
+from cifar_imbalance.models.heads import init_head_as_keras
+from cifar_imbalance.models.weights import load_weights
 
 log = logging.getLogger(__name__)
-
-NESTINGS = (
-    "state_dict",
-    "average",
-    "ema",
-    "model",
-    "model_state",
-)  # where training scripts keep the tensors in their files
-WRAPPINGS = ("_orig_mod.", "module.", "model.")  # torch.compile, DataParallel and AveragedModel, Lightning
-NAMES_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -68,7 +53,7 @@ def build_model(model: fields.Model, *, class_count: int, image_size: tuple[int,
         torch.default_generator.manual_seed(keys.integer(seed, "initialisation"))
         module = _create(model, class_count, optional, input_size)
         if model.head_init == "glorot" and not (model.pretrained and class_count == native.num_classes):
-            _init_head_as_keras(module)
+            init_head_as_keras(module)
         if model.weights is not None:
             load_weights(module, Path(model.weights).expanduser(), name=model.name)
         _check_forward(module, model.name, class_count, input_size)
@@ -76,7 +61,6 @@ def build_model(model: fields.Model, *, class_count: int, image_size: tuple[int,
     return BuiltModel(module, tuple(data["mean"]), tuple(data["std"]), input_size)
 
 
-# ---------------------------------------------------------------- name, size, construction
 def check_name(model: fields.Model) -> None:
     """Raises UsageError for a name that timm does not know, or has no weights for where they are asked."""
     name = model.name
@@ -129,20 +113,6 @@ def _create(model: fields.Model, class_count: int, optional: dict[str, Any], inp
         raise
 
 
-def _init_head_as_keras(module: nn.Module) -> None:
-    """Glorot's uniform weights (Glorot and Bengio 2010, eq. 16) and a bias of 0.
-
-    timm's EfficientNets draw a head's weights from U(-r, r) with r = 1 / sqrt(classes), 0.32 for ten classes instead of
-    0.07.
-    """
-    for name, parameter in module.named_parameters():
-        if name.startswith(head_prefixes(module)):
-            if parameter.ndim > 1:
-                nn.init.xavier_uniform_(parameter)
-            else:
-                nn.init.zeros_(parameter)
-
-
 @contextlib.contextmanager
 def _impatient_hub() -> Iterator[None]:
     """Where the hub does not answer, leave huggingface_hub its cache alone: its own retries last a minute."""
@@ -180,115 +150,4 @@ def _size_refused(name: str, input_size: tuple[int, int], error: Exception) -> U
     return UsageError(
         f"model.name={name}: cannot take images of {height} x {width} ({error}); "
         "model.resolution=FACTOR resizes them to FACTOR times the model's native side"
-    )
-
-
-# ---------------------------------------------------------------- weights from a file
-def load_weights(module: nn.Module, file: Path, *, name: str, field: str = "model.weights") -> bool:
-    """Fill `module` from a state dict in `file`; the head keeps its own weights where the file's has other classes.
-
-    Gives whether the head is such a new one. Everything else must fit. Raises UsageError, which names `field`, where
-    the file cannot be read or does not fit.
-    """
-    own = module.state_dict()
-    given = {_unwrapped(key, own): tensor for key, tensor in _read(file, field).items()}
-    given.pop("n_averaged", None)  # AveragedModel's counter
-
-    head = {key for key in own if key.startswith(head_prefixes(module))}
-    in_file = head & given.keys()
-    other_classes = any(
-        given[key].shape != own[key].shape and given[key].shape[1:] == own[key].shape[1:] for key in in_file
-    )
-    new_head = other_classes or (bool(head) and not in_file)
-    if new_head:
-        given = {key: tensor for key, tensor in given.items() if key not in head}
-
-    # Counters that only batch norms without momentum read; converted files often lack them.
-    wanted = {key for key in own if not (new_head and key in head) and not key.endswith("num_batches_tracked")}
-    missing = sorted(wanted - given.keys())
-    unexpected = sorted(given.keys() - own.keys())
-    misshapen = sorted(key for key in given.keys() & own.keys() if given[key].shape != own[key].shape)
-    if missing or unexpected or misshapen:
-        fitting = len(given.keys() & own.keys()) - len(misshapen)
-        problems = [
-            f"{len(keys_)} {word} ({', '.join(keys_[:NAMES_SHOWN])}{', ...' if len(keys_) > NAMES_SHOWN else ''})"
-            for word, keys_ in (("missing", missing), ("unknown", unexpected), ("of another shape", misshapen))
-            if keys_
-        ]
-        raise UsageError(f"{field}={file}: {fitting} of {len(own)} tensors fit {name}; {', '.join(problems)}")
-    module.load_state_dict(own | given)
-    log.info("%d of %d tensors from %s%s", len(given), len(own), file, "; the head is new" if new_head else "")
-    return new_head
-
-
-def _unwrapped(key: str, own: Mapping[str, Tensor]) -> str:
-    """`key` without the names of wrappers around the network, of which there may be several."""
-    while key not in own:
-        wrapping = next((wrapping for wrapping in WRAPPINGS if key.startswith(wrapping)), None)
-        if wrapping is None:
-            break
-        key = key.removeprefix(wrapping)
-    return key
-
-
-def _read(file: Path, field: str) -> dict[str, Tensor]:
-    if file.suffix not in WEIGHT_SUFFIXES:
-        raise UsageError(f"{field}={file}: allowed are files that end in {', '.join(WEIGHT_SUFFIXES)}")
-    if not file.is_file():
-        raise UsageError(f"{field}={file}: there is no such file")
-    try:
-        content: Any = (
-            load_file(file)
-            if file.suffix == ".safetensors"
-            else torch.load(file, map_location="cpu", weights_only=True)
-        )
-    except pickle.UnpicklingError as error:
-        raise UsageError(
-            f"{field}={file}: refused, it is damaged or holds Python objects, whose loading could run any code; "
-            "allowed are tensors in a state dict"
-        ) from error
-    except Exception as error:  # what a damaged file provokes depends on where it is damaged
-        raise UsageError(f"{field}={file}: cannot be read ({type(error).__name__}: {error})") from error
-    while isinstance(content, Mapping):
-        inner = next((content[key] for key in NESTINGS if isinstance(content.get(key), Mapping)), None)
-        if inner is None:
-            break
-        content = inner
-    tensors = {
-        str(key): value
-        for key, value in (content.items() if isinstance(content, Mapping) else ())
-        if isinstance(value, Tensor)
-    }
-    if not tensors:
-        raise UsageError(
-            f"{field}={file}: holds no state dict; allowed are named tensors, also under one of {', '.join(NESTINGS)}"
-        )
-    return tensors
-
-
-# ---------------------------------------------------------------- for a reader
-def model_summary(built: BuiltModel, batch_size: int) -> str:
-    """The layers of the network with their shapes for one image and their parameters, and what a batch takes.
-
-    Works on a copy, so modes, batch norm statistics and random state stay as they are.
-    """
-    statistics = torchinfo.summary(
-        copy.deepcopy(built.module),
-        input_data=torch.zeros(1, 3, *built.input_size),
-        depth=3,
-        col_names=("input_size", "output_size", "num_params"),
-        row_settings=("depth", "var_names"),
-        mode="eval",
-        device="cpu",
-        verbose=0,
-    )
-    layers = str(statistics)
-    for unit in Units:  # torchinfo 1.8 prints the name of the enumeration since Python 3.11
-        layers = layers.replace(str(unit), unit.value)
-    height, width = built.input_size
-    return (
-        f"{layers}\n"
-        f"Shapes, mult-adds and sizes above are for one image of {height} x {width} pixels.\n"
-        f"A forward pass of a batch of {batch_size}: {statistics.total_mult_adds * batch_size / 1e9:.2f} G mult-adds, "
-        f"{statistics.total_output_bytes * batch_size / 1e6:.0f} MB of layer outputs.\n"
     )

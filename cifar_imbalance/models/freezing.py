@@ -7,6 +7,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from cifar_imbalance.configuration import fields
 from cifar_imbalance.errors import UsageError
+from cifar_imbalance.models.heads import base_and_head, head_prefixes
 
 
 def set_learning(module: nn.Module, model: fields.Model, *, head_only: bool) -> None:
@@ -25,23 +26,6 @@ def set_learning(module: nn.Module, model: fields.Model, *, head_only: bool) -> 
     for part in module.modules():
         if isinstance(part, _BatchNorm) and (model.freeze_batch_norm or part in frozen):
             part.eval()
-
-
-def base_and_head(module: nn.Module) -> tuple[list[nn.Module], list[nn.Module]]:
-    """The layers with parameters of their own, from the input on (in timm's order of names)."""
-    prefixes = head_prefixes(module)
-    base: list[nn.Module] = []
-    head: list[nn.Module] = []
-    for name, layer in module.named_modules():
-        if next(layer.parameters(recurse=False), None) is not None:
-            (head if f"{name}.".startswith(prefixes) else base).append(layer)
-    return base, head
-
-
-def head_prefixes(module: nn.Module) -> tuple[str, ...]:
-    """How the names of the classifier's parameters begin; empty where timm does not know it."""
-    names = getattr(module, "default_cfg", {}).get("classifier") or ()
-    return tuple(f"{name}." for name in ([names] if isinstance(names, str) else names))
 
 
 def check_head(module: nn.Module, model: fields.Model, *, burnin_epochs: int) -> None:

@@ -11,7 +11,8 @@ from torch import nn
 
 from cifar_imbalance.configuration.fields import Model
 from cifar_imbalance.errors import UsageError
-from cifar_imbalance.models.build import _input_size, build_model, model_summary
+from cifar_imbalance.models.build import _input_size, build_model
+from cifar_imbalance.models.summary import model_summary
 
 NAME = "test_efficientnet"  # timm's smallest, made for tests
 

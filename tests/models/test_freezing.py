@@ -7,7 +7,8 @@ from torch import nn
 from cifar_imbalance.configuration.fields import Model
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.models.build import build_model
-from cifar_imbalance.models.freezing import base_and_head, check_head, set_learning
+from cifar_imbalance.models.freezing import check_head, set_learning
+from cifar_imbalance.models.heads import base_and_head
 
 
 def network(**settings):

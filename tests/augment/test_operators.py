@@ -7,7 +7,11 @@ import pytest
 import torch
 from scipy import ndimage
 
-from cifar_imbalance.augment import ops
+from cifar_imbalance.augment.borders import translate
+from cifar_imbalance.augment.color_jitter import color_jitter
+from cifar_imbalance.augment.cutout import cutout, half_square
+from cifar_imbalance.augment.flip import flip
+from cifar_imbalance.augment.rotation import rotate
 
 HEIGHT, WIDTH = 12, 9
 
@@ -19,7 +23,7 @@ def images():
 
 def test_flip_mirrors_the_flipped_images_only(images):
     flipped = torch.tensor([True, False, True, False, False, True])
-    result = ops.flip(images, flipped)
+    result = flip(images, flipped)
     for image, mirrored, after in zip(images.numpy(), flipped, result.numpy(), strict=True):
         assert np.array_equal(after, image[:, :, ::-1] if mirrored else image)
 
@@ -30,7 +34,7 @@ COLUMNS = torch.tensor([0, -2, 8, -8, 5, 1], dtype=torch.int32)
 
 @pytest.mark.parametrize(("border", "mode"), [("reflect", {}), ("constant", {"constant_values": 7.0})])
 def test_translate_is_a_window_of_the_padded_image(images, border, mode):
-    result = ops.translate(images, ROWS, COLUMNS, border, 7.0)
+    result = translate(images, ROWS, COLUMNS, border, 7.0)
     for image, row, column, after in zip(images.numpy(), ROWS, COLUMNS, result.numpy(), strict=True):
         up, left = HEIGHT - 1, WIDTH - 1
         padded = np.pad(image, ((0, 0), (up, up), (left, left)), mode=border, **mode)
@@ -41,24 +45,24 @@ def test_translate_is_a_window_of_the_padded_image(images, border, mode):
 def test_a_positive_translation_goes_down_and_right():
     image = torch.zeros(1, 3, 4, 4)
     image[:, :, 1, 1] = 255.0
-    moved = ops.translate(image, torch.tensor([2]), torch.tensor([1]), "constant", 0.0)
+    moved = translate(image, torch.tensor([2]), torch.tensor([1]), "constant", 0.0)
     assert moved[0, 0].nonzero().tolist() == [[3, 2]]
 
 
 def test_reflection_does_not_repeat_the_edge():
     image = torch.tensor([1.0, 2.0, 3.0]).expand(1, 3, 3, 3)
-    moved = ops.translate(image, torch.tensor([0]), torch.tensor([2]), "reflect", 0.0)
+    moved = translate(image, torch.tensor([0]), torch.tensor([2]), "reflect", 0.0)
     assert moved[0, 0, 0].tolist() == [3.0, 2.0, 1.0]
 
 
 def test_a_constant_border_may_swallow_the_image(images):
     far = torch.full((6,), 100)
-    assert (ops.translate(images, far, -far, "constant", 9.0) == 9.0).all()
+    assert (translate(images, far, -far, "constant", 9.0) == 9.0).all()
 
 
 def turned(images, degrees, border="constant", fill=0.0):
     angles = np.deg2rad(np.full(len(images), degrees))
-    return ops.rotate(
+    return rotate(
         images, torch.from_numpy(np.sin(angles)).float(), torch.from_numpy(np.cos(angles)).float(), border, fill
     )
 
@@ -81,7 +85,7 @@ def test_rotation_is_scipys(images, border, mode):
 def test_cutout_fills_clipped_squares(images):
     generator = np.random.default_rng(1)
     centers = np.stack([generator.integers(0, HEIGHT, (6, 2)), generator.integers(0, WIDTH, (6, 2))], axis=-1)
-    result = ops.cutout(images, torch.from_numpy(centers), 0.5, 127.0)
+    result = cutout(images, torch.from_numpy(centers), 0.5, 127.0)
     half = int(0.5 * 9) // 2
     for image, squares, after in zip(images.numpy().copy(), centers, result.numpy(), strict=True):
         for row, column in squares:
@@ -90,10 +94,10 @@ def test_cutout_fills_clipped_squares(images):
 
 
 def test_the_papers_square_is_8_of_32_pixels_wide():
-    assert ops.half_square(0.25, 32, 32) == 4
-    image = ops.cutout(torch.zeros(1, 3, 32, 32), torch.tensor([[[16, 16]]]), 0.25, 127.0)
+    assert half_square(0.25, 32, 32) == 4
+    image = cutout(torch.zeros(1, 3, 32, 32), torch.tensor([[[16, 16]]]), 0.25, 127.0)
     assert (image[0, 0] == 127.0).sum() == 64
-    corner = ops.cutout(torch.zeros(1, 3, 32, 32), torch.tensor([[[0, 0]]]), 0.25, 127.0)
+    corner = cutout(torch.zeros(1, 3, 32, 32), torch.tensor([[[0, 0]]]), 0.25, 127.0)
     assert (corner[0, 0] == 127.0).sum() == 16
 
 
@@ -111,7 +115,7 @@ def jittered(image, contrast, saturation, brightness):
 def test_color_jitter_is_contrast_then_saturation_then_brightness(images):
     images = 60 + images * 0.5  # so that contrast leaves no negative values, for which HSV has no meaning
     factors = np.random.default_rng(2).uniform(0.5, 1.4, (3, 6)).astype(np.float32)
-    result = ops.color_jitter(images, torch.ones(6, dtype=torch.bool), *torch.from_numpy(factors))
+    result = color_jitter(images, torch.ones(6, dtype=torch.bool), *torch.from_numpy(factors))
     for image, (contrast, saturation, brightness), after in zip(
         images.double().numpy(), factors.T, result.numpy(), strict=True
     ):
@@ -121,45 +125,45 @@ def test_color_jitter_is_contrast_then_saturation_then_brightness(images):
 def test_color_jitter_leaves_other_images_alone(images):
     applied = torch.tensor([True, False, True, False, False, True])
     strong = torch.full((6,), 1.5)
-    result = ops.color_jitter(images, applied, strong, strong, strong)
+    result = color_jitter(images, applied, strong, strong, strong)
     assert torch.equal(result[~applied], images[~applied])
     assert (result[applied] != images[applied]).any(dim=(1, 2, 3)).all()
 
 
 def test_color_jitter_of_factors_1_changes_nothing(images):
     one = torch.ones(6)
-    torch.testing.assert_close(ops.color_jitter(images, one.bool(), one, one, one), images)
+    torch.testing.assert_close(color_jitter(images, one.bool(), one, one, one), images)
 
 
 @pytest.mark.parametrize("value", [0.0, 100.0, 255.0])
 def test_grey_stays_grey(value):
     grey, factor = torch.full((1, 3, 4, 4), value), torch.tensor([1.5])
-    result = ops.color_jitter(grey, torch.tensor([True]), torch.ones(1), factor, torch.ones(1))
+    result = color_jitter(grey, torch.tensor([True]), torch.ones(1), factor, torch.ones(1))
     torch.testing.assert_close(result, grey)
 
 
 def test_no_saturation_gives_the_value_in_every_channel(images):
     zero, one = torch.zeros(6), torch.ones(6)
-    result = ops.color_jitter(images, one.bool(), one, zero, one)
+    result = color_jitter(images, one.bool(), one, zero, one)
     torch.testing.assert_close(result, images.amax(dim=1, keepdim=True).expand(6, 3, HEIGHT, WIDTH))
 
 
 def test_colors_stay_finite_and_within_0_and_255(images):
     for contrast, saturation, brightness in ((0.0, 9.0, 9.0), (9.0, 9.0, 1.0), (9.0, 0.0, 0.1)):
         factors = (torch.full((6,), factor) for factor in (contrast, saturation, brightness))
-        result = ops.color_jitter(images, torch.ones(6, dtype=torch.bool), *factors)
+        result = color_jitter(images, torch.ones(6, dtype=torch.bool), *factors)
         assert result.isfinite().all() and result.min() >= 0 and result.max() <= 255
 
 
 ONE = torch.ones(6)
 OPERATIONS = {
-    "flip": lambda images: ops.flip(images, torch.tensor([True, False] * 3)),
-    "rotate": lambda images: ops.rotate(images, ONE * 0.6, ONE * 0.8, "reflect", 0.0),
-    "rotate_constant": lambda images: ops.rotate(images, ONE * 0.6, ONE * 0.8, "constant", 5.0),
-    "reflect": lambda images: ops.translate(images, ROWS, COLUMNS, "reflect", 0.0),
-    "constant": lambda images: ops.translate(images, ROWS, COLUMNS, "constant", 5.0),
-    "cutout": lambda images: ops.cutout(images, torch.full((6, 1, 2), 4), 0.5, 127.0),
-    "color_jitter": lambda images: ops.color_jitter(images, ONE.bool(), ONE * 0.8, ONE * 1.3, ONE * 1.1),
+    "flip": lambda images: flip(images, torch.tensor([True, False] * 3)),
+    "rotate": lambda images: rotate(images, ONE * 0.6, ONE * 0.8, "reflect", 0.0),
+    "rotate_constant": lambda images: rotate(images, ONE * 0.6, ONE * 0.8, "constant", 5.0),
+    "reflect": lambda images: translate(images, ROWS, COLUMNS, "reflect", 0.0),
+    "constant": lambda images: translate(images, ROWS, COLUMNS, "constant", 5.0),
+    "cutout": lambda images: cutout(images, torch.full((6, 1, 2), 4), 0.5, 127.0),
+    "color_jitter": lambda images: color_jitter(images, ONE.bool(), ONE * 0.8, ONE * 1.3, ONE * 1.1),
 }
 
 

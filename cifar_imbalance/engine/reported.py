@@ -29,7 +29,7 @@ def use_of_test_images(config: TrainConfig) -> str:
     return "once, at the end"
 
 
-def load_judged(module: nn.Module, state: dict[str, Any], *, name: str) -> None:
+def load_reported(module: nn.Module, state: dict[str, Any], *, name: str) -> None:
     """Put the weights that a checkpoint reports into `module`: the average's where there is one.
 
     Raises UsageError where they belong to another model.

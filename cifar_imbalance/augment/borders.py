@@ -1,0 +1,51 @@
+"""Where a pixel is read from, and what comes in over the border of an image."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+def translate(
+    images: Float[Tensor, "batch 3 height width"],
+    rows: Int[Tensor, " batch"],
+    columns: Int[Tensor, " batch"],
+    border: str,
+    fill: float,
+) -> Float[Tensor, "batch 3 height width"]:
+    """Move each image down by `rows` and right by `columns` pixels (up and left where negative).
+
+    What comes in over the border is `fill` (border="constant") or the mirrored image (border="reflect"), as numpy's
+    'reflect': the edge pixel itself is not repeated. Reflection reaches as far as side - 1 pixels, no further.
+    """
+    height, width = images.shape[2:]
+    from_row, row_inside = _sources(rows, height, border)
+    from_column, column_inside = _sources(columns, width, border)
+    # A gather writes its result in the index's own order, so channels_last images are gathered as rows of pixels.
+    if images.is_contiguous(memory_format=torch.channels_last):
+        pixels = images.permute(0, 2, 3, 1)
+        pixels = pixels.gather(1, from_row[:, :, None, None].expand(pixels.shape))
+        pixels = pixels.gather(2, from_column[:, None, :, None].expand(pixels.shape))
+        moved = pixels.permute(0, 3, 1, 2)
+    else:
+        moved = images.gather(2, from_row[:, None, :, None].expand(images.shape))
+        moved = moved.gather(3, from_column[:, None, None, :].expand(images.shape))
+    if border == "reflect":
+        return moved
+    return torch.where(row_inside[:, None, :, None] & column_inside[:, None, None, :], moved, fill)
+
+
+def _sources(
+    offsets: Int[Tensor, " batch"], side: int, border: str
+) -> tuple[Int[Tensor, "batch side"], Bool[Tensor, "batch side"]]:
+    """For each place along a side: the place it is read from, and whether that was inside the image."""
+    return within(torch.arange(side, device=offsets.device) - offsets.long()[:, None], side, border)
+
+
+def within(places: Int[Tensor, ...], side: int, border: str) -> tuple[Int[Tensor, ...], Bool[Tensor, ...]]:
+    """Places along a side, those outside it mirrored or moved to its end; and which were inside."""
+    inside = (places >= 0) & (places < side)
+    if border == "reflect":
+        places = (side - 1) - (places.abs() - (side - 1)).abs()
+    return places.clamp(0, side - 1), inside

@@ -1,0 +1,35 @@
+"""Mirror images left and right, or top and bottom."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from cifar_imbalance.augment.operator import Draws, Images, Operator, Size, Tensors, happens
+from cifar_imbalance.configuration.fields import Flip
+
+
+def flip(
+    images: Float[Tensor, "batch 3 height width"], flipped: Bool[Tensor, " batch"], *, vertically: bool = False
+) -> Float[Tensor, "batch 3 height width"]:
+    """Mirror left and right, or top and bottom, the images that are `flipped`."""
+    return torch.where(flipped[:, None, None, None], images.flip(2 if vertically else 3), images)
+
+
+def draw(generator: np.random.Generator, settings: Flip, size: Size) -> Draws:
+    draws = {"flip.flipped": happens(generator, settings.probability, size)}
+    if settings.vertical_probability > 0:
+        draws["flip.flipped_vertically"] = happens(generator, settings.vertical_probability, size)
+    return draws
+
+
+def apply(images: Images, draws: Tensors, settings: Flip) -> Images:
+    images = flip(images, draws["flip.flipped"])
+    if settings.vertical_probability > 0:
+        images = flip(images, draws["flip.flipped_vertically"], vertically=True)
+    return images
+
+
+OPERATOR = Operator(draw, apply)

@@ -1,0 +1,35 @@
+"""Pad images and crop them to their own size again."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cifar_imbalance.augment.borders import translate
+from cifar_imbalance.augment.operator import Draws, Images, Operator, Size, Tensors
+from cifar_imbalance.configuration.fields import PadCrop
+from cifar_imbalance.errors import UsageError
+
+
+def draw(generator: np.random.Generator, settings: PadCrop, size: Size) -> Draws:
+    """A crop of the image's own size out of the padded image is a shift by -padding..padding whole pixels."""
+
+    def offsets() -> np.ndarray:
+        span = (-settings.padding, settings.padding)
+        return generator.integers(*span, (size.steps, size.batch), endpoint=True).astype(np.int32)
+
+    return {"pad_crop.rows": offsets(), "pad_crop.columns": offsets()}
+
+
+def apply(images: Images, draws: Tensors, settings: PadCrop) -> Images:
+    return translate(images, draws["pad_crop.rows"], draws["pad_crop.columns"], "constant", settings.fill)
+
+
+def check(settings: PadCrop, height: int, width: int) -> None:
+    if settings.padding >= min(height, width):
+        raise UsageError(
+            f"augmentation.pad_crop.padding={settings.padding}: must be smaller than the side of the images, "
+            f"which are {height} x {width} pixels"
+        )
+
+
+OPERATOR = Operator(draw, apply, check)

@@ -1,0 +1,77 @@
+"""Turn images about their centres."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from cifar_imbalance.augment.borders import within
+from cifar_imbalance.augment.operator import Draws, Images, Operator, Size, Tensors
+from cifar_imbalance.configuration.fields import Rotation
+
+
+def rotate(
+    images: Float[Tensor, "batch 3 height width"],
+    sine: Float[Tensor, " batch"],
+    cosine: Float[Tensor, " batch"],
+    border: str,
+    fill: float,
+) -> Float[Tensor, "batch 3 height width"]:
+    """Turn each image about its centre, counter-clockwise by the angle of this `sine` and `cosine`, bilinearly.
+
+    What comes in over the border is `fill` or the mirrored image, as in `translate`.
+    """
+    height, width = images.shape[2:]
+    sine, cosine = sine[:, None, None], cosine[:, None, None]
+    middle_row, middle_column = (height - 1) / 2, (width - 1) / 2
+    down = torch.arange(height, device=images.device)[:, None] - middle_row
+    right = torch.arange(width, device=images.device) - middle_column
+    row = cosine * down + sine * right + middle_row  # [batch, height, width], where each place is read from
+    column = cosine * right - sine * down + middle_column
+    top, left = row.floor(), column.floor()
+    turned = torch.zeros_like(images)
+    for from_row, row_share in ((top, 1 - (row - top)), (top + 1, row - top)):
+        for from_column, column_share in ((left, 1 - (column - left)), (left + 1, column - left)):
+            value = _read(images, from_row.long(), from_column.long(), border, fill)
+            turned = turned + value * (row_share * column_share)[:, None]
+    return turned
+
+
+def _read(
+    images: Float[Tensor, "batch 3 height width"],
+    rows: Int[Tensor, "batch height width"],
+    columns: Int[Tensor, "batch height width"],
+    border: str,
+    fill: float,
+) -> Float[Tensor, "batch 3 height width"]:
+    """The pixels at any places, also beyond the border."""
+    height, width = images.shape[2:]
+    rows, row_inside = within(rows, height, border)
+    columns, column_inside = within(columns, width, border)
+    places = (rows * width + columns).flatten(1)
+    if images.is_contiguous(memory_format=torch.channels_last):
+        pixels = images.permute(0, 2, 3, 1).flatten(1, 2)
+        read = pixels.gather(1, places[:, :, None].expand(pixels.shape)).permute(0, 2, 1).unflatten(2, (height, width))
+    else:
+        pixels = images.flatten(2)
+        read = pixels.gather(2, places[:, None].expand(pixels.shape)).unflatten(2, (height, width))
+    return read if border == "reflect" else torch.where((row_inside & column_inside)[:, None], read, fill)
+
+
+def draw(generator: np.random.Generator, settings: Rotation, size: Size) -> Draws:
+    """Angles are uniform; their sines and cosines are taken here, so that every device has the same."""
+    degrees = generator.uniform(-settings.max_degrees, settings.max_degrees, (size.steps, size.batch))
+    angle = np.deg2rad(degrees)
+    return {
+        "rotation.sine": np.sin(angle).astype(np.float32),
+        "rotation.cosine": np.cos(angle).astype(np.float32),
+    }
+
+
+def apply(images: Images, draws: Tensors, settings: Rotation) -> Images:
+    return rotate(images, draws["rotation.sine"], draws["rotation.cosine"], settings.border, settings.fill)
+
+
+OPERATOR = Operator(draw, apply)

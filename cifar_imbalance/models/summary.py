@@ -1,0 +1,38 @@
+"""The layers of a network for a reader: model.txt."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+import torchinfo
+from torchinfo.enums import Units
+
+from cifar_imbalance.models.build import BuiltModel
+
+
+def model_summary(built: BuiltModel, batch_size: int) -> str:
+    """The layers of the network with their shapes for one image and their parameters, and what a batch takes.
+
+    Works on a copy, so modes, batch norm statistics and random state stay as they are.
+    """
+    statistics = torchinfo.summary(
+        copy.deepcopy(built.module),
+        input_data=torch.zeros(1, 3, *built.input_size),
+        depth=3,
+        col_names=("input_size", "output_size", "num_params"),
+        row_settings=("depth", "var_names"),
+        mode="eval",
+        device="cpu",
+        verbose=0,
+    )
+    layers = str(statistics)
+    for unit in Units:  # torchinfo 1.8 prints the name of the enumeration since Python 3.11
+        layers = layers.replace(str(unit), unit.value)
+    height, width = built.input_size
+    return (
+        f"{layers}\n"
+        f"Shapes, mult-adds and sizes above are for one image of {height} x {width} pixels.\n"
+        f"A forward pass of a batch of {batch_size}: {statistics.total_mult_adds * batch_size / 1e9:.2f} G mult-adds, "
+        f"{statistics.total_output_bytes * batch_size / 1e6:.0f} MB of layer outputs.\n"
+    )
