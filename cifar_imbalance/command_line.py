@@ -37,7 +37,14 @@ from cifar_imbalance.configuration.checks import (
     checked_train,
 )
 from cifar_imbalance.configuration.fields import BenchmarkConfig, EvaluateConfig, FiguresConfig, TrainConfig
-from cifar_imbalance.configuration.overrides import check_operators, check_word, keys, parse
+from cifar_imbalance.configuration.overrides import (
+    CONF,
+    check_operators,
+    check_word,
+    default_experiment,
+    keys,
+    parse,
+)
 from cifar_imbalance.configuration.schema import explain, field_paths
 from cifar_imbalance.errors import (
     EXIT_FAILED,
@@ -46,12 +53,16 @@ from cifar_imbalance.errors import (
     TrainingFailed,
     UsageError,
 )
-from cifar_imbalance.runs.rerun import combined_runs, evaluated, evaluation_folder, resumed
+from cifar_imbalance.runs.rerun import (
+    combined_runs,
+    composed_for_evaluation,
+    composed_for_training,
+    evaluation_folder,
+    training_folder,
+)
 
 # Neither wrong input nor a defect of ours: a full, failing or read-only disk, a quota.
 MACHINE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)
-
-CONF = Path(__file__).resolve().parent.parent / "conf"
 
 
 @dataclass
@@ -88,7 +99,7 @@ def train() -> None:
             run_ensemble(config, folder, overrides)
 
     def checked(composed: DictConfig, overrides: list[str]) -> TrainConfig:
-        return checked_train(resumed(composed, keys(overrides)))
+        return checked_train(composed_for_training(composed, overrides), keys(overrides))
 
     _main(Program("train", "train.py", TrainConfig, checked, run))
 
@@ -104,8 +115,8 @@ def evaluate() -> None:
             run_evaluation(config, folder, overrides)
 
     def checked(composed: DictConfig, overrides: list[str]) -> EvaluateConfig:
-        config = evaluated(composed, keys(overrides))
-        return checked_evaluate(config, reads_images=not combined_runs(config.ckpt))
+        config = composed_for_evaluation(composed, overrides)
+        return checked_evaluate(config, keys(overrides), of_saved_logits=bool(combined_runs(config.ckpt)))
 
     _main(Program("evaluate", "evaluate.py", EvaluateConfig, checked, run))
 
@@ -138,11 +149,14 @@ def _main(program: Program) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's request to end is an interruption too
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors instead of printing them over several lines
     ConfigStore.instance().store(f"{program.name}_schema", program.schema)
-    OmegaConf.register_new_resolver("run_folder", _run_folder, replace=True)
+    OmegaConf.register_new_resolver("run_folder", training_folder, replace=True)
     OmegaConf.register_new_resolver("evaluation_folder", evaluation_folder, replace=True)
     OmegaConf.register_new_resolver("choices", lambda: _choices_shown(program), replace=True)
     try:
-        _check_every_job(program, _arguments())
+        arguments = _arguments()
+        if program.schema is TrainConfig:
+            arguments.overrides = _with_experiment(arguments.overrides)
+        _check_every_job(program, arguments)
         _run_hydra(program)
     except UsageError as error:
         _stop(program, str(error), EXIT_REFUSED)
@@ -169,10 +183,6 @@ def _stop(program: Program, message: str, code: int) -> None:
     sys.exit(code)
 
 
-def _run_folder(resume: str | None, fresh: str) -> str:
-    return str(Path(resume).expanduser()) if resume else fresh
-
-
 def _arguments() -> Any:
     def refuse(message: str) -> NoReturn:
         raise UsageError(f"{message}; flags stand before or after all FIELD=VALUE; see --help")
@@ -180,6 +190,16 @@ def _arguments() -> Any:
     parser = get_args_parser()
     parser.error = refuse  # type: ignore[method-assign]  # argparse's own prints its usage over many lines
     return parser.parse_args()
+
+
+def _with_experiment(overrides: list[str]) -> list[str]:
+    """What was typed and the experiment that it means; Hydra, which reads sys.argv itself, is given it too."""
+    added = default_experiment(overrides)
+    place = len(sys.argv)
+    if overrides:  # flags stand before or after all of them
+        place -= sys.argv[::-1].index(overrides[-1])
+    sys.argv = [*sys.argv[:place], *added, *sys.argv[place:]]
+    return [*overrides, *added]
 
 
 def _choices_shown(program: Program) -> str:

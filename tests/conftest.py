@@ -71,10 +71,11 @@ def typed():
 def tiny_words():
     """A run of seconds: timm's smallest network on digits of 16 pixels."""
     return [
+        "experiment=quickstart",
         "dataset.image_size=16",
         "model.name=test_efficientnet",
         "training.epochs=2",
-        "schedule.warmup_epochs=0",
+        "schedule.warmup_fraction=0",
         "training.batch_size=64",
         "runtime=cpu",
         "runtime.threads=1",

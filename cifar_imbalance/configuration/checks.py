@@ -1,4 +1,4 @@
-"""The only judge of a configuration's values: types, ranges, names, and whether the paths in it exist.
+"""Which values a configuration may have, and which must suit each other. Values are checked here and nowhere else.
 
 What needs the images, the model or the device is refused later, by their owners; nothing here imports anything heavy,
 so that a mistake is answered at once.
@@ -6,16 +6,14 @@ so that a mistake is answered at once.
 
 from __future__ import annotations
 
-import importlib.util
 import os
-from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
-from cifar_imbalance.configuration.allowed import CHOICES, NOT_NEGATIVE, RANGES, SEED, WEIGHT_SUFFIXES, Range
+from cifar_imbalance.configuration.effects import check_effects, check_evaluation_effects, settle_choices
 from cifar_imbalance.configuration.fields import (
     BENCHMARK_ROWS,
     OPERATORS,
@@ -23,31 +21,43 @@ from cifar_imbalance.configuration.fields import (
     BenchmarkConfig,
     EvaluateConfig,
     FiguresConfig,
+    FourPhases,
     Runtime,
-    Schedule,
     TrainConfig,
 )
-from cifar_imbalance.configuration.hardware import INSTALL_XLA, tpu_is_attached
-from cifar_imbalance.configuration.schema import as_dataclass
-from cifar_imbalance.errors import UsageError, choose_from
+from cifar_imbalance.configuration.hardware import (
+    INSTALL_XLA,
+    XLA_NAMES,
+    resolved_runtime,
+    tpu_is_attached,
+    xla_is_installed,
+)
+from cifar_imbalance.configuration.schema import as_dataclass, leaves, rules
+from cifar_imbalance.configuration.values import LARGEST_SEED, WEIGHT_SUFFIXES
+from cifar_imbalance.errors import UsageError
 
 MAKE_KERAS_PYTHON = (
     "python3 -m venv keras && keras/bin/pip install tensorflow-cpu makes one, then keras_python=keras/bin/python"
 )
-_XLA_NAMES = ("xla", "tpu")
-_FACTOR_RANGES = ("contrast", "saturation", "brightness")
+_FACTORS = ("contrast", "saturation", "brightness")
 
 
-def checked_train(composed: DictConfig) -> TrainConfig:
-    """The configuration of a training run as dataclasses, every value judged. Raises UsageError."""
+def checked_train(composed: DictConfig, typed: Iterable[str] = ()) -> TrainConfig:
+    """The configuration of a training run as dataclasses, every value checked; `typed` are the fields that were typed.
+
+    Raises UsageError.
+    """
     config = as_dataclass(TrainConfig, composed)
     _check_values(config)
+    settle_choices(config, typed)
     _check_augmentation(config.augmentation)
     _check_schedule(config)
+    _check_optimizer(config)
     _check_runtime(config.runtime)
-    _check_batches_split(config)
+    _check_batch_sizes(config)
     _check_dataset(config)
     _check_ensemble(config)
+    check_effects(config, typed)
     if config.resume is None:  # a resumed run has its weights in its folder
         _check_weights("model.weights", config.model.weights)
         for file in config.ensemble.weights:
@@ -55,21 +65,27 @@ def checked_train(composed: DictConfig) -> TrainConfig:
     return config
 
 
-def checked_evaluate(composed: DictConfig, *, reads_images: bool = True) -> EvaluateConfig:
-    """The configuration of an evaluation as dataclasses, every value judged. Raises UsageError."""
+def checked_evaluate(
+    composed: DictConfig, typed: Iterable[str] = (), *, of_saved_logits: bool = False
+) -> EvaluateConfig:
+    """The configuration of an evaluation as dataclasses, every value checked; `typed` are the fields that were typed.
+
+    An evaluation `of_saved_logits` reads no images. Raises UsageError.
+    """
     config = as_dataclass(EvaluateConfig, composed)
     _check_values(config)
-    if reads_images:
+    if not of_saved_logits:
         _check_runtime(config.runtime)
-        _check_batches_split(config)
+        _check_batch_sizes(config)
         _check_dataset(config)
+    check_evaluation_effects(config, typed, of_saved_logits=of_saved_logits)
     if config.split == "validation" and config.dataset.validation == "none":
         raise UsageError("split=validation: this run has none (dataset.validation=none); allowed are test, train")
     return config
 
 
 def checked_figures(composed: DictConfig) -> FiguresConfig:
-    """The configuration of pictures of the data as dataclasses, every value judged. Raises UsageError."""
+    """The configuration of pictures of the data as dataclasses, every value checked. Raises UsageError."""
     config = as_dataclass(FiguresConfig, composed)
     _check_values(config)
     _check_augmentation(config.augmentation)
@@ -78,21 +94,18 @@ def checked_figures(composed: DictConfig) -> FiguresConfig:
 
 
 def checked_benchmark(composed: DictConfig) -> BenchmarkConfig:
-    """The configuration of a benchmark as dataclasses, every value judged. Raises UsageError."""
+    """The configuration of a benchmark as dataclasses, every value checked. Raises UsageError."""
     config = as_dataclass(BenchmarkConfig, composed)
     _check_values(config)
     _check_augmentation(config.augmentation)
-    name = _runtime_name(config.runtime)
-    if name in _XLA_NAMES:
+    name = resolved_runtime(config.runtime.name)
+    if name in XLA_NAMES:
         raise UsageError(f"runtime={name}: allowed are auto, cpu, cuda; XLA has a row of its own, xla_step")
     _check_runtime(config.runtime)
     for field, usual in (("pretrained", False), ("weights", None), ("freeze_ratio", 0), ("freeze_batch_norm", False)):
         value = getattr(config.model, field)
         if value != usual:
             raise UsageError(f"model.{field}={value}: not all rows of the benchmark can have it; leave it out")
-    for row in config.rows:
-        if row not in BENCHMARK_ROWS:
-            raise choose_from("rows", row, BENCHMARK_ROWS)
     if not config.rows:
         raise UsageError(f"rows=[]: choose from {', '.join(BENCHMARK_ROWS)}")
     if config.keras_python is not None and not os.access(Path(config.keras_python).expanduser(), os.X_OK):
@@ -100,38 +113,26 @@ def checked_benchmark(composed: DictConfig) -> BenchmarkConfig:
     return config
 
 
-def _leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for f in fields(config):
-        value = getattr(config, f.name)
-        if is_dataclass(value):
-            yield from _leaves(value, f"{prefix}{f.name}.")
-        else:
-            yield prefix + f.name, value
-
-
 def _check_values(config: Any) -> None:
-    for path, value in _leaves(config):
-        if value is None:
-            continue
-        if path in CHOICES and value not in CHOICES[path]:
-            raise choose_from(path, value, CHOICES[path])
-        if path in RANGES and not RANGES[path].holds(value):
-            raise UsageError(f"{path}={value}: allowed is {RANGES[path]}")
+    """Every value against the range or the choices of its field."""
+    values = dict(leaves(config))
+    for path, rule in rules(type(config)).items():
+        value = values.get(path)
+        for one in value if isinstance(value, list) else [value]:
+            if one is not None:
+                rule.check(path, one)
 
 
 def _check_augmentation(augmentation: Augmentation) -> None:
-    for name in augmentation.order:
-        if name not in OPERATORS:
-            raise choose_from("augmentation.order", name, OPERATORS)
     if len(set(augmentation.order)) < len(augmentation.order):
         raise UsageError(f"augmentation.order={augmentation.order}: each operator stands in it once")
     for name in OPERATORS:
         if getattr(augmentation, name) is not None and name not in augmentation.order:
             raise UsageError(f"augmentation.order={augmentation.order}: {name} is switched on and has no place in it")
     if augmentation.color_jitter is not None:
-        for name in _FACTOR_RANGES:
+        for name in _FACTORS:
             factors = getattr(augmentation.color_jitter, name)
-            if len(factors) != 2 or not all(NOT_NEGATIVE.holds(f) for f in factors) or factors[0] > factors[1]:
+            if len(factors) != 2 or factors[0] > factors[1]:
                 raise UsageError(f"augmentation.color_jitter.{name}={factors}: [LOW, HIGH] with 0 <= LOW <= HIGH")
 
 
@@ -139,66 +140,76 @@ def _check_schedule(config: TrainConfig) -> None:
     schedule, epochs = config.schedule, config.training.epochs
     if schedule.min_lr > schedule.max_lr:
         raise UsageError(f"schedule.min_lr={schedule.min_lr}: at most schedule.max_lr, which is {schedule.max_lr}")
-    if schedule.warmup_epochs > epochs:
-        raise UsageError(f"schedule.warmup_epochs={schedule.warmup_epochs}: at most training.epochs, which is {epochs}")
-    if schedule.name == "burnin_warmup_flat_cooldown":
-        _check_phases(schedule, epochs)
-    else:
-        for name in ("burnin_epochs", "flat_epochs", "cooldown_epochs", "per_step"):
-            if getattr(schedule, name):
-                raise UsageError(f"schedule.{name}={getattr(schedule, name)}: only with burnin_warmup_flat_cooldown")
-    if any(not epoch > 0 for epoch in schedule.milestones) or schedule.milestones != sorted(set(schedule.milestones)):
-        raise UsageError(f"schedule.milestones={schedule.milestones}: rising epochs, each at least 1")
-    betas = config.optimizer.betas
-    if len(betas) != 2 or not all(Range(0, 1, high_open=True).holds(beta) for beta in betas):
-        raise UsageError(f"optimizer.betas={betas}: two numbers, each at least 0 and less than 1")
-    if config.optimizer.nesterov and config.optimizer.momentum == 0:
-        raise UsageError("optimizer.nesterov=True: needs optimizer.momentum above 0")
+    if schedule.four_phases is not None:
+        _check_phases(schedule.four_phases, epochs)
+    if schedule.step is not None:
+        milestones, warmup = schedule.step.milestones, schedule.warmup_fraction * epochs
+        if milestones != sorted(set(milestones)):
+            raise UsageError(f"schedule.step.milestones={milestones}: rising epochs, each at least 1")
+        if not milestones or milestones[-1] >= epochs:
+            raise UsageError(
+                f"schedule.step.milestones={milestones}: allowed are epochs below training.epochs, which is {epochs}"
+            )
+        if milestones[0] < warmup:
+            raise UsageError(
+                f"schedule.step.milestones={milestones}: the first lies within the warm-up of {warmup:g} epochs "
+                f"(schedule.warmup_fraction={schedule.warmup_fraction} of {epochs})"
+            )
 
 
-def _check_phases(schedule: Schedule, epochs: int) -> None:
-    if schedule.warmup_epochs != int(schedule.warmup_epochs):
-        raise UsageError(f"schedule.warmup_epochs={schedule.warmup_epochs}: {schedule.name} has whole epochs")
+def _check_phases(phases: FourPhases, epochs: int) -> None:
     names = ("burnin_epochs", "warmup_epochs", "flat_epochs", "cooldown_epochs")
-    lengths = [int(getattr(schedule, name)) for name in names]
+    lengths = [getattr(phases, name) for name in names]
     if sum(lengths) != epochs:
         listed = " + ".join(f"{name} {length}" for name, length in zip(names, lengths, strict=True))
         raise UsageError(f"training.epochs={epochs}: allowed is {sum(lengths)}, what the schedule has: {listed}")
 
 
+def _check_optimizer(config: TrainConfig) -> None:
+    for name in ("adam", "adamw"):
+        block = getattr(config.optimizer, name)
+        if block is not None and len(block.betas) != 2:
+            raise UsageError(f"optimizer.{name}.betas={block.betas}: two numbers, each at least 0 and less than 1")
+    if config.optimizer.sgd is not None and config.optimizer.sgd.nesterov and config.optimizer.sgd.momentum == 0:
+        raise UsageError("optimizer.sgd.nesterov=True: needs optimizer.sgd.momentum above 0")
+
+
 def check_sweep_in_one_process(configs: list[TrainConfig | EvaluateConfig]) -> None:
-    """Raises UsageError where jobs that one process runs in turn want XLA's devices in different ways."""
-    wanted = sorted({(_runtime_name(config.runtime), str(config.runtime.devices)) for config in configs})
-    if len(wanted) > 1 and any(name in _XLA_NAMES for name, _ in wanted):
-        listed = ", ".join(f"{name} with devices={devices}" for name, devices in wanted)
+    """Raises UsageError where jobs that one process runs in turn use XLA's devices in different ways."""
+    asked = sorted({(resolved_runtime(config.runtime.name), str(config.runtime.devices)) for config in configs})
+    if len(asked) > 1 and any(name in XLA_NAMES for name, _ in asked):
+        listed = ", ".join(f"{name} with devices={devices}" for name, devices in asked)
         raise UsageError(
-            f"runtime: this sweep wants {listed}; XLA takes its devices once in a process, allowed is one of them"
+            f"runtime: this sweep has {listed}; XLA takes its devices once in a process, allowed is one of them"
         )
 
 
-def _runtime_name(runtime: Runtime) -> str:
-    """Its name; `auto` where there is a TPU is tpu."""
-    name = runtime.name
-    return "tpu" if name == "auto" and tpu_is_attached() and importlib.util.find_spec("torch_xla") else name
-
-
 def _check_runtime(runtime: Runtime) -> None:
-    name = _runtime_name(runtime)
-    if name in _XLA_NAMES and importlib.util.find_spec("torch_xla") is None:
+    name = resolved_runtime(runtime.name)
+    if name in XLA_NAMES and not xla_is_installed():
         raise UsageError(f"runtime={name}: torch_xla is not installed; {INSTALL_XLA} installs it, or use runtime=cpu")
     if name == "tpu" and not tpu_is_attached():
         raise UsageError(
             "runtime=tpu: no TPU was found on this machine; on one that has a TPU, pip install 'torch_xla[tpu]==2.9.*' "
             "brings its driver; here use runtime=auto, cpu, cuda or xla"
         )
-    if runtime.devices is not None and name not in _XLA_NAMES:
+    if runtime.devices is not None and name not in XLA_NAMES:
         raise UsageError(f"runtime.devices={runtime.devices}: only with runtime=xla or runtime=tpu")
 
 
-def _check_batches_split(config: TrainConfig | EvaluateConfig) -> None:
-    for path, value in _leaves(config.training, "training."):
-        if path.endswith("batch_size") and config.runtime.devices is not None and value % config.runtime.devices:
-            raise UsageError(f"{path}={value}: a multiple of runtime.devices is wanted ({config.runtime.devices})")
+def _check_batch_sizes(config: TrainConfig | EvaluateConfig) -> None:
+    """As far as the configuration alone can tell; see `check_batch_size` for devices and images that are known."""
+    for path, value in leaves(config.training, "training."):
+        if path.endswith("batch_size"):
+            check_batch_size(path, value, devices=config.runtime.devices or 1)
+
+
+def check_batch_size(path: str, value: int, *, devices: int, images: int | None = None) -> None:
+    """Raises UsageError for a batch that `devices` cannot share evenly or `images` training images do not fill."""
+    if value % devices:
+        raise UsageError(f"{path}={value}: a multiple of the number of devices is expected, which is {devices}")
+    if images is not None and value > images:
+        raise UsageError(f"{path}={value}: there are only {images} training images, allowed is 2 to {images}")
 
 
 def _check_ensemble(config: TrainConfig) -> None:
@@ -223,15 +234,15 @@ def _check_ensemble(config: TrainConfig) -> None:
             f"ensemble.combine=weighted: weighs by the validation images and needs dataset.validation=holdout, "
             f"not {config.dataset.validation}"
         )
-    largest = (SEED.high + 1) // ensemble.members - 1
+    largest = (LARGEST_SEED + 1) // ensemble.members - 1
     if config.seed > largest:
-        raise UsageError(f"seed={config.seed}: with ensemble.members={ensemble.members} at most {largest:.0f}")
+        raise UsageError(f"seed={config.seed}: with ensemble.members={ensemble.members} at most {largest}")
     if ensemble.workers != "auto" and not (ensemble.workers.isdecimal() and int(ensemble.workers) > 0):
         raise UsageError(f"ensemble.workers={ensemble.workers}: allowed are auto and numbers of at least 1")
     if (
         ensemble.members > 1
         and ensemble.workers not in ("auto", "1")
-        and _runtime_name(config.runtime) not in ("auto", "cpu")
+        and resolved_runtime(config.runtime.name) not in ("auto", "cpu")
     ):
         raise UsageError(
             f"ensemble.workers={ensemble.workers}: only runtime=cpu trains members side by side; "
@@ -247,7 +258,7 @@ def _check_dataset(config: TrainConfig | EvaluateConfig | FiguresConfig) -> None
         for part in ("train", "test"):
             if not (Path(dataset.root).expanduser() / part).is_dir():
                 raise UsageError(
-                    f"dataset.root={dataset.root}: there is no folder {part}/ in it ({part}/CLASS/IMAGE is wanted)"
+                    f"dataset.root={dataset.root}: there is no folder {part}/ in it ({part}/CLASS/IMAGE is expected)"
                 )
     elif dataset.root is not None and dataset.name != "digits" and not Path(dataset.root).expanduser().is_dir():
         raise UsageError(
@@ -262,11 +273,6 @@ def _check_dataset(config: TrainConfig | EvaluateConfig | FiguresConfig) -> None
         raise UsageError(f"dataset.without_fold={dataset.without_fold}: allowed is 0 to {dataset.folds - 1}")
     if dataset.name == "digits" and dataset.root is not None:
         raise UsageError(f"dataset.root={dataset.root}: digits come with scikit-learn and have no folder")
-    if dataset.imbalance.profile == "none" and dataset.imbalance.factor != 1:
-        raise UsageError(
-            f"dataset.imbalance.factor={dataset.imbalance.factor}: has no effect with dataset.imbalance.profile=none; "
-            "allowed are exponential, step"
-        )
     if dataset.imbalance.profile != "none" and dataset.imbalance.factor == 1:
         raise UsageError(f"dataset.imbalance.factor=1.0: {dataset.imbalance.profile} needs a factor above 1")
 

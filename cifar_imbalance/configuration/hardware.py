@@ -1,11 +1,13 @@
-"""What is plugged into this machine, found without importing torch or torch_xla."""
+"""What is plugged into this machine and which runtime that means, found without importing torch or torch_xla."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 
 INSTALL_XLA = "pip install -e '.[xla]'"
+XLA_NAMES = ("xla", "tpu")  # the runtimes that torch_xla serves
 
 
 def tpu_is_attached() -> bool:
@@ -17,3 +19,17 @@ def tpu_is_attached() -> bool:
         if is_google and (vendor.parent / "device").read_text().strip() != "0x0042":  # 0x0042 is a network card
             return True
     return False
+
+
+def xla_is_installed() -> bool:
+    return importlib.util.find_spec("torch_xla") is not None
+
+
+def resolved_runtime(name: str) -> str:
+    """What `runtime.name` stands for here: `auto` and `xla` are tpu where one is attached and torch_xla installed.
+
+    An `auto` that remains is CUDA or the CPU, which only torch can tell.
+    """
+    if name in ("auto", "xla") and tpu_is_attached() and xla_is_installed():
+        return "tpu"
+    return name

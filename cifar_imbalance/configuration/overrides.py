@@ -1,18 +1,23 @@
-"""What was typed, word by word: parsed by Hydra's grammar and judged before anything is composed."""
+"""What was typed, word by word: parsed by Hydra's grammar, checked before anything is composed, and what it names."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import OverrideParseException
+from omegaconf import DictConfig, OmegaConf
 
 from cifar_imbalance.configuration.fields import OPERATORS
 from cifar_imbalance.configuration.schema import field_paths, unknown_field
 from cifar_imbalance.errors import UsageError, choose_from, nearest
 
+CONF = Path(__file__).resolve().parents[2] / "conf"
+QUICKSTART_KEEPS = ("seed", "runtime", "training")  # what may be typed beside it
 HYDRAS_PLAIN_FIELDS = ("mode", "output_subdir", "searchpath", "verbose")
 
 
@@ -70,7 +75,7 @@ def _check_hydras_own(override: Override) -> None:
     if key.startswith("hydra.sweeper.params"):
         raise UsageError(f"{text}: a sweep is written FIELD=VALUE,VALUE")
     if key in ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir") and override.value() is None:
-        raise UsageError(f"{text}: a folder is wanted")
+        raise UsageError(f"{text}: a folder is expected")
 
 
 def _choices(override: Override) -> list[str]:
@@ -82,7 +87,7 @@ def _choices(override: Override) -> list[str]:
     else:
         values = [override.value()]
     if override.key_or_group != "augmentation" and any(isinstance(value, list) for value in values):
-        raise UsageError(f"{override.input_line}: one choice is wanted; only augmentation takes a list")
+        raise UsageError(f"{override.input_line}: one choice is expected; only augmentation takes a list")
     choices = [choice for value in values for choice in (value if isinstance(value, list) else [value])]
     return ["null" if choice is None else str(choice) for choice in choices]
 
@@ -106,3 +111,41 @@ def check_operators(name: str, job: Sequence[str], searchpath: list[str]) -> Non
                 f"{override.input_line}: {switch} is not switched on; "
                 f"choose it with augmentation={switch}, or in a list: augmentation=[flip,{switch}]"
             )
+
+
+def default_experiment(overrides: Sequence[str]) -> list[str]:
+    """The word that chooses the experiment where none was typed: the quickstart, if only QUICKSTART_KEEPS are typed.
+
+    Whoever types anything else has an experiment of their own, which takes over nothing from the quickstart.
+    """
+    typed = [key.lstrip("+~") for key in keys(overrides)]
+    beyond = [key for key in typed if key.split(".")[0] not in QUICKSTART_KEEPS and not key.startswith("hydra")]
+    return [] if beyond else ["experiment=quickstart"]
+
+
+def named_values(overrides: Sequence[str], composed: DictConfig, schema: type) -> dict[str, Any]:
+    """The fields that the typed words name, by dotted path, with their values in what was composed from them.
+
+    A choice of a group names what its YAML names and no more; an augmentation is named whole, since a choice there also
+    switches off the operators that it leaves out.
+    """
+    known = field_paths(schema)
+    named: dict[str, Any] = {}
+    for override in parse(overrides):
+        key = override.key_or_group
+        choice = CONF / key / f"{override.value()}.yaml"
+        if key != "augmentation" and not isinstance(override.value(), list) and choice.is_file():
+            content = OmegaConf.load(choice)
+            named |= {key: override.value()} if key == "experiment" else _leaves(content, f"{key}.")
+            continue
+        paths = [path for path in known if path == key or path.startswith(f"{key}.")]
+        values = {path: OmegaConf.select(composed, path) for path in sorted(paths)}
+        named |= {path: value for path, value in values.items() if not isinstance(value, DictConfig)}
+    return named
+
+
+def _leaves(content: Any, prefix: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in content.items():
+        found |= _leaves(value, f"{prefix}{name}.") if isinstance(value, DictConfig) else {f"{prefix}{name}": value}
+    return found

@@ -1,15 +1,17 @@
-"""A schema (a dataclass of config.py) and what is composed for it: its fields, and one line for what does not fit."""
+"""A schema (a dataclass of fields.py) and what is composed for it: fields, rules, a line for what does not fit."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import is_dataclass
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from types import UnionType
-from typing import Any, get_args, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException, ValidationError
 
+from cifar_imbalance.configuration.values import Choices, Rule
 from cifar_imbalance.errors import UsageError, nearest
 
 _TYPE_WORDS = {
@@ -30,24 +32,77 @@ def as_dataclass(schema: type, composed: DictConfig) -> Any:
         merged = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.to_container(composed, resolve=True))
         missing = sorted(OmegaConf.missing_keys(merged))
         if missing:
-            group = missing[0].split(".")[0]
-            raise UsageError(f"{missing[0]}: a value is missing; write {missing[0]}=VALUE or choose {group}=NAME")
+            raise UsageError(f"{missing[0]}: a value is missing; {_how_to_set(missing[0])}")
         return OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         raise explain(error, schema) from error
 
 
+def _how_to_set(path: str) -> str:
+    group = path.split(".")[0]
+    hint = f"write {path}=VALUE or choose {group}=NAME"
+    return f"{hint} (experiment=quickstart has one)" if path == "dataset.name" else hint
+
+
+# ---------------------------------------------------------------- fields and rules
 def field_paths(schema: type) -> set[str]:
     """Every field of a schema, dotted, those inside optional blocks too: {'seed', 'dataset.root', ...}."""
-    paths = set()
-    for name, annotation in get_type_hints(schema).items():
-        paths.add(name)
-        for inner in (annotation, *get_args(annotation)):
-            if is_dataclass(inner):
-                paths |= {f"{name}.{path}" for path in field_paths(inner)}  # type: ignore[arg-type]
-    return paths
+    return {path for path, _ in _annotations(schema)}
 
 
+def rules(schema: type) -> dict[str, Rule]:
+    """The range or the choices of each field that has them; of a list they are those of each of its elements."""
+    found: dict[str, Rule] = {}
+    for path, annotation in _annotations(schema):
+        for part in _parts(annotation):
+            for rule in getattr(part, "__metadata__", ()):
+                found[path] = rule
+    return found
+
+
+def choice_blocks(schema: type) -> dict[str, tuple[str, ...]]:
+    """The choices of each group that have a block of settings of their own: {'optimizer': ('adam', 'sgd'), ...}."""
+    chosen: dict[str, tuple[str, ...]] = {}
+    allowed = rules(schema)
+    for path, annotation in _annotations(schema):
+        group, _, name = path.rpartition(".")
+        choices = allowed.get(f"{group}.name", ())
+        if isinstance(choices, Choices) and name in choices and _block(annotation):
+            chosen[group] = (*chosen.get(group, ()), name)
+    return chosen
+
+
+def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The dotted path and value of every field of an instance of a schema that is no block of fields."""
+    for f in fields(config):
+        value = getattr(config, f.name)
+        if is_dataclass(value):
+            yield from leaves(value, f"{prefix}{f.name}.")
+        else:
+            yield prefix + f.name, value
+
+
+def _annotations(schema: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, annotation in get_type_hints(schema, include_extras=True).items():
+        yield prefix + name, annotation
+        if block := _block(annotation):
+            yield from _annotations(block, f"{prefix}{name}.")
+
+
+def _block(annotation: Any) -> type | None:
+    """The dataclass of a block of fields, which may be optional; None for a plain field."""
+    kinds = (annotation, *get_args(annotation))
+    return next((kind for kind in kinds if isinstance(kind, type) and is_dataclass(kind)), None)
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    yield annotation
+    if get_origin(annotation) in (list, Union, UnionType):
+        for inner in get_args(annotation):
+            yield from _parts(inner)
+
+
+# ---------------------------------------------------------------- one line for what does not fit
 def unknown_field(path: str, schema: type) -> UsageError:
     """One line for a field that no schema has, with the nearest that it has."""
     if path.startswith("hydra"):
@@ -73,7 +128,7 @@ def explain(error: OmegaConfBaseException, schema: type) -> UsageError:
     if isinstance(error, MissingMandatoryValue):
         return UsageError(f"{path}: a value is missing; write {path}=VALUE")
     if isinstance(error, ValidationError) and path:
-        return UsageError(f"{path}{_refused_value(error)}: {_wanted(path, schema)} is wanted")
+        return UsageError(f"{path}{_refused_value(error)}: {_expected(path, schema)} is expected")
     first_line = str(error).splitlines()[0]
     return UsageError(f"{path}: {first_line}" if path else first_line)
 
@@ -87,15 +142,16 @@ def _refused_value(error: ValidationError) -> str:
     return f"={told[1] or told[2] or ''}" if told else ""
 
 
-def _wanted(path: str, schema: type) -> str:
+def _expected(path: str, schema: type) -> str:
     """The type of a field in words."""
     annotation: Any = schema
     for name in path.partition("[")[0].split("."):
-        block = next(kind for kind in (annotation, *get_args(annotation)) if is_dataclass(kind))
+        block = _block(annotation)
+        assert block is not None  # OmegaConf names fields that the schema has
         annotation = get_type_hints(block)[name]
     options = [kind for kind in get_args(annotation) if kind is not type(None)]
     kind, or_null = annotation, ""
-    if isinstance(annotation, UnionType):
+    if get_origin(annotation) in (Union, UnionType):
         kind, or_null = options[0], " or null"
     if "[" in path:  # an element of a list
         kind = options[0]

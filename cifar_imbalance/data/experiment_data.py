@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from cifar_imbalance.configuration.fields import VALIDATIONS, Dataset
+from cifar_imbalance.configuration.fields import Dataset
 from cifar_imbalance.data import imbalance, splits
 from cifar_imbalance.data.identity import sha256
 from cifar_imbalance.data.image_sets import IMAGE_SETS, ImageSet
-from cifar_imbalance.errors import choose_from
 
 
 @dataclass(frozen=True)
@@ -56,10 +55,6 @@ def load_experiment_data(dataset: Dataset) -> ExperimentData:
 
     UsageError where a value or a file does not fit.
     """
-    if dataset.name not in IMAGE_SETS:
-        raise choose_from("dataset.name", dataset.name, IMAGE_SETS)
-    if dataset.validation not in VALIDATIONS:
-        raise choose_from("dataset.validation", dataset.validation, VALIDATIONS)
     whole, test, notes = IMAGE_SETS[dataset.name](dataset)
     train = np.arange(len(whole.labels), dtype=np.int64)
     validation = test if dataset.validation == "test" else None

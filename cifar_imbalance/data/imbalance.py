@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cifar_imbalance.configuration.fields import PROFILES
-from cifar_imbalance.errors import UsageError, choose_from
+from cifar_imbalance.errors import UsageError
 
 
 def class_counts(profile: str, *, factor: float, n_max: int, class_count: int) -> NDArray[np.int64]:
@@ -15,8 +14,6 @@ def class_counts(profile: str, *, factor: float, n_max: int, class_count: int) -
     exponential: n_k = int(n_max * mu^(k / (K - 1))) with mu = 1 / factor; step: n_max for the first K // 2 classes,
     int(n_max * mu) for the others; none: n_max. A class left without images raises UsageError.
     """
-    if profile not in PROFILES:
-        raise choose_from("dataset.imbalance.profile", profile, PROFILES)
     mu = 1.0 / factor
     if profile == "exponential":
         counts = [int(n_max * mu ** (k / (class_count - 1.0))) for k in range(class_count)]

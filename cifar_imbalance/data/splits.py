@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifar_imbalance import keys
-from cifar_imbalance.configuration.fields import BALANCES
-from cifar_imbalance.errors import UsageError, choose_from
+from cifar_imbalance.errors import UsageError
 
 
 def holdout(
@@ -27,8 +26,6 @@ def holdout(
     case at least 1. A class that would keep no training image raises UsageError, with its name if `class_names` are
     given.
     """
-    if balance not in BALANCES:
-        raise choose_from("dataset.holdout_balance", balance, BALANCES)
     generator = keys.generator(seed, "holdout")
     validates = np.zeros(len(labels), dtype=bool)
     for label in range(class_count):

@@ -13,7 +13,7 @@ from cifar_imbalance.data.experiment_data import ExperimentData, load_experiment
 from cifar_imbalance.data.image_sets import ImageSet
 from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.engine.memory import too_small_told
-from cifar_imbalance.engine.reported import chosen_checkpoint, load_reported, predict
+from cifar_imbalance.engine.reported import load_reported, predict
 from cifar_imbalance.engine.step import Network
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.evidence.combination import paired
@@ -26,7 +26,7 @@ from cifar_imbalance.report.reference import Reference, read_reference
 from cifar_imbalance.report.side_by_side import write_side_by_side
 from cifar_imbalance.report.tables import terminal_table
 from cifar_imbalance.report.write import write_report
-from cifar_imbalance.runs.folder import RunFolder, find_run, take
+from cifar_imbalance.runs.folder import RunFolder, find_run, reported_epoch, take
 from cifar_imbalance.runtimes.environment import environment
 from cifar_imbalance.runtimes.select import make_runtime
 from cifar_imbalance.terminal import Terminal
@@ -139,7 +139,7 @@ def _fill_in(config: EvaluateConfig, built: BuiltModel, data: ExperimentData) ->
             raise UsageError(f"ckpt={config.ckpt}: its head is not one of the {count} classes of {config.dataset.name}")
         return {**details, "chosen_by": "a file of weights"}
     if run is not None and path.is_dir():
-        name, how = chosen_checkpoint(run.read_config())
+        name, how = reported_epoch(run.read_config())
         path = run.checkpoint(name)
     state = checkpoint.load(path)
     if run is not None:

@@ -19,19 +19,20 @@ from cifar_imbalance.data.experiment_data import ExperimentData, load_experiment
 from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.engine.loop import Loop
 from cifar_imbalance.engine.memory import too_small_told
-from cifar_imbalance.engine.reported import chosen_checkpoint, load_reported, predict, use_of_test_images
+from cifar_imbalance.engine.reported import load_reported, predict, use_of_test_images
 from cifar_imbalance.engine.step import EvaluationStep, Network, TrainingStep, WeightAverage, resident
 from cifar_imbalance.errors import TrainingFailed, UsageError
 from cifar_imbalance.evidence.metrics import class_metrics
 from cifar_imbalance.methods.losses import LOSSES
 from cifar_imbalance.methods.optimizers import fresh_state, load_state, make_optimizer
 from cifar_imbalance.methods.samplers import instance_order
+from cifar_imbalance.methods.schedules import burnin_epochs
 from cifar_imbalance.models.build import BuiltModel, build_model, check_name
 from cifar_imbalance.models.freezing import check_head
 from cifar_imbalance.models.summary import model_summary
 from cifar_imbalance.report.tables import terminal_table
 from cifar_imbalance.report.write import write_report
-from cifar_imbalance.runs.folder import RunFolder, take
+from cifar_imbalance.runs.folder import RunFolder, reported_epoch, take
 from cifar_imbalance.runtimes.base import DeviceRuntime
 from cifar_imbalance.runtimes.environment import environment
 from cifar_imbalance.runtimes.select import make_runtime
@@ -65,7 +66,7 @@ def prepare(config: TrainConfig) -> Prepared:
         model = replace(model, pretrained=False, weights=None)
     class_count = len(data.train.class_names)
     built = build_model(model, class_count=class_count, image_size=(height, width), seed=config.seed)
-    check_head(built.module, config.model, burnin_epochs=config.schedule.burnin_epochs)
+    check_head(built.module, config.model, burnin_epochs=burnin_epochs(config.schedule))
     return Prepared(runtime, data, policy, built)
 
 
@@ -236,7 +237,7 @@ def details_of(config: TrainConfig) -> dict[str, Any]:
 def _judge(loop: Loop, data: ExperimentData) -> None:
     """The chosen epoch on the test images, once; its predictions, its report, and what to type next."""
     config, folder = loop.config, loop.folder
-    name, how = chosen_checkpoint(config)
+    name, how = reported_epoch(config)
     if name == "best" and loop.best is None:
         raise TrainingFailed(f"no epoch is the best: {config.checkpoint.monitor} was finite after none of them")
     state = checkpoint.load(folder.checkpoint(name))

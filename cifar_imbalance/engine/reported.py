@@ -13,16 +13,6 @@ from cifar_imbalance.errors import UsageError
 from cifar_imbalance.evidence.predictions import Predictions
 
 
-def chosen_checkpoint(config: TrainConfig) -> tuple[str, str]:
-    """The checkpoint that is reported, `best` or `last`, and how it was chosen, in words."""
-    if config.dataset.validation == "none":
-        return "last", "the last epoch: there are no validation images"
-    if config.checkpoint.choose == "last":
-        return "last", "the last epoch: checkpoint.choose=last"
-    images = "test images" if config.dataset.validation == "test" else "validation images"
-    return "best", f"the best epoch by {config.checkpoint.monitor} of the {images}"
-
-
 def use_of_test_images(config: TrainConfig) -> str:
     if config.dataset.validation == "test":
         return "after every epoch (dataset.validation=test)"

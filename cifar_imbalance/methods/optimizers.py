@@ -11,17 +11,23 @@ from torch import Tensor, nn
 from cifar_imbalance.configuration import fields
 
 
+def _betas(block: fields.Adam | None) -> tuple[float, float]:
+    assert block is not None  # the block of the choice that was made
+    return block.betas[0], block.betas[1]
+
+
 def _adam(groups: list[dict[str, Any]], config: fields.Optimizer, variant: dict[str, Any]) -> torch.optim.Optimizer:
-    return torch.optim.Adam(groups, betas=(config.betas[0], config.betas[1]), **variant)
+    return torch.optim.Adam(groups, betas=_betas(config.adam), **variant)
 
 
 def _adamw(groups: list[dict[str, Any]], config: fields.Optimizer, variant: dict[str, Any]) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(groups, betas=(config.betas[0], config.betas[1]), **variant)
+    return torch.optim.AdamW(groups, betas=_betas(config.adamw), **variant)
 
 
 def _sgd(groups: list[dict[str, Any]], config: fields.Optimizer, variant: dict[str, Any]) -> torch.optim.Optimizer:
     options = {name: value for name, value in variant.items() if name != "capturable"}  # SGD knows no such switch
-    return torch.optim.SGD(groups, momentum=config.momentum, nesterov=config.nesterov, **options)
+    assert config.sgd is not None
+    return torch.optim.SGD(groups, momentum=config.sgd.momentum, nesterov=config.sgd.nesterov, **options)
 
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adam": _adam, "adamw": _adamw, "sgd": _sgd}

@@ -57,6 +57,15 @@ class RunFolder:
         """The folder of an ensemble's member."""
         return RunFolder(self.path / "members" / str(number))
 
+    def members(self, config: TrainConfig) -> list[RunFolder]:
+        """The folders of an ensemble's members; of a single model its own. `config` is the run's own."""
+        count = config.ensemble.members
+        return [self] if count == 1 else [self.member(number) for number in range(count)]
+
+    def reported_checkpoint(self, config: TrainConfig) -> Path:
+        """The checkpoint whose results are reported. `config` is the run's own."""
+        return self.checkpoint(reported_epoch(config)[0])
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """While entered, no other process trains here. Raises UsageError where one does."""
@@ -111,6 +120,16 @@ class RunFolder:
 
     def write_history(self, history: list[dict[str, Any]]) -> None:
         atomic.write_text(self.metrics, "".join(json.dumps(line) + "\n" for line in history))
+
+
+def reported_epoch(config: TrainConfig) -> tuple[str, str]:
+    """The checkpoint that is reported, `best` or `last`, and how it was chosen, in words."""
+    if config.dataset.validation == "none":
+        return "last", "the last epoch: there are no validation images"
+    if config.checkpoint.choose == "last":
+        return "last", "the last epoch: checkpoint.choose=last"
+    images = "test images" if config.dataset.validation == "test" else "validation images"
+    return "best", f"the best epoch by {config.checkpoint.monitor} of the {images}"
 
 
 def find_run(path: str | Path) -> RunFolder | None:

@@ -1,20 +1,43 @@
-"""What `resume=RUN` and `ckpt=RUN` take from a run's own config.yaml, and what may be typed beside it."""
+"""What resume=, repeat=, start= and ckpt= take over from a run's own config.yaml, and what may be typed beside it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from cifar_imbalance.configuration.allowed import WEIGHT_SUFFIXES
 from cifar_imbalance.configuration.fields import EvaluateConfig, TrainConfig
-from cifar_imbalance.configuration.schema import field_paths
+from cifar_imbalance.configuration.overrides import keys, named_values
+from cifar_imbalance.configuration.values import WEIGHT_SUFFIXES
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.evidence.published import PREFIX, published_tables
 from cifar_imbalance.runs.folder import RunFolder, find_run
+
+
+def training_folder(
+    words: Sequence[str],
+    resume: str | None,
+    repeat: str | None,
+    start: str | None,
+    experiment: str,
+    now: str,
+    seed: int,
+) -> str:
+    """Where a run is written: a resumed one into its own folder, another into one that names experiment, time and seed.
+
+    A run that takes over the configuration of another has that one's experiment and, unless one is typed, its seed.
+    """
+    if resume is not None:
+        return str(Path(resume).expanduser())
+    if (taken_over := repeat or start) and (origin := find_run(taken_over)):
+        stored = origin.read_config()
+        experiment = stored.experiment
+        seed = seed if "seed" in keys(list(words)) else stored.seed
+    return f"outputs/{experiment}/{now}_{seed}"
 
 
 def evaluation_folder(ckpt: Any, split: str, now: str) -> str:
@@ -31,7 +54,7 @@ def combined_runs(ckpt: Any) -> list[RunFolder]:
     if isinstance(ckpt, Sequence) and not isinstance(ckpt, str):
         runs = [_run_folder(str(path), "ckpt") for path in ckpt]
         if not runs:
-            raise UsageError("ckpt=[]: at least one run folder is wanted")
+            raise UsageError("ckpt=[]: at least one run folder is expected")
         places = [run.path.resolve() for run in runs]
         twice = [str(run.path) for k, run in enumerate(runs) if places[k] in places[:k]]
         if twice:
@@ -40,8 +63,8 @@ def combined_runs(ckpt: Any) -> list[RunFolder]:
     run = find_run(ckpt)
     if run is None or not Path(str(ckpt)).expanduser().is_dir():
         return []
-    members = run.read_config().ensemble.members
-    return [run.member(number) for number in range(members)] if members > 1 else []
+    stored = run.read_config()
+    return run.members(stored) if stored.ensemble.members > 1 else []
 
 
 def _run_folder(path: str, field: str) -> RunFolder:
@@ -51,31 +74,93 @@ def _run_folder(path: str, field: str) -> RunFolder:
     return RunFolder(folder)
 
 
-def resumed(composed: DictConfig, typed: Iterable[str]) -> DictConfig:
-    """The configuration of the run to go on with, plus the typed fields that may differ from it.
+def composed_for_training(composed: DictConfig, words: Sequence[str]) -> DictConfig:
+    """The configuration of a run that is resumed, repeated or started from another; else `composed` as it is.
 
-    `composed` is what Hydra made of the command line and `typed` its keys. Without `resume` it is returned as it is.
-    Raises UsageError for a path that is no run and for a difference that would make it another experiment.
+    `composed` is what Hydra made of `words`. Raises UsageError for a path that is no run, for several of these at once,
+    and for a difference that would make a resumed run another experiment.
     """
-    if composed.get("resume") is None:
+    given = [name for name in ("resume", "repeat", "start") if composed.get(name) is not None]
+    if len(given) > 1:
+        raise UsageError(f"{given[1]}={composed[given[1]]}: not together with {given[0]}={composed[given[0]]}")
+    if not given:
         return composed
+    if given == ["resume"]:
+        return _resumed(composed, words)
+    return _begun_from(composed, words, given[0])
+
+
+def _resumed(composed: DictConfig, words: Sequence[str]) -> DictConfig:
+    owner = f"resume={composed.resume}"
     run = _run_folder(str(composed.resume), "resume")
     stored = run.read_config()
     if stored.ensemble.members == 1 and not run.checkpoint("last").is_file():
-        raise UsageError(f"resume={composed.resume}: no checkpoint was written (checkpoints/last.pt); start it anew")
+        raise UsageError(f"{owner}: no checkpoint was written (checkpoints/last.pt); start it anew")
+    for key in keys(words):
+        if key == "hydra.run.dir":
+            raise UsageError(f"{key}: a resumed run writes into its own folder, which is {run.path}")
     config = _as_composed(run)
-    kept = ("runtime.precision", "runtime.compile")  # other figures come of these
+    kept = ("runtime.precision", "runtime.compile")  # other results come of these
     moved = ("model.weights", "ensemble.weights") if stored.ensemble.members > 1 else ()  # of members not yet begun
 
     def may_differ(field: str) -> bool:
         return field in moved or (_runs_elsewhere(field) and field not in kept)
 
-    _lay_over(config, composed, typed, TrainConfig, may_differ, f"resume={composed.resume}")
-    config.resume = composed.resume
+    _lay_over(config, named_values(words, composed, TrainConfig), TrainConfig, may_differ, owner)
     return config
 
 
-def evaluated(composed: DictConfig, typed: Iterable[str]) -> DictConfig:
+def _begun_from(composed: DictConfig, words: Sequence[str], how: str) -> DictConfig:
+    """The configuration of a new run that takes over that of another, and of `start` its weights, and what is typed."""
+    owner = f"{how}={composed[how]}"
+    run = _run_folder(str(composed[how]), how)
+    config = _as_composed(run)
+    if how == "start":
+        config.start_sha256 = None
+        config.fresh_head = False
+        config.model.pretrained, config.model.weights, config.ensemble.weights = False, None, []
+    named = named_values(words, composed, TrainConfig)
+    _lay_over(config, named, TrainConfig, lambda field: field != "experiment", owner)
+    config.resume = config.repeat = None
+    if config.start is not None:
+        config.start = str(Path(config.start).expanduser().resolve())
+        config.start_sha256 = _checked_parent(config)
+    return config
+
+
+def _checked_parent(config: DictConfig) -> str:
+    """The SHA-256 of the parent's reported checkpoint; of an ensemble's, that of the digests of its members'.
+
+    Raises UsageError where the parent is not finished, where it is an ensemble of another size, where the model is
+    another or has weights of its own, and where config.start_sha256 says that it was another parent.
+    """
+    owner = f"start={config.start}"
+    parent = _run_folder(config.start, "start")
+    stored = parent.read_config()
+    for field, usual in (("pretrained", False), ("weights", None)):
+        if config.model[field] != usual:
+            raise UsageError(f"model.{field}={config.model[field]}: the weights are those of {owner}; leave it out")
+    if config.model.name != stored.model.name:
+        raise UsageError(f"{owner}: model.name is {stored.model.name} there and {config.model.name} here")
+    if stored.ensemble.members not in (1, config.ensemble.members):
+        raise UsageError(
+            f"ensemble.members={config.ensemble.members}: {owner} has {stored.ensemble.members} members, "
+            "each of which starts one"
+        )
+    digests = []
+    for run in parent.members(stored):
+        file = run.reported_checkpoint(run.read_config()) if run.is_finished else None
+        if file is None or not file.is_file():
+            raise UsageError(f"{owner}: it is not finished (report/summary.json, checkpoints/)")
+        with file.open("rb") as content:
+            digests.append(hashlib.file_digest(content, "sha256").hexdigest())
+    sha256 = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    if config.start_sha256 not in (None, sha256):
+        raise UsageError(f"{owner}: its checkpoint is not the one that the repeated run began with (start_sha256)")
+    return sha256
+
+
+def composed_for_evaluation(composed: DictConfig, words: Sequence[str]) -> DictConfig:
     """The configuration of an evaluation: a run's model and data, or the typed ones for a file of weights.
 
     Raises UsageError for a path that is neither, and for a typed field that contradicts the run.
@@ -83,25 +168,24 @@ def evaluated(composed: DictConfig, typed: Iterable[str]) -> DictConfig:
     if OmegaConf.is_missing(composed, "ckpt"):
         raise UsageError("ckpt: a value is missing; write ckpt=RUN_FOLDER (or a checkpoint, or a file of weights)")
     if composed.ckpt is None or isinstance(composed.ckpt, DictConfig):
-        raise UsageError(f"ckpt={composed.ckpt}: a path is wanted, or a list of run folders such as [A,B]")
+        raise UsageError(f"ckpt={composed.ckpt}: a path is expected, or a list of run folders such as [A,B]")
     if not isinstance(composed.ckpt, ListConfig):
         composed.ckpt = str(composed.ckpt)  # a folder may be called 0
-    keys = list(typed)
     _check_reference(composed.reference, composed.split)
     runs = combined_runs(composed.ckpt)
     if runs:
-        return _for_combination(composed, runs, keys)
+        return _for_combination(composed, runs, words)
     path = Path(str(composed.ckpt)).expanduser()
     if not path.exists():
         raise UsageError(f"ckpt={composed.ckpt}: there is no such file or folder")
     run = find_run(path)
     if run is None:
-        return _for_weights(composed, path, keys)
-    return _of_run(composed, run, keys, ("training.eval_batch_size",))
+        return _for_weights(composed, path, words)
+    return _of_run(composed, run, words, ("training.eval_batch_size",))
 
 
-def _of_run(composed: DictConfig, run: RunFolder, typed: list[str], free: tuple[str, ...]) -> DictConfig:
-    """The configuration of an evaluation of `run`; of what is typed, `free` fields may differ from the run's."""
+def _of_run(composed: DictConfig, run: RunFolder, words: Sequence[str], free: tuple[str, ...]) -> DictConfig:
+    """The configuration of an evaluation of `run`; of what the words name, `free` fields may differ from the run's."""
     stored = _as_composed(run)
     config = OmegaConf.masked_copy(stored, ["seed", "deterministic", "dataset", "model", "runtime"])
     config.training = {"eval_batch_size": stored.training.eval_batch_size}
@@ -112,11 +196,13 @@ def _of_run(composed: DictConfig, run: RunFolder, typed: list[str], free: tuple[
     def may_differ(field: str) -> bool:
         return _runs_elsewhere(field) or field in free
 
-    _lay_over(config, composed, typed, EvaluateConfig, may_differ, f"ckpt={composed.ckpt}")
+    _lay_over(
+        config, named_values(words, composed, EvaluateConfig), EvaluateConfig, may_differ, f"ckpt={composed.ckpt}"
+    )
     return config
 
 
-def _for_combination(composed: DictConfig, runs: list[RunFolder], typed: list[str]) -> DictConfig:
+def _for_combination(composed: DictConfig, runs: list[RunFolder], words: Sequence[str]) -> DictConfig:
     """The first run's configuration stands for all. Raises UsageError where one has no saved logits of the split."""
     for run in runs:
         if not (run.is_finished and run.predictions(composed.split).is_file()):
@@ -129,7 +215,7 @@ def _for_combination(composed: DictConfig, runs: list[RunFolder], typed: list[st
                 f"ensemble.combine=weighted: {run.path} has no logits of validation images (dataset.validation=holdout)"
             )
     whole = find_run(composed.ckpt) if isinstance(composed.ckpt, str) else None
-    return _of_run(composed, whole or runs[0], typed, ("ensemble.combine",))
+    return _of_run(composed, whole or runs[0], words, ("ensemble.combine",))
 
 
 def _check_reference(reference: str | None, split: str) -> None:
@@ -147,7 +233,8 @@ def _check_reference(reference: str | None, split: str) -> None:
         raise UsageError(f"reference={reference}: it has no saved logits of split={split} (predictions/{split}.npz)")
 
 
-def _for_weights(composed: DictConfig, path: Path, typed: list[str]) -> DictConfig:
+def _for_weights(composed: DictConfig, path: Path, words: Sequence[str]) -> DictConfig:
+    typed = keys(words)
     if path.is_dir():
         raise UsageError(f"ckpt={composed.ckpt}: this is not a run folder (there is no config.yaml in it)")
     if path.suffix not in WEIGHT_SUFFIXES:
@@ -175,25 +262,26 @@ def _runs_elsewhere(field: str) -> bool:
 
 def _lay_over(
     config: DictConfig,
-    composed: DictConfig,
-    typed: Iterable[str],
+    named: Mapping[str, Any],
     schema: type,
     may_differ: Callable[[str], bool],
     owner: str,
 ) -> None:
-    """Write the typed fields of `composed` into the run's `config`. Raises UsageError where one may not differ."""
-    known = field_paths(schema)
-    for key in typed:
-        fields = [path for path in sorted(known) if path == key or path.startswith(key + ".")]
-        for path in fields:
-            there, here = OmegaConf.select(config, path), OmegaConf.select(composed, path)
-            if isinstance(here, DictConfig) or here == there:
-                continue
-            if not may_differ(path):
-                raise UsageError(
-                    f"{owner}: {path} is {_text(there)} in the run and {_text(here)} here; the run keeps its own"
-                )
-            OmegaConf.update(config, path, here)
+    """Write the `named` values into the run's `config`. Raises UsageError where one may not differ."""
+    usual = OmegaConf.structured(schema)
+    for path, here in named.items():
+        there = OmegaConf.select(config, path)
+        if here == there:
+            continue
+        if not may_differ(path):
+            raise UsageError(
+                f"{owner}: {path} is {_text(there)} in the run and {_text(here)} here; the run keeps its own"
+            )
+        group, _, rest = path.partition(".")
+        block = f"{group}.{rest.partition('.')[0]}"
+        if "." in rest and OmegaConf.select(config, block) is None:  # a block of a choice that the run did not make
+            OmegaConf.update(config, block, OmegaConf.to_container(OmegaConf.select(usual, block)) or {})
+        OmegaConf.update(config, path, here)
 
 
 def _text(value: object) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 
 import torch
 
 from cifar_imbalance.configuration.fields import Runtime
-from cifar_imbalance.configuration.hardware import INSTALL_XLA, tpu_is_attached
+from cifar_imbalance.configuration.hardware import INSTALL_XLA, XLA_NAMES, resolved_runtime, tpu_is_attached
 from cifar_imbalance.runtimes.base import DeviceRuntime
 
 log = logging.getLogger(__name__)
@@ -19,20 +18,15 @@ def make_runtime(config: Runtime, *, deterministic: bool = False) -> DeviceRunti
 
     Raises UsageError where the device is not there.
     """
-    name = config.name
-    if name == "auto":
-        if tpu_is_attached() and importlib.util.find_spec("torch_xla"):
-            name = "tpu"
-        else:
-            name = "cuda" if torch.cuda.is_available() else "cpu"
-            if tpu_is_attached():
-                log.info("runtime=auto: a TPU is attached, but torch_xla is not installed; %s installs it", INSTALL_XLA)
-    if name == "xla" and tpu_is_attached():
-        name = "tpu"
-    if name in ("xla", "tpu"):
+    name = resolved_runtime(config.name)
+    if name in XLA_NAMES:
         from cifar_imbalance.runtimes.xla import XlaRuntime
 
         return XlaRuntime(name, config)
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+        if tpu_is_attached():
+            log.info("runtime=auto: a TPU is attached, but torch_xla is not installed; %s installs it", INSTALL_XLA)
     from cifar_imbalance.runtimes.native import NativeRuntime
 
     return NativeRuntime(name, config, deterministic=deterministic)

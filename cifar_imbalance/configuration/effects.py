@@ -1,0 +1,119 @@
+"""What is typed takes effect or is refused: the fields that change nothing in a configuration, and why.
+
+A setting that has no effect is refused where it was typed, or where a YAML file gave it another value than its default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+from typing import Any
+
+from cifar_imbalance.configuration.fields import EvaluateConfig, TrainConfig
+from cifar_imbalance.configuration.hardware import XLA_NAMES, resolved_runtime
+from cifar_imbalance.configuration.schema import choice_blocks, leaves
+from cifar_imbalance.errors import UsageError
+
+# What an evaluation of saved logits takes; it reads no image and runs no model.
+OF_SAVED_LOGITS = ("ckpt", "split", "reference", "ensemble.combine")
+
+
+def settle_choices(config: Any, typed: Iterable[str]) -> None:
+    """Give each group the block of its choice alone: that of another choice becomes None.
+
+    Raises UsageError where such a block was typed or has other values than its defaults.
+    """
+    typed = list(typed)
+    for group, names in choice_blocks(type(config)).items():
+        settings = getattr(config, group)
+        for name in names:
+            usual, block = getattr(type(settings)(), name), getattr(settings, name)
+            if name == settings.name:
+                setattr(settings, name, usual if block is None else block)
+                continue
+            for path, value in leaves(block, f"{group}.{name}.") if block is not None else ():
+                if path in typed or value != getattr(usual, path.rsplit(".", 1)[-1]):
+                    raise UsageError(f"{path}={_text(value)}: only with {group}={name}, here it is {settings.name}")
+            setattr(settings, name, None)
+
+
+def check_effects(config: TrainConfig, typed: Iterable[str]) -> None:
+    """Raises UsageError for a field that changes nothing in this configuration."""
+    _refuse(config, _without_effect(config), typed)
+
+
+def check_evaluation_effects(config: EvaluateConfig, typed: Iterable[str], *, of_saved_logits: bool) -> None:
+    """Raises UsageError for a typed field that changes nothing in this evaluation."""
+    if not of_saved_logits:
+        _refuse(config, {"ensemble.combine": "one model is evaluated; several make an ensemble: ckpt=[A,B]"}, typed)
+        _refuse(config, dict(_of_runtime(config)), typed)
+        return
+    for key in typed:
+        if key not in OF_SAVED_LOGITS and not key.startswith("hydra"):
+            raise UsageError(
+                f"{key}: has no effect where saved logits are combined; allowed are {', '.join(OF_SAVED_LOGITS)}"
+            )
+
+
+def _refuse(config: Any, reasons: dict[str, str], typed: Iterable[str]) -> None:
+    typed = list(typed)
+    usual = dict(leaves(type(config)()))
+    values = dict(leaves(config))
+    for path, reason in reasons.items():
+        changed = isinstance(config, TrainConfig) and values[path] != usual[path]  # of a run it is the run's own value
+        if changed or any(path == key or path.startswith(f"{key}.") for key in typed if key not in GROUPS):
+            raise UsageError(f"{path}={_text(values[path])}: has no effect: {reason}")
+
+
+GROUPS = tuple(f.name for f in fields(TrainConfig))  # a choice of a group is not typed field by field
+
+
+def _without_effect(config: TrainConfig) -> dict[str, str]:
+    """The reasons, by dotted path."""
+    return dict(_of_schedule(config)) | dict(_of_data(config)) | dict(_of_ensemble(config)) | dict(_of_runtime(config))
+
+
+def _of_schedule(config: TrainConfig) -> Iterator[tuple[str, str]]:
+    name = config.schedule.name
+    if name == "constant":
+        yield "schedule.min_lr", "schedule=constant has one rate, schedule.max_lr"
+        yield "schedule.warmup_fraction", "schedule=constant has no warm-up; allowed is 0"
+    if name == "four_phases":
+        yield "schedule.warmup_fraction", "the warm-up is schedule.four_phases.warmup_epochs; allowed is 0"
+
+
+def _of_data(config: TrainConfig) -> Iterator[tuple[str, str]]:
+    dataset = config.dataset
+    if dataset.validation != "holdout":
+        for field in ("holdout_fraction", "holdout_balance"):
+            yield f"dataset.{field}", f"dataset.validation={dataset.validation} cuts nothing from the training images"
+        if dataset.folds is None and not config.ensemble.folds:
+            yield "dataset.split_seed", "the training images are neither split nor divided into folds"
+    if dataset.imbalance.profile == "none":
+        for field in ("factor", "subset_seed"):
+            yield f"dataset.imbalance.{field}", "dataset.imbalance.profile=none; allowed are exponential, step"
+    if config.checkpoint.choose == "last":
+        yield "checkpoint.monitor", "checkpoint.choose=last reports the last epoch"
+    elif dataset.validation == "none":
+        for field in ("monitor", "choose"):
+            yield f"checkpoint.{field}", "without validation images the last epoch is reported"
+
+
+def _of_ensemble(config: TrainConfig) -> Iterator[tuple[str, str]]:
+    if config.ensemble.members == 1:
+        for field in ("combine", "workers"):
+            yield f"ensemble.{field}", "ensemble.members=1 is a single model"
+    if config.start is None:
+        yield "fresh_head", "without start=RUN every head is new or comes with model.weights"
+
+
+def _of_runtime(config: TrainConfig | EvaluateConfig) -> Iterator[tuple[str, str]]:
+    name = resolved_runtime(config.runtime.name)
+    if name in XLA_NAMES:
+        yield "runtime.compile", f"runtime={name} always compiles"
+        yield "runtime.threads", f"runtime={name} manages its own threads"
+        yield "deterministic", f"runtime={name} has no such switch"
+
+
+def _text(value: object) -> str:
+    return "null" if value is None else str(value)
