@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from cifar_imbalance.augment.operator import Draws, Images, Operator, Size, Tensors, happens
+from cifar_imbalance.augment.operator import Drawn, Draws, Images, Operator, Tensors, happens
 from cifar_imbalance.configuration.fields import ColorJitter
 
 
@@ -34,11 +34,11 @@ def color_jitter(
     return torch.where(applied[:, None, None, None], jittered.clamp(0, 255), images)
 
 
-def draw(generator: np.random.Generator, settings: ColorJitter, size: Size) -> Draws:
-    draws = {"color_jitter.applied": happens(generator, settings.probability, size)}
+def draw(generator: np.random.Generator, settings: ColorJitter, images: Drawn) -> Draws:
+    draws = {"color_jitter.applied": happens(generator, settings.probability, images)}
     for factor in ("contrast", "saturation", "brightness"):
         low, high = getattr(settings, factor)
-        draws[f"color_jitter.{factor}"] = generator.uniform(low, high, (size.steps, size.batch)).astype(np.float32)
+        draws[f"color_jitter.{factor}"] = generator.uniform(low, high, images.shape).astype(np.float32)
     return draws
 
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cifar_imbalance.augment.operator import Draws, Images, Operator, Size, Tensors
+from cifar_imbalance.augment.operator import Drawn, Draws, Images, Operator, Tensors
 from cifar_imbalance.configuration.fields import Cutout
 from cifar_imbalance.errors import UsageError
 
@@ -34,10 +34,10 @@ def cutout(
     return torch.where(covered[:, None], fill, images)
 
 
-def draw(generator: np.random.Generator, settings: Cutout, size: Size) -> Draws:
+def draw(generator: np.random.Generator, settings: Cutout, images: Drawn) -> Draws:
     """Centers are uniform over the pixels, so a square near the border is cut smaller."""
-    shape = (size.steps, size.batch, settings.count)
-    rows, columns = (generator.integers(side, size=shape) for side in (size.height, size.width))
+    shape = (*images.shape, settings.count)
+    rows, columns = (generator.integers(side, size=shape) for side in (images.height, images.width))
     return {"cutout.centers": np.stack([rows, columns], axis=-1).astype(np.int32)}
 
 

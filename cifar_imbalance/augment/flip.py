@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from cifar_imbalance.augment.operator import Draws, Images, Operator, Size, Tensors, happens
+from cifar_imbalance.augment.operator import Drawn, Draws, Images, Operator, Tensors, happens
 from cifar_imbalance.configuration.fields import Flip
 
 
@@ -18,10 +18,10 @@ def flip(
     return torch.where(flipped[:, None, None, None], images.flip(2 if vertically else 3), images)
 
 
-def draw(generator: np.random.Generator, settings: Flip, size: Size) -> Draws:
-    draws = {"flip.flipped": happens(generator, settings.probability, size)}
+def draw(generator: np.random.Generator, settings: Flip, images: Drawn) -> Draws:
+    draws = {"flip.flipped": happens(generator, settings.probability, images)}
     if settings.vertical_probability > 0:
-        draws["flip.flipped_vertically"] = happens(generator, settings.vertical_probability, size)
+        draws["flip.flipped_vertically"] = happens(generator, settings.vertical_probability, images)
     return draws
 
 

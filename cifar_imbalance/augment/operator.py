@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 Images = Float[Tensor, "batch 3 height width"]
@@ -19,23 +19,29 @@ Draws = dict[str, np.ndarray]
 Tensors = Mapping[str, Tensor]
 
 
-class Size(NamedTuple):
-    """How many images are drawn for, [steps, batch], and their height and width in pixels."""
+class Drawn(NamedTuple):
+    """What an epoch's draws are made for: its images' classes, the level of each class, the size in pixels."""
 
-    steps: int
-    batch: int
+    labels: Int64[np.ndarray, "steps batch"]
+    levels: Int64[np.ndarray, " classes"]
     height: int
     width: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """[steps, batch]."""
+        steps, batch = self.labels.shape
+        return steps, batch
 
 
 class Operator(NamedTuple):
     """`draw` fills an epoch, `apply` changes a batch, `check` refuses settings that images of this size cannot take."""
 
-    draw: Callable[[np.random.Generator, Any, Size], Draws]
+    draw: Callable[[np.random.Generator, Any, Drawn], Draws]
     apply: Callable[[Images, Tensors, Any], Images]
     check: Callable[[Any, int, int], None] | None = None
 
 
-def happens(generator: np.random.Generator, probability: float, size: Size) -> np.ndarray:
+def happens(generator: np.random.Generator, probability: float, images: Drawn) -> np.ndarray:
     """Whether something of this probability happens to each image, bool [steps, batch]."""
-    return generator.random((size.steps, size.batch)) < probability
+    return generator.random(images.shape) < probability

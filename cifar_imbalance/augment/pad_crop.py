@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from cifar_imbalance.augment.borders import translate
-from cifar_imbalance.augment.operator import Draws, Images, Operator, Size, Tensors
+from cifar_imbalance.augment.operator import Drawn, Draws, Images, Operator, Tensors
 from cifar_imbalance.configuration.fields import PadCrop
 from cifar_imbalance.errors import UsageError
 
 
-def draw(generator: np.random.Generator, settings: PadCrop, size: Size) -> Draws:
+def draw(generator: np.random.Generator, settings: PadCrop, images: Drawn) -> Draws:
     """A crop of the image's own size out of the padded image is a shift by -padding..padding whole pixels."""
 
     def offsets() -> np.ndarray:
         span = (-settings.padding, settings.padding)
-        return generator.integers(*span, (size.steps, size.batch), endpoint=True).astype(np.int32)
+        return generator.integers(*span, images.shape, endpoint=True).astype(np.int32)
 
     return {"pad_crop.rows": offsets(), "pad_crop.columns": offsets()}
 

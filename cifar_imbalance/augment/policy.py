@@ -6,9 +6,12 @@ changes nothing about what the others draw.
 
 from __future__ import annotations
 
+import numpy as np
+from jaxtyping import Int64
+
 from cifar_imbalance import keys
 from cifar_imbalance.augment import color_jitter, cutout, flip, pad_crop, rotation, shift
-from cifar_imbalance.augment.operator import Draws, Images, Size, Tensors
+from cifar_imbalance.augment.operator import Drawn, Draws, Images, Tensors
 from cifar_imbalance.configuration import fields
 
 OPERATORS = {
@@ -36,13 +39,23 @@ class Policy:
             if check is not None:
                 check(self.settings[name], height, width)
 
-    def draw(self, seed: int, epoch: int, *, steps: int, batch: int) -> Draws:
-        """An epoch's draws on the host, each [steps, batch, ...], under keys such as "flip.flipped"."""
-        size = Size(steps, batch, self.height, self.width)
+    def draw(
+        self,
+        seed: int,
+        epoch: int,
+        *,
+        labels: Int64[np.ndarray, "steps batch"],
+        levels: Int64[np.ndarray, " classes"],
+    ) -> Draws:
+        """An epoch's draws on the host, each [steps, batch, ...], under keys such as "flip.flipped".
+
+        `labels` are those of the epoch's images in their order, `levels` the strength of each class.
+        """
+        images = Drawn(labels, levels, self.height, self.width)
         draws: Draws = {}
         for name in self.names:
             generator = keys.generator(seed, f"augmentation.{name}", epoch)
-            draws |= OPERATORS[name].draw(generator, self.settings[name], size)
+            draws |= OPERATORS[name].draw(generator, self.settings[name], images)
         return draws
 
     def apply(self, images: Images, draws: Tensors) -> Images:

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cifar_imbalance.augment.borders import within
-from cifar_imbalance.augment.operator import Draws, Images, Operator, Size, Tensors
+from cifar_imbalance.augment.operator import Drawn, Draws, Images, Operator, Tensors
 from cifar_imbalance.configuration.fields import Rotation
 
 
@@ -60,9 +60,9 @@ def _read(
     return read if border == "reflect" else torch.where((row_inside & column_inside)[:, None], read, fill)
 
 
-def draw(generator: np.random.Generator, settings: Rotation, size: Size) -> Draws:
+def draw(generator: np.random.Generator, settings: Rotation, images: Drawn) -> Draws:
     """Angles are uniform; their sines and cosines are taken here, so that every device has the same."""
-    degrees = generator.uniform(-settings.max_degrees, settings.max_degrees, (size.steps, size.batch))
+    degrees = generator.uniform(-settings.max_degrees, settings.max_degrees, images.shape)
     angle = np.deg2rad(degrees)
     return {
         "rotation.sine": np.sin(angle).astype(np.float32),

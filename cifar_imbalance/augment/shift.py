@@ -5,21 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from cifar_imbalance.augment.borders import translate
-from cifar_imbalance.augment.operator import Draws, Images, Operator, Size, Tensors
+from cifar_imbalance.augment.operator import Drawn, Draws, Images, Operator, Tensors
 from cifar_imbalance.configuration.fields import Shift
 from cifar_imbalance.errors import UsageError
 
 
-def draw(generator: np.random.Generator, settings: Shift, size: Size) -> Draws:
+def draw(generator: np.random.Generator, settings: Shift, images: Drawn) -> Draws:
     """Each way the nearest whole number of pixels to U(-fraction, fraction) of the side."""
 
     def offsets(fraction: float, side: int) -> np.ndarray:
-        fractions = generator.uniform(-fraction, fraction, (size.steps, size.batch))
+        fractions = generator.uniform(-fraction, fraction, images.shape)
         return np.rint(fractions * side).astype(np.int32)
 
     return {
-        "shift.rows": offsets(settings.height_fraction, size.height),
-        "shift.columns": offsets(settings.width_fraction, size.width),
+        "shift.rows": offsets(settings.height_fraction, images.height),
+        "shift.columns": offsets(settings.width_fraction, images.width),
     }
 
 

@@ -106,7 +106,7 @@ def whole_loop(config: BenchmarkConfig, runtime: DeviceRuntime) -> Steps:
     with TemporaryDirectory() as folder:
         loop = make_loop(training, runtime, take(Path(folder) / "run", training, []), data, policy, built(config), None)
     live = LiveLine(Console(quiet=True), steps=config.steps, done=0)
-    return lambda: loop.train_epoch(0, config.steps, live)
+    return lambda: loop.train_epoch(loop.plan(0), live)
 
 
 # ---------------------------------------------------------------- peers

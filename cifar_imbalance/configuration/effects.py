@@ -60,11 +60,14 @@ def _refuse(config: Any, reasons: dict[str, str], typed: Iterable[str]) -> None:
     usual = dict(leaves(type(config)()))
     values = dict(leaves(config))
     for path, reason in reasons.items():
+        if values[path] in NOTHING:
+            continue
         changed = isinstance(config, TrainConfig) and values[path] != usual[path]  # of a run it is the run's own value
         if changed or any(path == key or path.startswith(f"{key}.") for key in typed if key not in GROUPS):
             raise UsageError(f"{path}={_text(values[path])}: has no effect: {reason}")
 
 
+NOTHING = (None, False, 0)  # what such a field may be typed as, to take back what an experiment has
 GROUPS = tuple(f.name for f in fields(TrainConfig))  # a choice of a group is not typed field by field
 
 

@@ -31,7 +31,7 @@ class ExperimentData:
         sets = {"train": self.train, "test": self.test}
         if self.validation is not None and self.validation is not self.test:
             sets["validation"] = self.validation
-        counts: dict[str, Any] = {name: _counts(images) for name, images in sets.items()}
+        counts: dict[str, Any] = {name: images.class_counts.tolist() for name, images in sets.items()}
         hashes: dict[str, Any] = {name: sha256(images.images, images.labels) for name, images in sets.items()}
         stands_for_validation = "test" if self.validation is self.test else "validation"
         for table in (counts, hashes):
@@ -101,11 +101,6 @@ def load_experiment_data(dataset: Dataset) -> ExperimentData:
     # a whole set stays memory-mapped
     chosen = whole if len(train) == len(whole.labels) else whole.take(train)
     return ExperimentData(chosen, validation, test, notes, choices)
-
-
-def _counts(images: ImageSet) -> list[int]:
-    counts: list[int] = np.bincount(images.labels, minlength=len(images.class_names)).tolist()
-    return counts
 
 
 def _imbalance_notes(whole: ImageSet, train: np.ndarray, profile: str) -> list[str]:

@@ -36,6 +36,11 @@ class ImageSet:
     class_names: tuple[str, ...]
     source: str
 
+    @property
+    def class_counts(self) -> NDArray[np.int64]:
+        """Images of each class [K]."""
+        return np.bincount(self.labels, minlength=len(self.class_names))
+
     def take(self, indices: NDArray[np.int64]) -> ImageSet:
         """The images at these positions of this set; `indices` of the result still count in the source's split."""
         return replace(

@@ -7,7 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cifar_imbalance import atomic
+from cifar_imbalance.configuration.checks import check_batch_size
 from cifar_imbalance.configuration.fields import EvaluateConfig
 from cifar_imbalance.data.experiment_data import ExperimentData, load_experiment_data
 from cifar_imbalance.data.image_sets import ImageSet
@@ -43,13 +47,14 @@ def run_evaluation(config: EvaluateConfig, path: Path, overrides: list[str]) -> 
     """
     with Terminal() as terminal:
         runtime = make_runtime(config.runtime, deterministic=config.deterministic)
-        runtime.check_batch("training.eval_batch_size", config.training.eval_batch_size)
+        check_batch_size("training.eval_batch_size", config.training.eval_batch_size, devices=runtime.devices)
         data = load_experiment_data(config.dataset)
         images = _split(data, config.split)
-        details = _fill_in(config, built := _build(config, data), data)
+        details, train_images = _fill_in(config, built := _build(config, data), data)
         batch_size = config.training.eval_batch_size
         with too_small_told(runtime, eval_batch_size=batch_size):
-            predictions = predict(Network.on_device(built, runtime), images, batch_size)
+            network = Network.on_device(built, runtime)
+            predictions = predict(network, images, batch_size, train_images=train_images)
         reference = _reference(config, predictions)
         folder = _taken(path, config, overrides, terminal, environment(runtime))
         predictions.save(folder.predictions(config.split))
@@ -127,8 +132,11 @@ def _build(config: EvaluateConfig, data: ExperimentData) -> BuiltModel:
     return build_model(model, class_count=len(data.train.class_names), image_size=(height, width), seed=config.seed)
 
 
-def _fill_in(config: EvaluateConfig, built: BuiltModel, data: ExperimentData) -> dict[str, Any]:
-    """Put a run's weights into the model; what summary.json says of where they come from."""
+def _fill_in(
+    config: EvaluateConfig, built: BuiltModel, data: ExperimentData
+) -> tuple[dict[str, Any], NDArray[np.int64] | None]:
+    """Put a run's weights into the model; what summary.json says of where they come from, and the training images of
+    each class [K], None for weights from elsewhere."""
     details: dict[str, Any] = {"ckpt": config.ckpt, "model": config.model.name, "dataset": config.dataset.name}
     details["split"] = config.split
     run = find_run(config.ckpt)
@@ -137,7 +145,7 @@ def _fill_in(config: EvaluateConfig, built: BuiltModel, data: ExperimentData) ->
         if load_weights(built.module, path, name=config.model.name, field="ckpt"):
             count = len(data.train.class_names)
             raise UsageError(f"ckpt={config.ckpt}: its head is not one of the {count} classes of {config.dataset.name}")
-        return {**details, "chosen_by": "a file of weights"}
+        return {**details, "chosen_by": "a file of weights"}, None
     if run is not None and path.is_dir():
         name, how = reported_epoch(run.read_config())
         path = run.checkpoint(name)
@@ -148,4 +156,5 @@ def _fill_in(config: EvaluateConfig, built: BuiltModel, data: ExperimentData) ->
         names = ", ".join(state["class_names"][:CLASSES_SHOWN])
         raise UsageError(f"ckpt={config.ckpt}: it was trained on other classes ({names}, ...)")
     load_reported(built.module, state, name=config.model.name)
-    return {**details, "seed": config.seed, "chosen_epoch": state["epoch"], "chosen_by": how}
+    details |= {"seed": config.seed, "chosen_epoch": state["epoch"], "chosen_by": how}
+    return details, np.array(state["train_images"])

@@ -6,26 +6,28 @@ import copy
 import logging
 import traceback
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from cifar_imbalance import atomic
 from cifar_imbalance.augment.policy import Policy
+from cifar_imbalance.configuration.checks import check_batch_size
 from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.data.experiment_data import ExperimentData, load_experiment_data
 from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.engine.loop import Loop
 from cifar_imbalance.engine.memory import too_small_told
-from cifar_imbalance.engine.reported import load_reported, predict, use_of_test_images
+from cifar_imbalance.engine.reported import load_parent, load_reported, predict, use_of_test_images
 from cifar_imbalance.engine.step import EvaluationStep, Network, TrainingStep, WeightAverage, resident
 from cifar_imbalance.errors import TrainingFailed, UsageError
-from cifar_imbalance.evidence.metrics import class_metrics
-from cifar_imbalance.methods.losses import LOSSES
+from cifar_imbalance.evidence.metrics import class_metrics, imbalance_factor
+from cifar_imbalance.methods.class_weights import class_weights
+from cifar_imbalance.methods.classes import Classes
+from cifar_imbalance.methods.controllers import CONTROLLERS
 from cifar_imbalance.methods.optimizers import fresh_state, load_state, make_optimizer
-from cifar_imbalance.methods.samplers import instance_order
 from cifar_imbalance.methods.schedules import burnin_epochs
 from cifar_imbalance.models.build import BuiltModel, build_model, check_name
 from cifar_imbalance.models.freezing import check_head
@@ -54,18 +56,20 @@ class Prepared:
 def prepare(config: TrainConfig) -> Prepared:
     """Device, images, augmentation and model. Raises UsageError where they do not suit the configuration."""
     runtime = make_runtime(config.runtime, deterministic=config.deterministic)
-    for field in ("batch_size", "eval_batch_size"):
-        runtime.check_batch(f"training.{field}", getattr(config.training, field))
     check_name(config.model)  # before images are downloaded and decoded
     data = load_experiment_data(config.dataset)
     height, width = data.train.images.shape[1:3]
     policy = Policy(config.augmentation, height=height, width=width)
-    instance_order(config.seed, 0, image_count=len(data.train.labels), batch_size=config.training.batch_size)
+    training, images = config.training, len(data.train.labels)
+    check_batch_size("training.batch_size", training.batch_size, devices=runtime.devices, images=images)
+    check_batch_size("training.eval_batch_size", training.eval_batch_size, devices=runtime.devices)
     model = config.model
     if config.resume is not None:  # the weights are in the checkpoint; neither hub nor file is asked again
         model = replace(model, pretrained=False, weights=None)
     class_count = len(data.train.class_names)
     built = build_model(model, class_count=class_count, image_size=(height, width), seed=config.seed)
+    if config.start is not None and config.resume is None:
+        load_parent(built.module, config)
     check_head(built.module, config.model, burnin_epochs=burnin_epochs(config.schedule))
     return Prepared(runtime, data, policy, built)
 
@@ -117,10 +121,14 @@ def make_loop(
     state: dict[str, Any] | None,
 ) -> Loop:
     """A loop with its model, images and optimiser on the device, at the beginning or at a checkpoint's `state`."""
+    counts = data.train.class_counts
+    classes = Classes(counts, class_weights(counts, config.class_weights), np.zeros_like(counts))
+    controller = CONTROLLERS[config.controller.name](classes, config.controller)
     host_average = copy.deepcopy(built.module)  # everything is filled on the host and placed whole
     if state is None:
         optimizer_state = fresh_state(built.module, config.optimizer)
     else:
+        controller.load_state_dict(state["controller"])
         built.module.load_state_dict(state["model"])
         host_average.load_state_dict(state["average"] or state["model"])
         optimizer_state = state["optimizer"]
@@ -143,7 +151,7 @@ def make_loop(
         labels=runtime.place(torch.from_numpy(data.train.labels)),
         policy=policy,
         model=config.model,
-        loss=partial(LOSSES[config.loss.name], label_smoothing=config.loss.label_smoothing),
+        loss=config.loss,
         clip_norm=config.training.clip_norm,
         average=average,
     )
@@ -164,7 +172,9 @@ def make_loop(
         optimizer=optimizer,
         training_step=training_step,
         validation_step=validation_step,
+        controller=controller,
         history=[] if state is None else folder.read_history(state["epoch"]),
+        recalls=[] if state is None else folder.read_recalls(state["epoch"]),
         best=None if state is None else state["best"],
     )
 
@@ -179,6 +189,8 @@ def _state_to_resume(folder: RunFolder, config: TrainConfig, data: ExperimentDat
     epochs = [line["epoch"] for line in folder.read_history(state["epoch"])]
     if epochs != list(range(1, state["epoch"] + 1)):
         raise UsageError(f"resume={config.resume}: metrics.jsonl lacks lines of the epochs 1 to {state['epoch']}")
+    if data.validation is not None and len(folder.read_recalls(state["epoch"])) != state["epoch"]:
+        raise UsageError(f"resume={config.resume}: recalls.csv lacks lines of the epochs 1 to {state['epoch']}")
     return state
 
 
@@ -218,6 +230,9 @@ def describe(
         config.seed,
         runtime.name,
     )
+    counts = data.train.class_counts
+    factor = imbalance_factor(counts)
+    log.info("training images of a class: %d to %d, imbalance factor %.4g", counts.min(), counts.max(), factor)
     log.info("run folder: %s", folder.path)
 
 
@@ -229,6 +244,7 @@ def details_of(config: TrainConfig) -> dict[str, Any]:
         "dataset": config.dataset.name,
         "model": ", ".join(config.ensemble.models) or config.model.name,
         "weights": config.model.weights or ("hub" if config.model.pretrained else "none"),
+        "start": config.start,
         "split": "test",
         "epochs": config.training.epochs,
     }
@@ -246,7 +262,8 @@ def _judge(loop: Loop, data: ExperimentData) -> None:
     if data.validation is not None and data.validation is not data.test:
         sets["validation"] = data.validation
     predictions = {
-        split: predict(loop.network, images, config.training.eval_batch_size) for split, images in sets.items()
+        split: predict(loop.network, images, config.training.eval_batch_size, train_images=data.train.class_counts)
+        for split, images in sets.items()
     }
     for split, values in predictions.items():
         values.save(folder.predictions(split))
@@ -258,7 +275,12 @@ def _judge(loop: Loop, data: ExperimentData) -> None:
         "test_set_use": use_of_test_images(config),
     }
     summary = write_report(
-        folder.report, predictions["test"], loop.history, chosen_epoch=state["epoch"], details=details
+        folder.report,
+        predictions["test"],
+        loop.history,
+        chosen_epoch=state["epoch"],
+        details=details,
+        recalls=loop.recalls,
     )
     metrics = class_metrics(predictions["test"])
     log.info(

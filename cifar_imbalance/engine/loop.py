@@ -8,19 +8,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cifar_imbalance import keys
 from cifar_imbalance.augment.policy import Policy
 from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.data.image_sets import ImageSet
 from cifar_imbalance.engine import checkpoint
+from cifar_imbalance.engine.epoch import EpochPlan, plan_epoch
 from cifar_imbalance.engine.step import EvaluationStep, Network, TrainingStep, WeightAverage
 from cifar_imbalance.errors import TrainingFailed
 from cifar_imbalance.evidence.metrics import epoch_metrics
-from cifar_imbalance.methods.samplers import instance_order
-from cifar_imbalance.methods.schedules import learning_rates, phase
+from cifar_imbalance.methods.controllers import Controller
+from cifar_imbalance.methods.samplers import steps_per_epoch
 from cifar_imbalance.runs.folder import RunFolder
 from cifar_imbalance.runtimes.base import DeviceRuntime
 from cifar_imbalance.terminal import EPOCHS, Progressing, Terminal
@@ -43,61 +45,58 @@ class Loop:
     optimizer: torch.optim.Optimizer
     training_step: TrainingStep
     validation_step: EvaluationStep | None
+    controller: Controller
     history: list[dict[str, Any]]
+    recalls: list[NDArray[np.float64]]  # [K] after each epoch, NaN for a class without images
     best: dict[str, float | int] | None = None  # {"epoch": ..., "value": ...} of checkpoint.monitor
 
     @property
-    def judged(self) -> nn.Module:
-        """The weights that are judged and reported: the average's, where there is one."""
+    def reported(self) -> nn.Module:
+        """The weights that are evaluated and reported: the average's, where there is one."""
         return self.network.module if self.average is None else self.average.module
+
+    @property
+    def validates_on(self) -> str:
+        """What the images are that every epoch is evaluated on: test images are never called validation."""
+        return "test" if self.config.dataset.validation == "test" else "validation"
 
     def run(self, terminal: Terminal) -> None:
         """All epochs that are still to do."""
-        epochs, batch = self.config.training.epochs, self.config.training.batch_size
-        steps = len(self.train.labels) // batch
+        epochs = self.config.training.epochs
+        steps = steps_per_epoch(len(self.train.labels), self.config.training.batch_size)
         with terminal.progress(steps=epochs * steps, done=len(self.history) * steps) as live:
             for epoch in range(len(self.history), epochs):
-                line = self.train_epoch(epoch, steps, live)
-                line |= self._validate()
+                line = self.train_epoch(self.plan(epoch), live) | self._validate()
                 self.history.append(line)
                 is_best = self._note_best(line)
-                EPOCHS.info(_epoch_line(line, epochs))
+                EPOCHS.info(_epoch_line(line, epochs, self.validates_on))
                 state = self._state()
-                # In this order: a line too many is dropped when a run goes on, a line too few could not be made again.
+                # In this order: a line too many is dropped by a resumed run, a line too few could not be made again.
+                self.folder.write_recalls(self.recalls, self.train.class_names, self.validates_on)
                 self.folder.write_history(self.history)
                 self._save(state, is_best)
 
-    def train_epoch(self, epoch: int, steps: int, live: Progressing) -> dict[str, Any]:
-        """Train for `epoch` (from 0); what metrics.jsonl says of it. Raises TrainingFailed for a loss not finite."""
-        config, batch = self.config, self.config.training.batch_size
-        order = torch.from_numpy(
-            instance_order(config.seed, epoch, image_count=len(self.train.labels), batch_size=batch)
-        )
-        drawn = self.policy.draw(config.seed, epoch, steps=steps, batch=batch)
-        draws = {name: torch.from_numpy(values) for name, values in drawn.items()}
-        rates = learning_rates(
-            config.schedule, epoch=epoch, steps_per_epoch=steps, epochs=config.training.epochs
-        ).tolist()
-        part = phase(config.schedule, epoch)
-        self.training_step.begin_epoch(steps, head_only=part == "burnin")
+    def plan(self, epoch: int) -> EpochPlan:
+        """What the steps of `epoch` (from 0) are given."""
+        classes = self.controller.classes()
+        return plan_epoch(self.config, epoch, labels=self.train.labels, classes=classes, policy=self.policy)
+
+    def train_epoch(self, plan: EpochPlan, live: Progressing) -> dict[str, Any]:
+        """Make the steps of `plan`; what metrics.jsonl says of them. Raises TrainingFailed for a loss not finite."""
+        steps, batch, epoch = len(plan), plan.batch_size, plan.epoch
+        self.training_step.begin_epoch(plan)
         started = time.perf_counter()
         for i in range(steps):
-            loss = self.training_step(
-                i,
-                order[i],
-                {name: values[i] for name, values in draws.items()},
-                learning_rate=rates[i],
-                noise_seed=keys.integer(config.seed, "noise", epoch, i),
-            )
+            loss = self.training_step(i)
             if i == 0:
                 first_step_seconds = time.perf_counter() - started
             seen = loss.item() if self.runtime.reading_is_free else None
             if seen is not None and not math.isfinite(seen):
                 raise _not_finite(epoch, i, steps, seen)
             live.show(
-                epoch=f"epoch {epoch + 1}/{config.training.epochs}",
+                epoch=f"epoch {epoch + 1}/{self.config.training.epochs}",
                 steps_done=epoch * steps + i + 1,
-                lr=rates[i],
+                lr=float(plan.rates[i]),
                 images_per_second=(i + 1) * batch / (time.perf_counter() - started),
                 loss=seen,
             )
@@ -107,9 +106,9 @@ class Loop:
         _check_finite(losses, epoch, steps)
         return {
             "epoch": epoch + 1,
-            "phase": part,
-            "lr_start": rates[0],
-            "lr_end": rates[-1],
+            "phase": plan.phase,
+            "lr_start": float(plan.rates[0]),
+            "lr_end": float(plan.rates[-1]),
             "train_loss": losses.mean().item(),
             "train_accuracy": correct.mean().item(),
             "images_per_second": round(steps * batch / seconds, 1),
@@ -121,15 +120,18 @@ class Loop:
         if self.validation is None or self.validation_step is None:
             return {}
         started = time.perf_counter()
-        logits = self.validation_step(self.judged).numpy()
-        figures = epoch_metrics(logits, self.validation.labels)
+        logits = self.validation_step(self.reported).numpy()
+        results, by_class = epoch_metrics(logits, self.validation.labels)
+        self.recalls.append(by_class.recall)
+        self.controller.observe(by_class)
+        on = self.validates_on
         seconds = round(time.perf_counter() - started, 2)
-        return {**{f"validation_{name}": value for name, value in figures.items()}, "validation_seconds": seconds}
+        return {**{f"{on}_{name}": value for name, value in results.items()}, f"{on}_seconds": seconds}
 
     def _note_best(self, line: Mapping[str, Any]) -> bool:
         """Whether this epoch is the best so far by checkpoint.monitor; of equal ones the first stays."""
         monitor = self.config.checkpoint.monitor
-        value = line.get(f"validation_{monitor}")
+        value = line.get(f"{self.validates_on}_{monitor}")
         if value is None:
             return False
         if self.best is not None:
@@ -147,8 +149,10 @@ class Loop:
             "average": None if self.average is None else self._on_host(self.average.module.state_dict()),
             "optimizer": self._on_host(self.optimizer.state_dict()["state"]),
             "best": self.best,
+            "controller": self.controller.state_dict(),
             "model_name": self.config.model.name,
             "class_names": list(self.train.class_names),
+            "train_images": self.train.class_counts.tolist(),  # of each class
         }
         if not all(torch.isfinite(tensor).all() for tensor in state["model"].values()):
             raise TrainingFailed(f"the weights are not finite after epoch {len(self.history)}; it is not checkpointed")
@@ -179,12 +183,12 @@ def _not_finite(epoch: int, step: int, steps: int, loss: float) -> TrainingFaile
     )
 
 
-def _epoch_line(line: Mapping[str, Any], epochs: int) -> str:
+def _epoch_line(line: Mapping[str, Any], epochs: int, validates_on: str) -> str:
     parts = [f"epoch {line['epoch']}/{epochs}", f"loss {line['train_loss']:.4f}"]
-    if "validation_loss" in line:
-        figures = {name: line[f"validation_{name}"] for name in ("loss", "accuracy", "macro_f1", "worst_recall")}
-        shown = [f"{name} {'not finite' if value is None else f'{value:.4f}'}" for name, value in figures.items()]
-        parts.append("validation " + " ".join(shown))
+    if f"{validates_on}_loss" in line:
+        results = {name: line[f"{validates_on}_{name}"] for name in ("loss", "accuracy", "macro_f1", "worst_recall")}
+        shown = [f"{name} {'not finite' if value is None else f'{value:.4f}'}" for name, value in results.items()]
+        parts.append(f"{validates_on} " + " ".join(shown))
     parts += [f"lr {line['lr_end']:.3g}", f"{line['images_per_second']:.0f} images/s", f"{line['seconds']:.1f} s"]
     if line["first_step_seconds"] > SLOW_STEP:
         parts.append(f"(first step {line['first_step_seconds']:.0f} s)")

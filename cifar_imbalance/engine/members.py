@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from cifar_imbalance.configuration.fields import OPERATORS, Ensemble, TrainConfig
+from cifar_imbalance.runs.folder import RunFolder
 
 
 def member_configs(config: TrainConfig) -> list[TrainConfig]:
@@ -27,8 +29,16 @@ def _member(config: TrainConfig, number: int) -> TrainConfig:
         augmentation = replace(augmentation, **off)
     if ensemble.folds:
         dataset = replace(dataset, folds=ensemble.members, without_fold=number)
+    start, start_sha256 = config.start, config.start_sha256
+    if start is not None:
+        parent = RunFolder(Path(start))
+        if parent.read_config().ensemble.members > 1:
+            parent = parent.member(number)
+            start, start_sha256 = str(parent.path), parent.reported_sha256()
     return replace(
         config,
+        start=start,
+        start_sha256=start_sha256,
         seed=config.seed * ensemble.members + number,
         resume=None,
         dataset=dataset,

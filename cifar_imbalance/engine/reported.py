@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from cifar_imbalance.configuration.fields import TrainConfig
@@ -11,6 +14,8 @@ from cifar_imbalance.data.image_sets import ImageSet
 from cifar_imbalance.engine.step import EvaluationStep, Network, resident
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.evidence.predictions import Predictions
+from cifar_imbalance.models.weights import load_weights
+from cifar_imbalance.runs.folder import RunFolder
 
 
 def use_of_test_images(config: TrainConfig) -> str:
@@ -33,8 +38,20 @@ def load_reported(module: nn.Module, state: dict[str, Any], *, name: str) -> Non
         raise UsageError(f"ckpt: the checkpoint does not fit {name} with these classes") from error
 
 
-def predict(network: Network, images: ImageSet, batch_size: int) -> Predictions:
-    """Logits of all images with the network's present weights."""
+def load_parent(module: nn.Module, config: TrainConfig) -> None:
+    """Put the reported weights of the run `config.start` into `module`; the head keeps its own where it is to be fresh.
+
+    A member of an ensemble begins with the parent's member of its number. Raises UsageError where they do not fit.
+    """
+    parent = RunFolder(Path(str(config.start)))
+    file = parent.reported_checkpoint(parent.read_config())
+    load_weights(module, file, name=config.model.name, field="start", fresh_head=config.fresh_head)
+
+
+def predict(
+    network: Network, images: ImageSet, batch_size: int, *, train_images: NDArray[np.int64] | None
+) -> Predictions:
+    """Logits of all images with the network's present weights; `train_images` [K] are those that they come of."""
     step = EvaluationStep(network, resident(images.images, network.runtime), batch_size)
     logits = step(network.module).numpy()
     return Predictions(
@@ -43,4 +60,5 @@ def predict(network: Network, images: ImageSet, batch_size: int) -> Predictions:
         indices=images.indices,
         hashes=images.hashes,
         class_names=images.class_names,
+        train_images=train_images,
     )

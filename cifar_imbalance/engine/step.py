@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,12 +15,13 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from cifar_imbalance.augment.policy import Policy
 from cifar_imbalance.configuration import fields
+from cifar_imbalance.engine.epoch import EpochPlan
+from cifar_imbalance.methods.losses import LOSSES, weighted_mean
 from cifar_imbalance.models.build import BuiltModel
 from cifar_imbalance.models.freezing import set_learning
 from cifar_imbalance.runtimes.base import DeviceRuntime
 
 State = dict[str, Tensor]
-Loss = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
@@ -62,17 +62,19 @@ def training_loss(
     labels: Tensor,
     indices: Tensor,
     draws: State,
+    classes: State,
     *,
     network: Network,
     policy: Policy,
-    loss: Loss,
+    loss: fields.Loss,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Loss and share of correct answers of one batch: gather, augment, normalise, model, loss."""
+    """Loss and accuracy of one batch: gather, augment, normalise, model, loss of each image, mean by class weights."""
     batch = policy.apply(network.gather(images, indices), draws)
-    wanted = labels.index_select(0, indices)
+    labels = labels.index_select(0, indices)
     logits = network.logits(parameters, buffers, batch)
-    correct = (logits.detach().argmax(1) == wanted).float().mean()
-    return loss(logits, wanted), correct
+    losses = LOSSES[loss.name](logits, labels, classes, loss)
+    correct = (logits.detach().argmax(1) == labels).float().mean()
+    return weighted_mean(losses, labels, classes), correct
 
 
 def evaluation_logits(
@@ -116,7 +118,7 @@ class TrainingStep:
         labels: Int[Tensor, " all"],
         policy: Policy,
         model: fields.Model,
-        loss: Loss,
+        loss: fields.Loss,
         clip_norm: float | None,
         average: WeightAverage | None,
     ) -> None:
@@ -132,28 +134,33 @@ class TrainingStep:
         self._loss = self._runtime.compiled(partial(training_loss, network=network, policy=policy, loss=loss))
         self.records: Float[Tensor, "2 steps"] = torch.zeros(2, 0)
 
-    def begin_epoch(self, steps: int, *, head_only: bool = False) -> None:
-        set_learning(self._module, self._model, head_only=head_only)
-        self.records = self._runtime.place(torch.zeros(2, steps))
+    def begin_epoch(self, plan: EpochPlan) -> None:
+        """Take the plan whose steps are to be made."""
+        place = self._runtime.place
+        set_learning(self._module, self._model, head_only=plan.head_only)
+        self._plan = plan
+        self._indices = torch.from_numpy(plan.indices)
+        self._draws = {name: torch.from_numpy(values) for name, values in plan.draws.items()}
+        self._classes = {name: place(torch.from_numpy(values)) for name, values in plan.classes.on_host().items()}
+        self.records = place(torch.zeros(2, len(plan)))
 
-    def __call__(
-        self, position: int, indices: Tensor, draws: State, *, learning_rate: float, noise_seed: int
-    ) -> Tensor:
-        """The loss of this step, scalar, on the device. `indices` [batch] and `draws` are host tensors."""
+    def __call__(self, position: int) -> Tensor:
+        """Make the step at this `position` of the plan; its loss, scalar, on the device."""
         place = self._runtime.place_batch
-        self._runtime.seed_noise(noise_seed)
+        self._runtime.seed_noise(self._plan.noise_seeds[position])
         loss, correct = self._loss(
             self._parameters,
             self._buffers,
             self._images,
             self._labels,
-            place(indices),
-            {name: place(draw) for name, draw in draws.items()},
+            place(self._indices[position]),
+            {name: place(values[position]) for name, values in self._draws.items()},
+            self._classes,
         )
         loss.backward()
         if self._clip_norm is not None:
             nn.utils.clip_grad_norm_(self._parameters.values(), self._clip_norm)
-        rate = self._runtime.learning_rate(learning_rate)
+        rate = self._runtime.learning_rate(float(self._plan.rates[position]))
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.step()

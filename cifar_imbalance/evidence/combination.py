@@ -26,16 +26,26 @@ def combine(
     answers to the validation images. Raises UsageError where the members answered other images.
     """
     members = paired(members)
+    alike = replace(members[0], train_images=_train_images_of_all(members))
     if how == "mean_logit":
         logits = np.mean([m.logits - m.logits.mean(axis=1, keepdims=True) for m in members], axis=0)
-        return replace(members[0], logits=logits.astype(np.float32))
+        return replace(alike, logits=logits.astype(np.float32))
     weights = np.full(len(members), 1 / len(members))
     if how == "weighted":
         if validation is None:
             raise UsageError("ensemble.combine=weighted: the members have no validation images to weigh them by")
         weights = mixture_weights(validation)
     logits = logsumexp(log_probabilities(members), axis=0, b=weights[:, None, None])
-    return replace(members[0], logits=np.maximum(logits, np.finfo(np.float32).min).astype(np.float32))
+    return replace(alike, logits=np.maximum(logits, np.finfo(np.float32).min).astype(np.float32))
+
+
+def _train_images_of_all(members: Sequence[Predictions]) -> NDArray[np.int64] | None:
+    """The training images of each class [K], where all members had equally many; else None."""
+    first = members[0].train_images
+    others = [member.train_images for member in members[1:]]
+    if first is None or not all(other is not None and np.array_equal(first, other) for other in others):
+        return None
+    return first
 
 
 def log_probabilities(members: Sequence[Predictions]) -> NDArray[np.float64]:

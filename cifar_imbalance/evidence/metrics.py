@@ -7,7 +7,8 @@ A class that has images and is never predicted has precision 0, with a flag.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -40,6 +41,7 @@ class ClassMetrics:
     f1: NDArray[np.float64]  # NaN: absent
     support: NDArray[np.int64]  # images of the class
     predicted_count: NDArray[np.int64]  # images taken for the class
+    train_images: NDArray[np.int64] | None = None  # of the class in the model's training; None: not known
 
     @property
     def absent(self) -> NDArray[np.bool_]:
@@ -68,7 +70,8 @@ class ClassMetrics:
 
 
 def class_metrics(predictions: Predictions) -> ClassMetrics:
-    return _class_metrics(predictions.predicted, predictions.labels, classes=len(predictions.class_names))
+    metrics = _class_metrics(predictions.predicted, predictions.labels, classes=len(predictions.class_names))
+    return replace(metrics, train_images=predictions.train_images)
 
 
 def confusion_matrix(predictions: Predictions) -> NDArray[np.int64]:
@@ -127,19 +130,42 @@ def summarize(predictions: Predictions) -> dict[str, Any]:
         "calibration_error": _finite(_calibration_error(logits, labels)),
         "absent_classes": [names[index] for index in np.flatnonzero(metrics.absent)],
         "never_predicted_classes": [names[index] for index in np.flatnonzero(metrics.never_predicted)],
+        **_training(metrics, names),
     }
 
 
-def epoch_metrics(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, float | None]:
-    """The few figures of an epoch's line, from logits [n, K] and labels [n]; a loss that is not finite is None."""
+def _training(metrics: ClassMetrics, names: Sequence[str]) -> dict[str, Any]:
+    """The training images of each class, and how unequal they are."""
+    counts = metrics.train_images
+    if counts is None:
+        return {}
+    return {
+        "imbalance_factor": _rounded(imbalance_factor(counts)),
+        "train_images_of_classes": {name: int(count) for name, count in zip(names, counts, strict=True)},
+    }
+
+
+def imbalance_factor(counts: NDArray[np.int64]) -> float:
+    """Images of the largest class over images of the smallest that has any. `counts`: [K]."""
+    return float(counts.max() / counts[counts > 0].min())
+
+
+def epoch_metrics(
+    logits: NDArray[np.float32], labels: NDArray[np.int64]
+) -> tuple[dict[str, float | None], ClassMetrics]:
+    """The few results of an epoch's line, from logits [n, K] and labels [n], and those of each class.
+
+    A loss that is not finite is None.
+    """
     predicted = logits.argmax(axis=1)
     metrics = _class_metrics(predicted, labels, classes=logits.shape[1])
-    return {
+    results = {
         "loss": _finite(_loss(torch.from_numpy(logits), torch.from_numpy(labels))),
         "accuracy": float(np.mean(predicted == labels)),
         "macro_f1": metrics.macro(metrics.f1),
         "worst_recall": float(metrics.recall[metrics.worst_first[0]]),
     }
+    return results, metrics
 
 
 def _class_metrics(predicted: NDArray[np.int64], labels: NDArray[np.int64], *, classes: int) -> ClassMetrics:

@@ -28,6 +28,7 @@ class Predictions:
     indices: NDArray[np.int64]  # [n], where each image stands in its data set
     hashes: NDArray[np.uint64]  # [n], of each image's pixels, so that two runs pair by image
     class_names: tuple[str, ...]  # [K]
+    train_images: NDArray[np.int64] | None = None  # [K], of each class in the model's training; None: not known
 
     def __post_init__(self) -> None:
         if self.logits.ndim != 2 or self.logits.shape[0] < 1 or self.logits.shape[1] < 2:
@@ -43,6 +44,8 @@ class Predictions:
             raise ValueError(f"labels lie in {self.labels.min()}..{self.labels.max()}: expected 0..{classes - 1}")
         if len(self.class_names) != classes:
             raise ValueError(f"there are {len(self.class_names)} class names for {classes} columns of logits")
+        if self.train_images is not None and self.train_images.shape != (classes,):
+            raise ValueError(f"train_images have shape {self.train_images.shape}: expected [{classes}]")
 
     @property
     def predicted(self) -> NDArray[np.int64]:
@@ -56,6 +59,8 @@ class Predictions:
     def save(self, path: Path) -> None:
         """Write the npz file `path`, whole or not at all; equal predictions give equal bytes."""
         arrays = {name: getattr(self, name) for name in _ARRAYS}
+        if self.train_images is not None:
+            arrays["train_images"] = self.train_images
         atomic.write(path, lambda file: np.savez(file, **arrays, class_names=np.array(self.class_names, dtype=str)))
 
     @classmethod
@@ -64,7 +69,8 @@ class Predictions:
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in _ARRAYS}
-                return cls(**arrays, class_names=tuple(str(name) for name in stored["class_names"]))
+                names = tuple(str(name) for name in stored["class_names"])
+                return cls(**arrays, class_names=names, train_images=stored.get("train_images"))
         except FileNotFoundError:
             raise UsageError(f"predictions={path}: there is no such file") from None
         # One kind of error for each way in which a file can be something else: no archive, a torn one, a foreign one.

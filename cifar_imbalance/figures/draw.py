@@ -48,7 +48,7 @@ def run_figures(config: FiguresConfig, folder: Path) -> None:
             names = [train.class_names[label] for label in train.labels[samples]]
             image_grid_plot(folder / "samples.png", train.images[samples], COLUMNS, title=source, names=names)
         shown = samples[:: len(samples) // COLUMNS][:COLUMNS]
-        grid = _augmented(train.images[shown], policy, config.seed)
+        grid = _augmented(train.images[shown], train.labels[shown], policy, config.seed)
         title = f"As they are, and nine times after {', '.join(policy.names) or 'no augmentation'}"
         image_grid_plot(
             folder / "augmented.png",
@@ -75,10 +75,11 @@ def _samples(images: ImageSet, of_each: int, seed: int) -> np.ndarray:
     return np.asarray(chosen)
 
 
-def _augmented(images: Images, policy: Policy, seed: int) -> Grid:
+def _augmented(images: Images, labels: np.ndarray, policy: Policy, seed: int) -> Grid:
     """Each image as it is and COLUMNS - 1 times augmented by draws of this seed."""
     repeated = np.repeat(images, COLUMNS, axis=0)
-    drawn = policy.draw(seed, 0, steps=1, batch=len(repeated))
+    levels = np.zeros(labels.max() + 1, dtype=np.int64)
+    drawn = policy.draw(seed, 0, labels=np.repeat(labels, COLUMNS)[None], levels=levels)
     batch = torch.from_numpy(repeated).permute(0, 3, 1, 2).float()
     augmented = policy.apply(batch, {name: torch.from_numpy(values[0]) for name, values in drawn.items()})
     result = augmented.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()

@@ -1,17 +1,51 @@
-"""Losses: pure functions of logits and labels, looked up by `loss.name`."""
+"""Losses: pure functions of logits and labels that give a value for each image, looked up by `loss.name`.
+
+The step weighs them: the loss of a batch is sum(w l) / sum(w), with w the weight of each image's class. A loss may read
+`classes`, tensors [K] on its device: "counts", the training images of each class, and "weight".
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from cifar_imbalance.configuration.fields import Loss
 
-def cross_entropy(
-    logits: Float[Tensor, "batch classes"], labels: Int[Tensor, " batch"], *, label_smoothing: float
-) -> Float[Tensor, ""]:
-    """Mean cross-entropy of the batch; the target keeps 1 - label_smoothing, all classes share the rest equally."""
-    return functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+Logits = Float[Tensor, "batch classes"]
+Labels = Int[Tensor, " batch"]
+Losses = Float[Tensor, " batch"]
+ClassTensors = Mapping[str, Float[Tensor, " classes"]]
 
 
-LOSSES = {"cross_entropy": cross_entropy}
+def cross_entropy(logits: Logits, labels: Labels, classes: ClassTensors, settings: Loss) -> Losses:
+    """Cross-entropy; the target keeps 1 - label_smoothing, all classes share the rest equally (Szegedy 2016)."""
+    return functional.cross_entropy(logits, labels, reduction="none", label_smoothing=settings.label_smoothing)
+
+
+def focal(logits: Logits, labels: Labels, classes: ClassTensors, settings: Loss) -> Losses:
+    """(1 - p)^gamma times the cross-entropy, p the probability of the label (Lin 2017, eq. 4).
+
+    p comes from the logits alone, so that class weights stay factors; label_smoothing is that of the cross-entropy.
+    """
+    assert settings.focal is not None  # the block of the choice that was made
+    log_p = functional.log_softmax(logits, dim=1).gather(1, labels[:, None]).squeeze(1)
+    missing = -torch.expm1(log_p)
+    # At exactly 0 the gradient of a power below 1 is infinite.
+    modulation = missing.clamp(min=torch.finfo(missing.dtype).eps) ** settings.focal.gamma
+    return modulation * cross_entropy(logits, labels, classes, settings)
+
+
+LOSSES: dict[str, Callable[[Logits, Labels, ClassTensors, Loss], Losses]] = {
+    "cross_entropy": cross_entropy,
+    "focal": focal,
+}
+
+
+def weighted_mean(losses: Losses, labels: Labels, classes: ClassTensors) -> Float[Tensor, ""]:
+    """The mean of `losses`, each image weighted by its class."""
+    weight = classes["weight"].index_select(0, labels)
+    return (weight * losses).sum() / weight.sum()

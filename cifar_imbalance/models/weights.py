@@ -29,8 +29,11 @@ WRAPPINGS = ("_orig_mod.", "module.", "model.")  # torch.compile, DataParallel a
 NAMES_SHOWN = 3
 
 
-def load_weights(module: nn.Module, file: Path, *, name: str, field: str = "model.weights") -> bool:
-    """Fill `module` from a state dict in `file`; the head keeps its own weights where the file's has other classes.
+def load_weights(
+    module: nn.Module, file: Path, *, name: str, field: str = "model.weights", fresh_head: bool = False
+) -> bool:
+    """Fill `module` from a state dict in `file`; the head keeps its own weights where the file's has other classes,
+    and with `fresh_head` in any case.
 
     Gives whether the head is such a new one. Everything else must fit. Raises UsageError, which names `field`, where
     the file cannot be read or does not fit.
@@ -44,7 +47,7 @@ def load_weights(module: nn.Module, file: Path, *, name: str, field: str = "mode
     other_classes = any(
         given[key].shape != own[key].shape and given[key].shape[1:] == own[key].shape[1:] for key in in_file
     )
-    new_head = other_classes or (bool(head) and not in_file)
+    new_head = fresh_head or other_classes or (bool(head) and not in_file)
     if new_head:
         given = {key: tensor for key, tensor in given.items() if key not in head}
 

@@ -31,15 +31,19 @@ def classification_report_text(metrics: ClassMetrics, summary: dict[str, Any], c
     labels = [f"{index:>{digits}} {_one_line(name)}" for index, name in enumerate(class_names)]
     width = max(cell_len(label) for label in [*labels, "weighted avg"])
 
-    def row(label: str, cells: Sequence[str], support: object, mark: str = " ") -> str:
+    counts = metrics.train_images
+
+    def row(label: str, cells: Sequence[str], support: object, train: object = "", mark: str = " ") -> str:
         precision, recall, f1 = cells
         label += " " * (width - cell_len(label))
-        return f"{label}  {precision:>9}{mark}{recall:>9} {f1:>9} {support!s:>9}"
+        line = f"{label}  {precision:>9}{mark}{recall:>9} {f1:>9} {support!s:>9}"
+        return line if counts is None else f"{line} {train!s:>12}"
 
-    lines = [row("", ("precision", "recall", "f1-score"), "support"), ""]
+    lines = [row("", ("precision", "recall", "f1-score"), "support", "train_images"), ""]
     for index, label in enumerate(labels):
         mark = NEVER_PREDICTED if metrics.never_predicted[index] else " "
-        lines.append(row(label, _cells(metrics, index), metrics.support[index], mark))
+        train = "" if counts is None else counts[index]
+        lines.append(row(label, _cells(metrics, index), metrics.support[index], train, mark))
     images = summary["n_images"]
     columns = (metrics.precision, metrics.recall, metrics.f1)
     lines += [
@@ -53,13 +57,15 @@ def classification_report_text(metrics: ClassMetrics, summary: dict[str, Any], c
 
 
 def classification_report_csv(metrics: ClassMetrics, class_names: Sequence[str]) -> str:
-    """Columns class, name, precision, recall, f1, support, predicted; the figures of an absent class are empty."""
+    """Columns class, name, precision, recall, f1, support, predicted, train_images; what is not known is empty."""
+    counts = metrics.train_images
     rows = []
     for index, name in enumerate(class_names):
         values = (metrics.precision[index], metrics.recall[index], metrics.f1[index])
-        figures = ["" if math.isnan(value) else f"{value:.6f}" for value in values]
-        rows.append([index, name, *figures, metrics.support[index], metrics.predicted_count[index]])
-    return csv_text(["class", "name", "precision", "recall", "f1", "support", "predicted"], rows)
+        cells = ["" if math.isnan(value) else f"{value:.6f}" for value in values]
+        train = "" if counts is None else counts[index]
+        rows.append([index, name, *cells, metrics.support[index], metrics.predicted_count[index], train])
+    return csv_text(["class", "name", "precision", "recall", "f1", "support", "predicted", "train_images"], rows)
 
 
 def csv_text(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

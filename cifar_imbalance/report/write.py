@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cifar_imbalance import atomic
 from cifar_imbalance.evidence.metrics import class_metrics, confusion_matrix, summarize
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.report import tables
 from cifar_imbalance.report.plots.classes import confusion_plot, per_class_plot
-from cifar_imbalance.report.plots.curves import curves_plot, learning_rate_plot
+from cifar_imbalance.report.plots.curves import curves_plot, evaluated_images, learning_rate_plot
+from cifar_imbalance.report.plots.recalls import recall_by_epoch_plot
 
 
 def write_report(
@@ -21,12 +25,13 @@ def write_report(
     *,
     chosen_epoch: int | None,
     details: Mapping[str, Any],
+    recalls: Sequence[NDArray[np.float64]] = (),
 ) -> dict[str, Any]:
     """Write tables, summary.json and pictures of `predictions` into `folder`, which is made where it is missing.
 
-    `history` is one mapping per epoch, as in metrics.jsonl; without any, the pictures of the training are left out.
-    `details` (how the epoch was chosen, which split, which run) come first in summary.json; a figure of the same name
-    replaces one. Gives what stands in summary.json.
+    `history` is one mapping per epoch, as in metrics.jsonl, `recalls` the recall of each class [K] after each; without
+    them the pictures of the training are left out. `details` (how the epoch was chosen, which split, which run) come
+    first in summary.json; a result of the same name replaces one. Gives what stands in summary.json.
     """
     folder.mkdir(parents=True, exist_ok=True)
     metrics, names = class_metrics(predictions), predictions.class_names
@@ -39,6 +44,9 @@ def write_report(
     if history:
         curves_plot(folder / "curves.png", history, chosen_epoch)
         learning_rate_plot(folder / "learning_rate.png", history, chosen_epoch)
+    if recalls:
+        images = evaluated_images(history[-1])
+        recall_by_epoch_plot(folder / "recall_by_epoch.png", recalls, names, images=images)
     # Last: a reader who finds the summary finds a whole report.
     atomic.write_json(folder / "summary.json", summary)
     return summary

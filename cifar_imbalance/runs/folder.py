@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import fcntl
+import hashlib
+import io
 import json
 import logging
 import os
@@ -12,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -34,6 +39,10 @@ class RunFolder:
     @property
     def metrics(self) -> Path:
         return self.path / "metrics.jsonl"
+
+    @property
+    def recalls(self) -> Path:
+        return self.path / "recalls.csv"
 
     @property
     def log(self) -> Path:
@@ -65,6 +74,14 @@ class RunFolder:
     def reported_checkpoint(self, config: TrainConfig) -> Path:
         """The checkpoint whose results are reported. `config` is the run's own."""
         return self.checkpoint(reported_epoch(config)[0])
+
+    def reported_sha256(self) -> str | None:
+        """SHA-256 of the reported checkpoint of a single model; None where the run is not finished."""
+        file = self.reported_checkpoint(self.read_config())
+        if not (self.is_finished and file.is_file()):
+            return None
+        with file.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -117,6 +134,26 @@ class RunFolder:
             return []
         lines = [json.loads(line) for line in self.metrics.read_text().splitlines()]
         return [line for line in lines if up_to_epoch is None or line["epoch"] <= up_to_epoch]
+
+    def read_recalls(self, up_to_epoch: int | None = None) -> list[NDArray[np.float64]]:
+        """The recall of each class [K] after each epoch up to `up_to_epoch`; NaN for a class without images."""
+        if not self.recalls.exists():
+            return []
+        with self.recalls.open(encoding="utf-8", newline="") as file:
+            _, *rows = csv.reader(file)
+        kept = [row for row in rows if up_to_epoch is None or int(row[0]) <= up_to_epoch]
+        return [np.array([float(cell or "nan") for cell in row[2:]]) for row in kept]
+
+    def write_recalls(self, recalls: Sequence[NDArray[np.float64]], class_names: Sequence[str], images: str) -> None:
+        """A row for each epoch: epoch, which images, and the recall of each class, empty where it has none of them."""
+        if not recalls:
+            return
+        rows: list[list[object]] = [["epoch", "images", *class_names]]
+        for epoch, recall in enumerate(recalls, start=1):
+            rows.append([epoch, images, *("" if np.isnan(value) else f"{value:.7g}" for value in recall)])
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        atomic.write_text(self.recalls, text.getvalue())
 
     def write_history(self, history: list[dict[str, Any]]) -> None:
         atomic.write_text(self.metrics, "".join(json.dumps(line) + "\n" for line in history))

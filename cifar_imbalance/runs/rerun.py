@@ -147,13 +147,9 @@ def _checked_parent(config: DictConfig) -> str:
             f"ensemble.members={config.ensemble.members}: {owner} has {stored.ensemble.members} members, "
             "each of which starts one"
         )
-    digests = []
-    for run in parent.members(stored):
-        file = run.reported_checkpoint(run.read_config()) if run.is_finished else None
-        if file is None or not file.is_file():
-            raise UsageError(f"{owner}: it is not finished (report/summary.json, checkpoints/)")
-        with file.open("rb") as content:
-            digests.append(hashlib.file_digest(content, "sha256").hexdigest())
+    digests = [digest for run in parent.members(stored) if (digest := run.reported_sha256())]
+    if len(digests) < stored.ensemble.members:
+        raise UsageError(f"{owner}: it is not finished (report/summary.json, checkpoints/)")
     sha256 = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
     if config.start_sha256 not in (None, sha256):
         raise UsageError(f"{owner}: its checkpoint is not the one that the repeated run began with (start_sha256)")

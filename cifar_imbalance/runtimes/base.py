@@ -10,8 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cifar_imbalance.errors import UsageError
-
 
 class DeviceRuntime(ABC):
     """A device and its ways. A further one (TorchTPU, say) is one more file with such a class."""
@@ -65,13 +63,6 @@ class DeviceRuntime(ABC):
     @abstractmethod
     def wait(self) -> None:
         """Return when the device has done all that it was given."""
-
-    def check_batch(self, field: str, size: int) -> None:
-        """Raises UsageError for a batch that cannot be split evenly over the devices."""
-        if size % self.devices:
-            raise UsageError(
-                f"{field}={size}: a multiple of the {self.devices} devices of runtime={self.name} is wanted"
-            )
 
     def to_host(self, tensor: Tensor) -> Tensor:
         return tensor.detach().to("cpu")

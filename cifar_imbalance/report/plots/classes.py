@@ -65,7 +65,10 @@ def confusion_plot(path: Path, matrix: NDArray[np.int64], class_names: Sequence[
 
 
 def per_class_plot(path: Path, metrics: ClassMetrics, class_names: Sequence[str]) -> None:
-    """Recall of every class, worst at the top, with Wilson's 95 % interval; precision as dots; absent classes last."""
+    """Recall of every class, worst at the top, with Wilson's 95 % interval; precision as dots; absent classes last.
+
+    The training images of each class stand on the right, where they are known.
+    """
     order = np.concatenate([metrics.worst_first, np.flatnonzero(metrics.absent)])
     classes, present = len(order), len(metrics.worst_first)
     figure = new_figure(9.5, min(2.2 + (0.32 if classes <= 20 else 0.2) * classes, 500))
@@ -93,6 +96,11 @@ def per_class_plot(path: Path, metrics: ClassMetrics, class_names: Sequence[str]
     axes.grid(axis="x", color="0.88")
     axes.set_axisbelow(True)
     axes.set_xlabel("recall, precision")
+    if metrics.train_images is not None:
+        right = axes.secondary_yaxis("right")
+        right.set_yticks(range(classes), [str(metrics.train_images[index]) for index in order])
+        right.tick_params(length=0, labelsize=9 if classes <= 20 else 8)
+        right.set_ylabel("training images")
     title = {"title": "Recall by class, worst first", "title_fontsize": 13}
     figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=9, **title)
     save_figure(figure, path)

@@ -28,13 +28,14 @@ def curves_plot(path: Path, history: History, chosen_epoch: int | None = None) -
     """Losses on the left, accuracy, macro F1 and worst recall on the right, by epoch."""
     figure = new_figure(12, 4.8)
     left, right = figure.subplots(1, 2)
+    on = evaluated_images(history[-1])
     _curve(left, history, "train_loss", GREY)
-    _curve(left, history, "validation_loss", BLUE)
+    _curve(left, history, f"{on}_loss", BLUE)
     _curve(right, history, "train_accuracy", GREY)
-    _curve(right, history, "validation_accuracy", BLUE)
-    _curve(right, history, "validation_macro_f1", GREEN)
-    _curve(right, history, "validation_worst_recall", RED)
-    validated = any(_points(history, key)[0] for key in ("validation_loss", "validation_accuracy"))
+    _curve(right, history, f"{on}_accuracy", BLUE)
+    _curve(right, history, f"{on}_macro_f1", GREEN)
+    _curve(right, history, f"{on}_worst_recall", RED)
+    validated = any(_points(history, f"{on}_{name}")[0] for name in ("loss", "accuracy"))
     left.set_ylabel("loss")
     right.set_ylabel("accuracy, macro_f1, worst_recall")
     right.set_ylim(-0.02, 1.02)
@@ -59,10 +60,11 @@ def member_curves_plot(path: Path, histories: Mapping[str, History]) -> None:
     colours = _colours(len(histories))
     handles = []
     for (name, history), colour in zip(histories.items(), colours, strict=True):
+        on = evaluated_images(history[-1])
         handles.append(Line2D([], [], color=colour, label=f"member {name}"))  # each has one, even where lines coincide
-        for axes, figure_name in ((left, "loss"), (middle, "accuracy")):
-            _curve(axes, history, f"train_{figure_name}", colour, linestyle=":", label="")
-            _curve(axes, history, f"validation_{figure_name}", colour, label="")
+        for axes, result in ((left, "loss"), (middle, "accuracy")):
+            _curve(axes, history, f"train_{result}", colour, linestyle=":", label="")
+            _curve(axes, history, f"{on}_{result}", colour, label="")
     left.set_ylabel("loss")
     middle.set_ylabel("accuracy")
     middle.set_ylim(-0.02, 1.02)
@@ -71,8 +73,13 @@ def member_curves_plot(path: Path, histories: Mapping[str, History]) -> None:
         _epoch_axis(axes, epochs)
     _learning_rates(right, list(histories.values()), colours)
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5), frameon=False, fontsize=9)
-    figure.suptitle("Training of the members by epoch: validation solid, training dotted", fontsize=13)
+    figure.suptitle(f"Training of the members by epoch: {on} images solid, training images dotted", fontsize=13)
     save_figure(figure, path)
+
+
+def evaluated_images(line: Mapping[str, Any]) -> str:
+    """What an epoch was evaluated on, by its line of metrics.jsonl: test or validation images."""
+    return "test" if "test_accuracy" in line else "validation"
 
 
 def _colours(count: int) -> list[Any]:

@@ -1,0 +1,69 @@
+"""The plan of an epoch: everything that its steps are given, made on the host by key before the first of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from cifar_imbalance import keys
+from cifar_imbalance.augment.operator import Draws
+from cifar_imbalance.augment.policy import Policy
+from cifar_imbalance.configuration.fields import TrainConfig
+from cifar_imbalance.methods.classes import Classes
+from cifar_imbalance.methods.samplers import SAMPLERS
+from cifar_imbalance.methods.schedules import learning_rates, phase
+
+
+@dataclass(frozen=True, eq=False)
+class EpochPlan:
+    """Of `epoch` (from 0); its length is the number of steps."""
+
+    epoch: int
+    indices: Int64[np.ndarray, "steps batch"]  # of the training images
+    draws: Draws  # of the augmentation, [steps, batch, ...] each
+    rates: Float64[np.ndarray, " steps"]
+    noise_seeds: list[int]  # of dropout and drop path, one for each step
+    classes: Classes
+    phase: str  # of the schedule
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def batch_size(self) -> int:
+        return self.indices.shape[1]
+
+    @property
+    def head_only(self) -> bool:
+        """Whether the base learns nothing in this epoch."""
+        return self.phase == "burnin"
+
+    def first(self, steps: int) -> EpochPlan:
+        """The plan of the first `steps` alone."""
+        return replace(
+            self,
+            indices=self.indices[:steps],
+            draws={name: values[:steps] for name, values in self.draws.items()},
+            rates=self.rates[:steps],
+            noise_seeds=self.noise_seeds[:steps],
+        )
+
+
+def plan_epoch(
+    config: TrainConfig, epoch: int, *, labels: Int64[np.ndarray, " images"], classes: Classes, policy: Policy
+) -> EpochPlan:
+    """The plan of `epoch` for training images of these `labels`. Pure: the same arguments give the same plan."""
+    seed, training = config.seed, config.training
+    indices = SAMPLERS[config.sampler.name](labels, seed, epoch, training.batch_size, config.sampler)
+    steps = len(indices)
+    return EpochPlan(
+        epoch=epoch,
+        indices=indices,
+        draws=policy.draw(seed, epoch, labels=labels[indices], levels=classes.level),
+        rates=learning_rates(config.schedule, epoch=epoch, steps_per_epoch=steps, epochs=training.epochs),
+        noise_seeds=[keys.integer(seed, "noise", epoch, step) for step in range(steps)],
+        classes=classes,
+        phase=phase(config.schedule, epoch),
+    )
