@@ -1,7 +1,6 @@
 """The paper's three experiments are in the configuration as its tables 5, 7 and 10 give them."""
 
-from functools import partial
-
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -10,7 +9,6 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from cifar_imbalance.augment.policy import Policy
 from cifar_imbalance.engine.step import Network, training_loss
-from cifar_imbalance.methods.losses import LOSSES
 from cifar_imbalance.models.build import build_model
 from cifar_imbalance.models.freezing import set_learning
 from cifar_imbalance.runtimes.select import make_runtime
@@ -114,7 +112,7 @@ def test_experiment_1_is_traced_at_456_pixels_in_bfloat16_and_batches_of_128():
     )
     set_learning(network.module, experiment.model, head_only=False)
     policy = Policy(experiment.augmentation, height=32, width=32)
-    draws = policy.draw(0, 0, steps=1, batch=batch)
+    draws = policy.draw(0, 0, labels=np.zeros((1, batch), dtype=np.int64), levels=np.zeros(10, dtype=np.int64))
     seen = {}
     network.module.register_forward_pre_hook(lambda _, inputs: seen.update(input=inputs[0].shape))
     network.module.classifier.register_forward_hook(lambda *a: seen.update(logits=a[2].shape, dtype=a[2].dtype))
@@ -130,9 +128,10 @@ def test_experiment_1_is_traced_at_456_pixels_in_bfloat16_and_batches_of_128():
             torch.empty(50_000, dtype=torch.int64),
             torch.empty(batch, dtype=torch.int64),
             {name: mode.from_tensor(torch.from_numpy(values[0])) for name, values in draws.items()},
+            {"counts": torch.empty(10), "weight": torch.empty(10)},
             network=network,
             policy=policy,
-            loss=partial(LOSSES[experiment.loss.name], label_smoothing=experiment.loss.label_smoothing),
+            loss=experiment.loss,
         )
         loss.backward()
     assert seen == {"input": (128, 3, 456, 456), "logits": (128, 10), "dtype": torch.bfloat16}
@@ -153,6 +152,6 @@ def test_experiment_1_takes_steps_at_a_reduced_batch_on_the_cpu(tmp_path, real_d
     ]
     loop = loop_of(words, tmp_path / "run")
     with Terminal() as terminal, terminal.progress(steps=2, done=0) as live:
-        lines = [loop.train_epoch(epoch, 2, live) for epoch in (0, 4)]
+        lines = [loop.train_epoch(loop.plan(epoch).first(2), live) for epoch in (0, 4)]
     assert [line["phase"] for line in lines] == ["burnin", "warmup"]
     assert all(0 < line["train_loss"] < 10 for line in lines)

@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from cifar_imbalance.configuration.fields import EvaluateConfig, TrainConfig
+from cifar_imbalance.configuration.hardware import XLA_NAMES, resolved_runtime
 from cifar_imbalance.configuration.overrides import keys, named_values
 from cifar_imbalance.configuration.values import WEIGHT_SUFFIXES
 from cifar_imbalance.errors import UsageError
@@ -278,6 +279,16 @@ def _lay_over(
         if "." in rest and OmegaConf.select(config, block) is None:  # a block of a choice that the run did not make
             OmegaConf.update(config, block, OmegaConf.to_container(OmegaConf.select(usual, block)) or {})
         OmegaConf.update(config, path, here)
+    if "runtime.name" in named:
+        _leave_behind(config, named)
+
+
+def _leave_behind(config: DictConfig, named: Mapping[str, Any]) -> None:
+    """Take back what the run had for its own runtime and another one does not know; the precision stays."""
+    on_xla = resolved_runtime(config.runtime.name) in XLA_NAMES
+    for field, value in {"threads": None, "compile": False}.items() if on_xla else {"devices": None}.items():
+        if f"runtime.{field}" not in named:
+            config.runtime[field] = value
 
 
 def _text(value: object) -> str:

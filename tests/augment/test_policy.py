@@ -26,6 +26,11 @@ def policy(settings, height=32, width=32):
     return Policy(OmegaConf.to_object(augmentation), height=height, width=width)
 
 
+def images_of(steps, batch):
+    """What is drawn for, where the classes of the images do not matter."""
+    return {"labels": np.zeros((steps, batch), dtype=np.int64), "levels": np.zeros(1, dtype=np.int64)}
+
+
 def tensors(draws, step):
     return {key: torch.from_numpy(values[step]) for key, values in draws.items()}
 
@@ -42,7 +47,7 @@ def test_the_table_holds_the_operators_of_the_schema():
 def test_an_empty_policy_draws_nothing_and_changes_nothing(images):
     empty = policy({})
     assert empty.names == []
-    assert empty.draw(0, 0, steps=2, batch=16) == {}
+    assert empty.draw(0, 0, **images_of(2, 16)) == {}
     assert empty.apply(images, {}) is images
 
 
@@ -51,7 +56,7 @@ def test_names_are_the_active_operators_in_the_configured_order():
 
 
 def test_draws_of_the_paper_have_their_shapes_types_and_ranges():
-    draws = policy(PAPER).draw(3, 0, steps=50, batch=40)
+    draws = policy(PAPER).draw(3, 0, **images_of(50, 40))
     shapes = {key: (values.shape, values.dtype.name) for key, values in draws.items()}
     assert shapes == {
         "flip.flipped": ((50, 40), "bool"),
@@ -74,40 +79,40 @@ def test_draws_of_the_paper_have_their_shapes_types_and_ranges():
 
 
 def test_a_shift_has_a_reach_of_its_own_each_way():
-    draws = policy({"shift": {"height_fraction": 0.0, "width_fraction": 0.125}}).draw(3, 0, steps=50, batch=40)
+    draws = policy({"shift": {"height_fraction": 0.0, "width_fraction": 0.125}}).draw(3, 0, **images_of(50, 40))
     assert not draws["shift.rows"].any()
     assert set(np.unique(draws["shift.columns"])) == set(range(-4, 5))
 
 
 def test_angles_are_drawn_each_way_and_come_as_sines_and_cosines():
-    draws = policy({"rotation": {"max_degrees": 30}}).draw(3, 0, steps=50, batch=40)
+    draws = policy({"rotation": {"max_degrees": 30}}).draw(3, 0, **images_of(50, 40))
     degrees = np.rad2deg(np.arctan2(draws["rotation.sine"], draws["rotation.cosine"]))
     assert -30 <= degrees.min() < -29 and 29 < degrees.max() <= 30
 
 
 def test_images_are_mirrored_top_and_bottom_where_that_is_switched_on(images):
     both = policy({"flip": {"probability": 0.0, "vertical_probability": 1.0}})
-    draws = tensors(both.draw(0, 0, steps=1, batch=16), 0)
+    draws = tensors(both.draw(0, 0, **images_of(1, 16)), 0)
     assert torch.equal(both.apply(images, draws), images.flip(2))
-    one, other = (policy({"flip": {"vertical_probability": p}}).draw(0, 0, steps=1, batch=16) for p in (0.0, 0.5))
+    one, other = (policy({"flip": {"vertical_probability": p}}).draw(0, 0, **images_of(1, 16)) for p in (0.0, 0.5))
     assert np.array_equal(one["flip.flipped"], other["flip.flipped"])
     assert set(other) - set(one) == {"flip.flipped_vertically"}
 
 
 def test_pad_crop_draws_every_offset_up_to_its_padding():
-    draws = policy({"pad_crop": {"padding": 4}}).draw(3, 0, steps=50, batch=40)
+    draws = policy({"pad_crop": {"padding": 4}}).draw(3, 0, **images_of(50, 40))
     for key in ("pad_crop.rows", "pad_crop.columns"):
         assert set(np.unique(draws[key])) == set(range(-4, 5))
 
 
 def test_centers_are_rows_and_columns_of_images_that_are_not_square():
-    centers = policy({"cutout": {}}, height=20, width=10).draw(0, 0, steps=20, batch=50)["cutout.centers"]
+    centers = policy({"cutout": {}}, height=20, width=10).draw(0, 0, **images_of(20, 50))["cutout.centers"]
     assert centers[..., 0].max() == 19 and centers[..., 1].max() == 9
 
 
 def test_draws_depend_on_seed_and_epoch_and_on_nothing_else():
     def draw(seed, epoch):
-        return policy({"shift": {}}).draw(seed, epoch, steps=3, batch=8)["shift.rows"]
+        return policy({"shift": {}}).draw(seed, epoch, **images_of(3, 8))["shift.rows"]
 
     assert np.array_equal(draw(1, 2), draw(1, 2))
     assert not np.array_equal(draw(1, 2), draw(1, 3))
@@ -115,16 +120,27 @@ def test_draws_depend_on_seed_and_epoch_and_on_nothing_else():
 
 
 def test_an_operator_draws_the_same_beside_others():
-    alone = policy({"cutout": {}}).draw(1, 2, steps=3, batch=8)["cutout.centers"]
-    beside = policy(PAPER | {"pad_crop": {}}).draw(1, 2, steps=3, batch=8)["cutout.centers"]
+    alone = policy({"cutout": {}}).draw(1, 2, **images_of(3, 8))["cutout.centers"]
+    beside = policy(PAPER | {"pad_crop": {}}).draw(1, 2, **images_of(3, 8))["cutout.centers"]
     assert np.array_equal(alone, beside)
+
+
+def test_an_operator_may_go_by_the_level_of_each_images_class(monkeypatch):
+    def draw(generator, settings, images):
+        share = images.levels[images.labels] / 10
+        return {"flip.flipped": generator.random(images.shape) < share}
+
+    monkeypatch.setitem(OPERATORS, "flip", OPERATORS["flip"]._replace(draw=draw))
+    labels, levels = np.arange(2000).reshape(20, 100) % 3, np.array([0, 5, 10])
+    flipped = policy({"flip": {}}).draw(0, 0, labels=labels, levels=levels)["flip.flipped"]
+    assert [flipped[labels == label].mean() for label in range(3)] == pytest.approx([0.0, 0.5, 1.0], abs=0.05)
 
 
 def test_the_order_matters(images):
     first, second = (
         policy(PAPER | {"order": order}) for order in (["cutout", "color_jitter"], ["color_jitter", "cutout"])
     )
-    draws = tensors(first.draw(0, 0, steps=1, batch=16), 0)
+    draws = tensors(first.draw(0, 0, **images_of(1, 16)), 0)
     one, other = first.apply(images, draws), second.apply(images, draws)
     assert not torch.equal(one, other)
     # A square that is filled last keeps its fill; one that is filled first goes through the colours too.
@@ -133,7 +149,7 @@ def test_the_order_matters(images):
 
 def test_applying_twice_gives_the_same(images):
     paper = policy(PAPER)
-    draws = tensors(paper.draw(0, 0, steps=2, batch=16), 1)
+    draws = tensors(paper.draw(0, 0, **images_of(2, 16)), 1)
     assert torch.equal(paper.apply(images, draws), paper.apply(images, draws))
 
 
@@ -162,6 +178,7 @@ def test_the_largest_settings_that_fit_are_taken():
 
 
 COMPILED = """
+import numpy as np
 import torch
 from omegaconf import OmegaConf
 from cifar_imbalance.configuration import fields
@@ -170,7 +187,8 @@ from cifar_imbalance.augment.policy import Policy
 settings = {name: {} for name in fields.OPERATORS}
 augmentation = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(fields.Augmentation), settings))
 policy = Policy(augmentation, height=12, width=9)
-draws = {key: torch.from_numpy(values[0]) for key, values in policy.draw(0, 0, steps=1, batch=4).items()}
+drawn = policy.draw(0, 0, labels=np.zeros((1, 4), dtype=np.int64), levels=np.zeros(1, dtype=np.int64))
+draws = {key: torch.from_numpy(values[0]) for key, values in drawn.items()}
 images = torch.rand(4, 3, 12, 9) * 255
 compiled = torch.compile(policy.apply, fullgraph=True, backend="aot_eager")
 torch.testing.assert_close(compiled(images, draws), policy.apply(images, draws))

@@ -1,16 +1,19 @@
 """A run folder holds the whole evidence of a run, and says how its epoch was chosen."""
 
+import csv
 import json
 
 import numpy as np
 import pytest
 import torch
 
+from cifar_imbalance.configuration.fields import Imbalance
 from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.engine.experiment import run_experiment
 from cifar_imbalance.engine.loop import Loop
 from cifar_imbalance.errors import TrainingFailed, UsageError
 from cifar_imbalance.evidence.predictions import Predictions
+from cifar_imbalance.runs.folder import RunFolder
 
 FILES = {
     "config.yaml",
@@ -19,6 +22,7 @@ FILES = {
     "data.json",
     "model.txt",
     "metrics.jsonl",
+    "recalls.csv",
     "train.log",
     "checkpoints/last.pt",
     "checkpoints/best.pt",
@@ -31,6 +35,7 @@ FILES = {
     "report/per_class.png",
     "report/curves.png",
     "report/learning_rate.png",
+    "report/recall_by_epoch.png",
 }
 
 
@@ -71,14 +76,46 @@ def test_without_validation_the_last_epoch_is_reported_and_the_test_images_are_u
     assert summary["chosen_epoch"] == 2
     assert summary["chosen_by"] == "the last epoch: there are no validation images"
     assert summary["test_set_use"] == "once, at the end"
-    assert not any("validation_loss" in line for line in history_of(tmp_path / "run"))
+    assert not any({"validation_loss", "test_loss"} & line.keys() for line in history_of(tmp_path / "run"))
+    assert not (tmp_path / "run" / "recalls.csv").exists()
 
 
-def test_judging_on_the_test_images_after_every_epoch_is_said(tiny, tmp_path):
+def test_test_images_that_are_evaluated_after_every_epoch_are_called_so(tiny, tmp_path, capsys):
     run_experiment(tiny(dataset={"validation": "test"}, checkpoint={"choose": "last"}), tmp_path / "run", [])
     summary = summary_of(tmp_path / "run")
     assert summary["test_set_use"] == "after every epoch (dataset.validation=test)"
-    assert summary["accuracy"] == pytest.approx(history_of(tmp_path / "run")[-1]["validation_accuracy"])
+    last = history_of(tmp_path / "run")[-1]
+    assert summary["accuracy"] == pytest.approx(last["test_accuracy"])
+    assert not any("validation" in name for name in last)
+    assert (tmp_path / "run" / "recalls.csv").read_text().splitlines()[1].startswith("1,test,")
+    shown = capsys.readouterr().out
+    assert "test loss" in shown and "validation" not in shown
+
+
+def test_the_recall_of_every_class_after_every_epoch_is_kept(tiny, tmp_path):
+    run_experiment(tiny(checkpoint={"monitor": "worst_recall"}), tmp_path / "run", [])
+    recalls = RunFolder(tmp_path / "run").read_recalls()
+    assert [recall.shape for recall in recalls] == [(10,), (10,)]
+    assert [recall.min() for recall in recalls] == pytest.approx(
+        [line["validation_worst_recall"] for line in history_of(tmp_path / "run")]
+    )
+
+
+def test_the_training_images_of_each_class_stand_in_every_report_and_the_imbalance_in_the_first_lines(
+    tiny, tmp_path, capsys
+):
+    tail = Imbalance(profile="exponential", factor=10)
+    run_experiment(tiny(dataset={"imbalance": tail}), tmp_path / "run", [])
+    counts = json.loads((tmp_path / "run" / "data.json").read_text())["counts"]["train"]
+    assert (counts[0], counts[9]) == (112, 11)
+    summary = summary_of(tmp_path / "run")
+    assert list(summary["train_images_of_classes"].values()) == counts
+    assert summary["imbalance_factor"] == pytest.approx(112 / 11)
+    assert Predictions.load(tmp_path / "run" / "predictions" / "test.npz").train_images.tolist() == counts
+    rows = csv.DictReader((tmp_path / "run" / "report" / "classification_report.csv").read_text().splitlines())
+    assert [int(row["train_images"]) for row in rows] == counts
+    first_lines = capsys.readouterr().out.partition("epoch 1/2")[0]
+    assert "training images of a class: 11 to 112, imbalance factor 10.18\n" in first_lines
 
 
 def test_equal_seeds_give_equal_logits_and_other_seeds_others(tiny, tmp_path):

@@ -6,9 +6,8 @@ import torch
 from torch import nn
 
 from cifar_imbalance.augment.policy import Policy
-from cifar_imbalance.configuration.fields import Augmentation, Model, Runtime
+from cifar_imbalance.configuration.fields import Augmentation, Loss, Model, Runtime
 from cifar_imbalance.engine.step import EvaluationStep, Network, WeightAverage, training_loss
-from cifar_imbalance.methods.losses import cross_entropy
 from cifar_imbalance.models.build import build_model
 from cifar_imbalance.runtimes.select import make_runtime
 
@@ -28,11 +27,12 @@ def images():
     return torch.randint(0, 256, (23, 32, 32, 3), dtype=torch.uint8)
 
 
-def test_the_loss_is_that_of_the_normalised_images(runtime, images):
+def test_the_loss_is_that_of_the_normalised_images_weighted_by_class(runtime, images):
     network = network_of(runtime)
     module = network.module.eval()
     labels = torch.arange(23) % 7
     indices = torch.tensor([3, 1, 22])
+    weight = torch.arange(1.0, 8.0)
     loss, correct = training_loss(
         dict(module.named_parameters()),
         dict(module.named_buffers()),
@@ -40,14 +40,15 @@ def test_the_loss_is_that_of_the_normalised_images(runtime, images):
         labels,
         indices,
         {},
+        {"weight": weight},
         network=network,
         policy=Policy(Augmentation(), height=32, width=32),
-        loss=lambda logits, labels: cross_entropy(logits, labels, label_smoothing=0.0),
+        loss=Loss(),
     )
     config = timm.data.resolve_model_data_config(module)
     mean, std = (torch.tensor(config[name]).view(3, 1, 1) for name in ("mean", "std"))
     logits = module((images[indices].permute(0, 3, 1, 2) / 255 - mean) / std)
-    torch.testing.assert_close(loss, nn.functional.cross_entropy(logits, labels[indices]))
+    torch.testing.assert_close(loss, nn.functional.cross_entropy(logits, labels[indices], weight=weight))
     assert correct == (logits.argmax(1) == labels[indices]).float().mean()
 
 

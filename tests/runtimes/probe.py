@@ -1,6 +1,6 @@
 """What a test wants to know of a runtime, asked in a process of its own: XLA takes its devices once, before all else.
 
-    python probe.py QUESTION ANSWER_FILE OVERRIDES... [+states=ANSWER_FILE] [+backend=NAME]
+    python probe.py QUESTION ANSWER_FILE OVERRIDES... [+states=ANSWER_FILE] [+backend=NAME] [+controller=NAME]
 
 The overrides are those of train.py. The answer is a .pt file; `forced` and `exact` need the one that `states` wrote.
 With runtime.compile=true the backend is torch.compile's, inductor unless another is named.
@@ -9,7 +9,6 @@ With runtime.compile=true the backend is torch.compile's, inductor unless anothe
 import hashlib
 import sys
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,12 +17,12 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
-from cifar_imbalance import keys
 from cifar_imbalance.configuration.checks import checked_train
 from cifar_imbalance.configuration.fields import TrainConfig
-from cifar_imbalance.methods.samplers import instance_order
-from cifar_imbalance.methods.schedules import learning_rates
 from cifar_imbalance.terminal import Terminal
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from controllers import put_in
 
 STEPS = 10
 
@@ -31,7 +30,9 @@ STEPS = 10
 def config_of(overrides):
     """What train.py would run with these overrides."""
     ConfigStore.instance().store("train_schema", TrainConfig)
-    OmegaConf.register_new_resolver("run_folder", lambda resume, fresh: fresh, replace=True)
+    OmegaConf.register_new_resolver("run_folder", lambda *_: "run", replace=True)
+    if not any(word.startswith("experiment=") for word in overrides):
+        overrides = [*overrides, "experiment=quickstart"]
     with initialize_config_dir(str(Path(__file__).resolve().parents[2] / "conf"), version_base="1.3"):
         composed = compose("train", overrides)
     composed.experiment = "probe"
@@ -84,13 +85,15 @@ def batches(loop):
     place, to_host = loop.runtime.place_batch, loop.runtime.to_host
     images, labels = loop.training_step._images, loop.training_step._labels
     hashes = []
-    for indices, draws, _ in epoch_of(loop):
-        indices, draws = place(indices), {name: place(draw) for name, draw in draws.items()}
+    plan = loop.plan(0)
+    for position in range(len(plan)):
+        indices = place(torch.from_numpy(plan.indices[position]))
+        draws = {name: place(torch.from_numpy(values[position])) for name, values in plan.draws.items()}
         batch = loop.policy.apply(loop.network.gather(images, indices), draws).contiguous()
-        wanted = labels.index_select(0, indices)
+        of_batch = labels.index_select(0, indices)
         loop.runtime.end_step()
         sha = hashlib.sha256(to_host(batch).contiguous().numpy().tobytes())
-        sha.update(to_host(wanted).numpy().tobytes())
+        sha.update(to_host(of_batch).numpy().tobytes())
         hashes.append(sha.hexdigest())
     return hashes
 
@@ -148,23 +151,11 @@ def watched_gradients(loop):
     return seen
 
 
-def epoch_of(loop):
-    """Indices, draws and learning rate of every step of the first epoch, on the host."""
-    config, batch = loop.config, loop.config.training.batch_size
-    count = len(loop.train.labels)
-    order = torch.from_numpy(instance_order(config.seed, 0, image_count=count, batch_size=batch))
-    draws = loop.policy.draw(config.seed, 0, steps=len(order), batch=batch)
-    rates = learning_rates(config.schedule, epoch=0, steps_per_epoch=len(order), epochs=config.training.epochs)
-    for i, indices in enumerate(order):
-        yield indices, {name: torch.from_numpy(values[i]) for name, values in draws.items()}, float(rates[i])
-
-
 def run_steps(loop, before=lambda position: None):
-    loop.training_step.begin_epoch(STEPS)
-    for i, (indices, draws, rate) in enumerate(islice(epoch_of(loop), STEPS)):
-        before(i)
-        seed = keys.integer(loop.config.seed, "noise", 0, i)
-        loop.training_step(i, indices, draws, learning_rate=rate, noise_seed=seed)
+    loop.training_step.begin_epoch(loop.plan(0).first(STEPS))
+    for position in range(STEPS):
+        before(position)
+        loop.training_step(position)
     loop.runtime.wait()
     return loop.runtime.to_host(loop.training_step.records)[0].tolist()
 
@@ -178,6 +169,8 @@ if __name__ == "__main__":
     for word in overrides:
         if word.startswith("+backend="):
             torch.compile = partial(torch.compile, backend=word.removeprefix("+backend="))
+        if word.startswith("+controller="):
+            put_in(word.removeprefix("+controller="))
     overrides = [word for word in overrides if not word.startswith("+")]
     with TemporaryDirectory() as folder:
         torch.save(QUESTIONS[question](loop_of(overrides, Path(folder) / "run"), *given), answer)

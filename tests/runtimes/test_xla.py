@@ -68,7 +68,8 @@ def test_two_devices_give_the_losses_of_one(tmp_path):
 
 
 def test_train_and_evaluate_give_the_same_figures_on_two_devices_and_on_native(tmp_path):
-    short = ["training.epochs=1", "training.batch_size=64", "schedule.warmup_epochs=0", "hydra.run.dir=run"]
+    short = ["training.epochs=1", "training.batch_size=64", "schedule.warmup_fraction=0", "hydra.run.dir=run"]
+    short += ["experiment=quickstart"]
     run_program(tmp_path, "train.py", "runtime=xla", "runtime.devices=2", *short, *SMALL, "training.ema_decay=0.9")
     run_program(tmp_path, "evaluate.py", "ckpt=run", "hydra.run.dir=again")
     run_program(tmp_path, "evaluate.py", "ckpt=run", "hydra.run.dir=native", "runtime=cpu")
@@ -83,25 +84,26 @@ def test_train_and_evaluate_give_the_same_figures_on_two_devices_and_on_native(t
 @pytest.mark.parametrize(
     "settings",
     [
-        ["optimizer=sgd", "schedule=cosine", "schedule.warmup_epochs=1"],
+        ["optimizer=sgd", "schedule=cosine", "schedule.warmup_fraction=0.3"],
         pytest.param(
             [
                 "optimizer=sgd",
-                "optimizer.nesterov=true",
+                "optimizer.sgd.nesterov=true",
                 "schedule=step",
-                "schedule.milestones=[1]",
+                "schedule.step.milestones=[1]",
                 "schedule.max_lr=0.01",
             ],
             marks=pytest.mark.slow,
         ),
         ["optimizer=adam", "schedule=constant", "training.ema_decay=0.9", "training.clip_norm=1"],
-        ["optimizer=adamw", "schedule=cosine", "schedule.warmup_epochs=0.5", "augmentation=paper"],
+        ["optimizer=adamw", "schedule=cosine", "schedule.warmup_fraction=0.2", "augmentation=paper"],
+        ["loss=focal", "class_weights=effective_number", "sampler=class_balanced", "+controller=moving"],
     ],
-    ids=["sgd", "nesterov-step", "adam-ema-clip", "adamw-paper"],
+    ids=["sgd", "nesterov-step", "adam-ema-clip", "adamw-paper", "focal-weights-that-move"],
 )
 def test_three_epochs_compile_one_graph_for_training_and_one_for_evaluation(tmp_path, settings):
     short = ["training.epochs=3", "training.batch_size=64", "training.eval_batch_size=100"]
-    settings = ["schedule.warmup_epochs=0", *settings]
+    settings = ["schedule.warmup_fraction=0", *settings]
     seen = answer_of(tmp_path, "graphs", "runtime=xla", "model.name=test_resnet", *short, *settings)
     assert seen["compiled"] == [0, 1, 2, 2, 2, 2, 2]  # before, then after each epoch's training and evaluation
     assert seen["aten_grown_within_an_epoch"] == []

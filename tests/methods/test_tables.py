@@ -1,0 +1,35 @@
+"""A name that the configuration allows is one that the code has, and the other way round."""
+
+import pytest
+
+from cifar_imbalance.augment.policy import OPERATORS
+from cifar_imbalance.configuration.fields import TrainConfig
+from cifar_imbalance.configuration.overrides import CONF
+from cifar_imbalance.configuration.schema import rules
+from cifar_imbalance.data.image_sets import IMAGE_SETS
+from cifar_imbalance.methods.class_weights import CLASS_WEIGHTS
+from cifar_imbalance.methods.controllers import CONTROLLERS
+from cifar_imbalance.methods.losses import LOSSES
+from cifar_imbalance.methods.optimizers import OPTIMIZERS
+from cifar_imbalance.methods.samplers import SAMPLERS
+from cifar_imbalance.methods.schedules import SCHEDULES
+
+TABLES = {
+    "dataset": IMAGE_SETS,
+    "loss": LOSSES,
+    "class_weights": CLASS_WEIGHTS,
+    "sampler": SAMPLERS,
+    "controller": CONTROLLERS,
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+}
+
+
+@pytest.mark.parametrize("group", TABLES)
+def test_the_choices_of_a_group_are_its_table_and_its_yaml_files(group):
+    assert rules(TrainConfig)[f"{group}.name"] == tuple(TABLES[group])
+    assert {file.stem for file in (CONF / group).glob("*.yaml")} == set(TABLES[group])
+
+
+def test_the_operators_of_augmentation_order_are_the_table():
+    assert rules(TrainConfig)["augmentation.order"] == tuple(OPERATORS)
