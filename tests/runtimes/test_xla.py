@@ -17,8 +17,14 @@ from runtimes.compare import relative
 from cifar_imbalance.evidence.predictions import Predictions
 
 PROBE = Path(__file__).with_name("probe.py")
-SMALL = ["model.name=test_efficientnet", "dataset.image_size=16", "training.eval_batch_size=100"]
-PLAIN = ["optimizer=sgd", "schedule=constant", "schedule.max_lr=0.001"]  # a small rate: less chaos, see compare.py
+SMALL = [
+    "experiment=quickstart",
+    "model.name=test_efficientnet",
+    "dataset.image_size=16",
+    "training.eval_batch_size=100",
+]
+# a small rate: less chaos, see compare.py
+PLAIN = ["optimizer=sgd", "schedule=constant", "schedule.warmup_fraction=0", "schedule.max_lr=0.001"]
 EXACT = "augmentation=[flip,shift,cutout]"  # moves and fills pixels: no arithmetic that could round differently
 
 # XLA spends most of these tests in LLVM's optimiser, which none of them is about (compare.py runs with it).
@@ -68,10 +74,10 @@ def test_two_devices_give_the_losses_of_one(tmp_path):
 
 
 def test_train_and_evaluate_give_the_same_figures_on_two_devices_and_on_native(tmp_path):
-    short = ["training.epochs=1", "training.batch_size=64", "schedule.warmup_epochs=0", "hydra.run.dir=run"]
+    short = ["training.epochs=1", "training.batch_size=64", "schedule.warmup_fraction=0", "hydra.run.dir=run"]
     run_program(tmp_path, "train.py", "runtime=xla", "runtime.devices=2", *short, *SMALL, "training.ema_decay=0.9")
     run_program(tmp_path, "evaluate.py", "ckpt=run", "hydra.run.dir=again")
-    run_program(tmp_path, "evaluate.py", "ckpt=run", "hydra.run.dir=native", "runtime=cpu")
+    run_program(tmp_path, "evaluate.py", "ckpt=run", "hydra.run.dir=native", "runtime=cpu", "runtime.devices=null")
     logits = {
         name: Predictions.load(tmp_path / name / "predictions" / "test.npz").logits
         for name in ("run", "again", "native")
@@ -83,25 +89,25 @@ def test_train_and_evaluate_give_the_same_figures_on_two_devices_and_on_native(t
 @pytest.mark.parametrize(
     "settings",
     [
-        ["optimizer=sgd", "schedule=cosine", "schedule.warmup_epochs=1"],
+        ["optimizer=sgd", "schedule=cosine", "schedule.warmup_fraction=0.34"],
         pytest.param(
             [
                 "optimizer=sgd",
-                "optimizer.nesterov=true",
+                "optimizer.sgd.nesterov=true",
                 "schedule=step",
-                "schedule.milestones=[1]",
+                "schedule.step.milestones=[1]",
                 "schedule.max_lr=0.01",
             ],
             marks=pytest.mark.slow,
         ),
         ["optimizer=adam", "schedule=constant", "training.ema_decay=0.9", "training.clip_norm=1"],
-        ["optimizer=adamw", "schedule=cosine", "schedule.warmup_epochs=0.5", "augmentation=paper"],
+        ["optimizer=adamw", "schedule=cosine", "schedule.warmup_fraction=0.17", "augmentation=paper"],
     ],
     ids=["sgd", "nesterov-step", "adam-ema-clip", "adamw-paper"],
 )
 def test_three_epochs_compile_one_graph_for_training_and_one_for_evaluation(tmp_path, settings):
-    short = ["training.epochs=3", "training.batch_size=64", "training.eval_batch_size=100"]
-    settings = ["schedule.warmup_epochs=0", *settings]
+    short = ["experiment=quickstart", "training.epochs=3", "training.batch_size=64", "training.eval_batch_size=100"]
+    settings = ["schedule.warmup_fraction=0", *settings]
     seen = answer_of(tmp_path, "graphs", "runtime=xla", "model.name=test_resnet", *short, *settings)
     assert seen["compiled"] == [0, 1, 2, 2, 2, 2, 2]  # before, then after each epoch's training and evaluation
     assert seen["aten_grown_within_an_epoch"] == []
