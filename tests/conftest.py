@@ -34,7 +34,7 @@ def real_data() -> Path:
     """A folder with cifar100/ and cifar10/ (train/CLASS/IMAGE, test/CLASS/IMAGE) and lite0.safetensors."""
     folder = os.environ.get(VARIABLE)
     if not folder:
-        pytest.skip(f"real images and weights are wanted: set {VARIABLE} to their folder")
+        pytest.skip(f"real images and weights are expected: set {VARIABLE} to their folder")
     return Path(folder)
 
 

@@ -12,36 +12,48 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from cifar_imbalance.configuration.fields import TrainConfig
+from cifar_imbalance.configuration.schema import field_paths
+
 ROOT = Path(__file__).resolve().parents[1]
-FIELDS = "augmentation, checkpoint, dataset, deterministic, ensemble, experiment, loss, model, optimizer, resume, runtime, schedule, seed, training"
+FIELDS = ", ".join(sorted(path for path in field_paths(TrainConfig) if "." not in path))
+GROUPS = {
+    group: ", ".join(sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml")))
+    for group in sorted(path.name for path in (ROOT / "conf").iterdir() if path.is_dir() and path.name != "hydra")
+}
+NO_DATASET = (
+    "dataset.name: a value is missing; write dataset.name=VALUE or choose dataset=NAME (experiment=quickstart has one)"
+)
 
 # Typed without torch: what the configuration and the existence of paths can tell.
 MISTAKES = [
     ("train", "seeed=1", f"seeed: there is no such field (did you mean seed?); allowed are {FIELDS}"),
     ("train", "batch_size=3", f"batch_size: there is no such field (did you mean training.batch_size?); allowed are {FIELDS}"),
     ("train", "training.batchsize=3", "training.batchsize: there is no such field (did you mean training.batch_size?); allowed are training.batch_size, training.clip_norm, training.ema_decay, training.epochs, training.eval_batch_size"),
-    ("train", "modle=b0", "modle: there is no such group or field (did you mean model?); groups are augmentation, dataset, experiment, loss, model, optimizer, runtime, schedule"),
-    ("train", "optimizer=adm", "optimizer=adm: allowed are adam, adamw, sgd (did you mean adam?)"),
-    ("train", "experiment=exp3", "experiment=exp3: allowed are custom, exp1, exp2, exp3_ensemble, quickstart (did you mean exp2?)"),
-    ("train", "ensemble.augmentations=flip", "ensemble.augmentations: a list of lists of names such as [[flip],[flip,cutout]] is wanted"),
-    ("train", "ensemble.augmentations=[flip]", "ensemble.augmentations: a list of lists of names such as [[flip],[flip,cutout]] is wanted"),
+    ("train", "modle=b0", "modle: there is no such group or field (did you mean model?); groups are " + ", ".join(GROUPS)),
+    ("train", "optimizer=no_such_optimum", f"optimizer=no_such_optimum: allowed are {GROUPS['optimizer']}"),
+    ("train", "loss=no_such_loss", f"loss=no_such_loss: allowed are {GROUPS['loss']}"),
+    ("train", "experiment=quickstrat", f"experiment=quickstrat: allowed are {GROUPS['experiment']} (did you mean quickstart?)"),
+    ("train", "ensemble.augmentations=flip", "ensemble.augmentations: a list of lists of names such as [[flip],[flip,cutout]] is expected"),
+    ("train", "ensemble.augmentations=[flip]", "ensemble.augmentations: a list of lists of names such as [[flip],[flip,cutout]] is expected"),
     ("evaluate", "ckpt=[absent,FILE]", "ckpt=absent: this is not a run folder (there is no config.yaml in it)"),
-    ("train", "augmentation=[flip,cutot]", "augmentation=cutot: allowed are color_jitter, cutout, flip, none, pad_crop, paper, rotation, shift (did you mean cutout?)"),
-    ("train", "model=[b0,b5]", "model=[b0,b5]: one choice is wanted; only augmentation takes a list"),
-    ("train", "model=null", "model=null: allowed are b0, b5, lite0"),
-    ("train", "training.batch_size=abc", "training.batch_size=abc: a whole number is wanted"),
-    ("train", "training.batch_size=1.5", "training.batch_size=1.5: a whole number is wanted"),
-    ("train", "training.batch_size=null", "training.batch_size=null: a whole number is wanted"),
-    ("train", "training.clip_norm=x", "training.clip_norm=x: a number or null is wanted"),
-    ("train", "deterministic=maybe", "deterministic=maybe: true or false is wanted"),
-    ("train", "schedule.milestones=3", "schedule.milestones: a list of whole numbers such as [1,2] is wanted"),
-    ("train", "training=3", "training=3: a block of fields, training.FIELD=VALUE, is wanted"),
+    ("train", "augmentation=[flip,cutot]", f"augmentation=cutot: allowed are {GROUPS['augmentation']} (did you mean cutout?)"),
+    ("train", "model=[b0,b5]", "model=[b0,b5]: one choice is expected; only augmentation takes a list"),
+    ("train", "model=null", f"model=null: allowed are {GROUPS['model']}"),
+    ("train", "training.batch_size=abc", "training.batch_size=abc: a whole number is expected"),
+    ("train", "training.batch_size=1.5", "training.batch_size=1.5: a whole number is expected"),
+    ("train", "training.batch_size=null", "training.batch_size=null: a whole number is expected"),
+    ("train", "training.clip_norm=x", "training.clip_norm=x: a number or null is expected"),
+    ("train", "deterministic=maybe", "deterministic=maybe: true or false is expected"),
+    ("train", "schedule.four_phases.warmup_epochs=1.5", "schedule.four_phases.warmup_epochs=1.5: a whole number is expected"),
+    ("train", "schedule.step.milestones=3", "schedule.step.milestones: a list of whole numbers such as [1,2] is expected"),
+    ("train", "training=3", "training=3: a block of fields, training.FIELD=VALUE, is expected"),
     ("train", "+typo=1", "+typo=1: fields cannot be added; no field or group is called typo"),
     ("train", "+model=b5", "+model=b5: fields cannot be added; write model=b5"),
-    ("train", "~optimizer", "~optimizer: groups and fields cannot be deleted; choose another with optimizer=NAME: adam, adamw, sgd"),
+    ("train", "~optimizer", f"~optimizer: groups and fields cannot be deleted; choose another with optimizer=NAME: {GROUPS['optimizer']}"),
     ("train", "~training.epochs", "~training.epochs: groups and fields cannot be deleted; set its value instead"),
     ("train", "training.batch_size=-1", "training.batch_size=-1: allowed is at least 2"),
-    ("train", "augmentation=cutout augmentation.cutout.size_fraction=1.5", "augmentation.cutout.size_fraction=1.5: allowed is more than 0 and at most 1"),
+    ("train", "dataset=digits augmentation=cutout augmentation.cutout.size_fraction=1.5", "augmentation.cutout.size_fraction=1.5: allowed is more than 0 and at most 1"),
     ("train", "augmentation.cutout.count=2", "augmentation.cutout.count=2: cutout is not switched on; choose it with augmentation=cutout, or in a list: augmentation=[flip,cutout]"),
     ("train", "seed=0,1", "seed=0,1: several values make a sweep, add -m; a list is written seed=[0,1]"),
     ("train", "help", "help: cannot be read as FIELD=VALUE or GROUP=CHOICE; see --help"),
@@ -49,17 +61,28 @@ MISTAKES = [
     ("train", "--epochs=3", "unrecognized arguments: --epochs=3; flags stand before or after all FIELD=VALUE; see --help"),
     ("train", "hydra.run=foo", "hydra.run=foo: a block of fields, hydra.run.FIELD=VALUE, or hydra/run=NAME for another one"),
     ("train", "-m hydra.launcher=foo seed=0,1", "hydra.launcher=foo: a block of fields, hydra.launcher.FIELD=VALUE, or hydra/launcher=NAME for another one"),
-    ("train", "hydra.run.dir=null", "hydra.run.dir=null: a folder is wanted"),
+    ("train", "hydra.run.dir=null", "hydra.run.dir=null: a folder is expected"),
     ("train", "hydra.rn.dir=x", "hydra.rn: Hydra has no such field; --cfg hydra shows those it has"),
     ("train", "hydra.run.dir=FILE/run", "hydra.run.dir=FILE/run: FILE cannot be written (Not a directory); choose another with hydra.run.dir=FOLDER"),
     ("train", "-m hydra.sweep.dir=FILE/sweep seed=0,1", "hydra.sweep.dir=FILE/sweep: FILE cannot be written (Not a directory); choose another with hydra.sweep.dir=FOLDER"),
     ("train", "-m seed=interval(0,3)", "seed=interval(0,3): values are listed, FIELD=VALUE,VALUE or range(FROM,TO); more needs hydra/sweeper=NAME"),
     ("train", "-m model=glob(*)", "model=glob(*): values are listed, model=VALUE,VALUE"),
     ("train", "-m hydra.sweeper.params={seed:1}", "hydra.sweeper.params={seed:1}: a sweep is written FIELD=VALUE,VALUE"),
-    ("train", "dataset.cache_dir=FILE/cache", "dataset.cache_dir=FILE/cache: there is a file in the way of this folder"),
-    ("evaluate", "ckpt=null", "ckpt=None: a path is wanted, or a list of run folders such as [A,B]"),
+    ("train", "dataset=digits dataset.cache_dir=FILE/cache", "dataset.cache_dir=FILE/cache: there is a file in the way of this folder"),
+    ("train", "optimizer=sgd", NO_DATASET),
+    ("train", "seed=1 schedule.max_lr=0.01", NO_DATASET),
+    ("train", "experiment=custom", NO_DATASET),
+    ("train", "-m experiment=quickstart,custom", NO_DATASET),
+    ("train", "dataset=digits optimizer.sgd.momentum=0.5", "optimizer.sgd.momentum=0.5: only with optimizer=sgd, here it is adam"),
+    ("train", "dataset=digits schedule.warmup_fraction=0.1", "schedule.warmup_fraction=0.1: has no effect: schedule=constant has no warm-up; allowed is 0"),
+    ("evaluate", "ckpt=null", "ckpt=None: a path is expected, or a list of run folders such as [A,B]"),
     ("evaluate", "ckpt=0", "ckpt=0: there is no such file or folder"),
     ("train", "resume=absent", "resume=absent: this is not a run folder (there is no config.yaml in it)"),
+    ("train", "repeat=absent", "repeat=absent: this is not a run folder (there is no config.yaml in it)"),
+    ("train", "start=absent", "start=absent: this is not a run folder (there is no config.yaml in it)"),
+    ("train", "resume=a repeat=b", "repeat=b: not together with resume=a"),
+    ("train", "start=a resume=b", "start=a: not together with resume=b"),
+    ("train", "start=a repeat=b", "start=a: not together with repeat=b"),
     ("evaluate", "", "ckpt: a value is missing; write ckpt=RUN_FOLDER (or a checkpoint, or a file of weights)"),
     ("evaluate", "ckpt=absent", "ckpt=absent: there is no such file or folder"),
     ("evaluate", "ckpt=FILE", "ckpt=FILE: allowed are run folders and files that end in .safetensors, .pth, .pt, .bin"),
@@ -153,7 +176,7 @@ def test_no_test_images(typed, tmp_path):
     root = tmp_path / "images"
     pictures(root, train=["cat", "dog"])
     line = refusal(typed, tmp_path, *folder_words(root))
-    assert line == f"dataset.root={root}: there is no folder test/ in it (test/CLASS/IMAGE is wanted)"
+    assert line == f"dataset.root={root}: there is no folder test/ in it (test/CLASS/IMAGE is expected)"
 
 
 def test_a_truncated_image(typed, tmp_path):
@@ -224,7 +247,7 @@ def test_an_interrupted_run_tells_how_to_go_on(tmp_path, tiny_words):
 @pytest.mark.parametrize(
     ("program", "groups"),
     [
-        ("train", {"augmentation", "dataset", "experiment", "loss", "model", "optimizer", "runtime", "schedule"}),
+        ("train", GROUPS),
         ("evaluate", {"dataset", "model", "runtime"}),
     ],
 )
@@ -250,6 +273,31 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
     line = f"{sys.executable} {ROOT / 'train.py'} --help | head -1"
     answer = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True)
     assert answer.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "experiment"),
+    [
+        ([], "quickstart"),
+        (["seed=1", "runtime=cpu", "runtime.threads=1", "training.epochs=3", "hydra.run.dir=run"], "quickstart"),
+        (["-m", "seed=1,2"], "quickstart"),
+        (["dataset=digits"], "custom"),
+        (["seed=1", "dataset=digits", "schedule=cosine"], "custom"),
+        (["experiment=exp2", "dataset=digits"], "exp2"),
+    ],
+)
+def test_without_an_experiment_it_is_the_quickstart_only_where_nothing_else_is_typed(
+    typed, tmp_path, monkeypatch, words, experiment
+):
+    from cifar_imbalance.engine import experiment as engine
+
+    started = []
+    monkeypatch.setattr(engine, "run_experiment", lambda config, *_: started.append(config))
+    answer = typed(tmp_path, "train", *words)
+    assert answer.code == 0, answer.err
+    assert {config.experiment for config in started} == {experiment}
+    assert all(config.dataset.name == "digits" for config in started)
+    assert all((config.training.epochs == 10) == (experiment != "quickstart") for config in started)
 
 
 def test_the_typed_fields_are_the_runs(tiny_run):

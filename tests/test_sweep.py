@@ -19,14 +19,16 @@ def started(monkeypatch):
 
 
 def test_every_combination_is_a_job(typed, tmp_path, started):
-    assert typed(tmp_path, "train", "-m", "seed=0,1,2", "augmentation=none,flip,cutout").code == 0
+    assert (
+        typed(tmp_path, "train", "-m", "experiment=quickstart", "seed=0,1,2", "augmentation=none,flip,cutout").code == 0
+    )
     jobs = [(c.seed, c.augmentation.flip is not None, c.augmentation.cutout is not None) for c in started]
     kinds = [(False, False), (True, False), (False, True)]
     assert jobs == [(seed, *kind) for seed in (0, 1, 2) for kind in kinds]
 
 
 def test_a_list_is_one_choice_of_a_sweep(typed, tmp_path, started):
-    assert typed(tmp_path, "train", "-m", "augmentation=none,[flip,cutout]").code == 0
+    assert typed(tmp_path, "train", "-m", "dataset=digits", "augmentation=none,[flip,cutout]").code == 0
     assert [c.augmentation.flip is not None for c in started] == [False, True]
 
 
@@ -40,14 +42,14 @@ def test_a_wrong_value_in_job_7_is_refused_before_job_0(typed, tmp_path, started
 def test_one_process_cannot_use_xla_in_two_ways(typed, tmp_path, started):
     if importlib.util.find_spec("torch_xla") is None:
         pytest.skip("torch_xla is not installed: pip install -e '.[xla]'")
-    for words, wanted in {
+    for words, found in {
         ("runtime=cpu,xla",): "cpu with devices=None, xla with devices=None",
         ("runtime=xla", "runtime.devices=1,2"): "xla with devices=1, xla with devices=2",
     }.items():
         answer = typed(tmp_path, "train", "-m", *words)
         assert answer.code == 2
         assert answer.err == (
-            f"train.py: runtime: this sweep wants {wanted}; XLA takes its devices once in a process, allowed is one of "
+            f"train.py: runtime: this sweep has {found}; XLA takes its devices once in a process, allowed is one of "
             "them\n"
         )
     assert typed(tmp_path, "train", "-m", "runtime=xla", "seed=0,1").code == 0

@@ -6,13 +6,15 @@ A setting that has no effect is refused where it was typed, or where a YAML file
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import fields
 from typing import Any
 
 from cifar_imbalance.configuration.fields import EvaluateConfig, TrainConfig
 from cifar_imbalance.configuration.hardware import XLA_NAMES, resolved_runtime
 from cifar_imbalance.configuration.schema import choice_blocks, leaves
 from cifar_imbalance.errors import UsageError
+
+# Fields that an experiment of conf/ sets: typed with its default, such a field takes that back.
+TAKEN_BACK = ("schedule.min_lr", "schedule.warmup_fraction", "dataset.imbalance.factor", "checkpoint.monitor")
 
 # What an evaluation of saved logits takes; it reads no image and runs no model.
 OF_SAVED_LOGITS = ("ckpt", "split", "reference", "ensemble.combine")
@@ -32,7 +34,7 @@ def settle_choices(config: Any, typed: Iterable[str]) -> None:
                 setattr(settings, name, usual if block is None else block)
                 continue
             for path, value in leaves(block, f"{group}.{name}.") if block is not None else ():
-                if path in typed or value != getattr(usual, path.rsplit(".", 1)[-1]):
+                if _is_typed(path, typed) or value != getattr(usual, path.rsplit(".", 1)[-1]):
                     raise UsageError(f"{path}={_text(value)}: only with {group}={name}, here it is {settings.name}")
             setattr(settings, name, None)
 
@@ -60,15 +62,15 @@ def _refuse(config: Any, reasons: dict[str, str], typed: Iterable[str]) -> None:
     usual = dict(leaves(type(config)()))
     values = dict(leaves(config))
     for path, reason in reasons.items():
-        if values[path] in NOTHING:
-            continue
-        changed = isinstance(config, TrainConfig) and values[path] != usual[path]  # of a run it is the run's own value
-        if changed or any(path == key or path.startswith(f"{key}.") for key in typed if key not in GROUPS):
+        differs = values[path] != usual[path]
+        changed = differs and isinstance(config, TrainConfig)  # of a run it is the run's own value
+        if changed or (_is_typed(path, typed) and (differs or path not in TAKEN_BACK)):
             raise UsageError(f"{path}={_text(values[path])}: has no effect: {reason}")
 
 
-NOTHING = (None, False, 0)  # what such a field may be typed as, to take back what an experiment has
-GROUPS = tuple(f.name for f in fields(TrainConfig))  # a choice of a group is not typed field by field
+def _is_typed(path: str, typed: Iterable[str]) -> bool:
+    """Whether a field was typed, by itself or in a block; a choice of a group is not typed field by field."""
+    return any(path == key or ("." in key and path.startswith(f"{key}.")) for key in typed)
 
 
 def _without_effect(config: TrainConfig) -> dict[str, str]:
@@ -107,6 +109,7 @@ def _of_ensemble(config: TrainConfig) -> Iterator[tuple[str, str]]:
         for field in ("combine", "workers"):
             yield f"ensemble.{field}", "ensemble.members=1 is a single model"
     if config.start is None:
+        yield "start_sha256", "it is filled in with start=RUN"
         yield "fresh_head", "without start=RUN every head is new or comes with model.weights"
 
 

@@ -45,7 +45,7 @@ def step(t: Steps, schedule: Schedule, *, steps_per_epoch: int, epochs: int) -> 
 
 def _warmup_steps(schedule: Schedule, steps: int) -> float:
     """The warm-up's part of all `steps`, which need not be whole."""
-    return round(schedule.warmup_fraction * steps, 6)  # 0.1 of 290 is 29, and not a little more
+    return round(schedule.warmup_fraction * steps, 6)  # 0.07 of 100 is 7, and not a little more
 
 
 def _warmup(t: Steps, schedule: Schedule, warmup: float) -> Rates:

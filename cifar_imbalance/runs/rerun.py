@@ -13,6 +13,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from cifar_imbalance.configuration.fields import EvaluateConfig, TrainConfig
 from cifar_imbalance.configuration.hardware import XLA_NAMES, resolved_runtime
 from cifar_imbalance.configuration.overrides import keys, named_values
+from cifar_imbalance.configuration.schema import choice_blocks
 from cifar_imbalance.configuration.values import WEIGHT_SUFFIXES
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.evidence.published import PREFIX, published_tables
@@ -121,6 +122,10 @@ def _begun_from(composed: DictConfig, words: Sequence[str], how: str) -> DictCon
         config.fresh_head = False
         config.model.pretrained, config.model.weights, config.ensemble.weights = False, None, []
     named = named_values(words, composed, TrainConfig)
+    for group in choice_blocks(TrainConfig):  # the settings of a choice that is unmade go with it
+        unmade = config[group].name
+        if named.get(f"{group}.name", unmade) != unmade and unmade in config[group]:
+            config[group][unmade] = None
     _lay_over(config, named, TrainConfig, lambda field: field != "experiment", owner)
     config.resume = config.repeat = None
     if config.start is not None:

@@ -6,24 +6,35 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from cifar_imbalance.command_line import CONF
-from cifar_imbalance.configuration.allowed import CHOICES, RANGES
-from cifar_imbalance.configuration.checks import checked_evaluate, checked_train
-from cifar_imbalance.configuration.fields import BenchmarkConfig, EvaluateConfig, TrainConfig
-from cifar_imbalance.configuration.schema import field_paths
+from cifar_imbalance.configuration import checks, effects
+from cifar_imbalance.configuration.checks import check_batch_size, checked_evaluate, checked_train
+from cifar_imbalance.configuration.fields import Adam, EvaluateConfig, FourPhases, Sgd, Step, TrainConfig
+from cifar_imbalance.configuration.overrides import CONF, keys
+from cifar_imbalance.configuration.schema import choice_blocks, field_paths, leaves, rules
+from cifar_imbalance.configuration.values import Choices
 from cifar_imbalance.errors import UsageError, nearest
 
+DATASETS, LOSSES, CLASS_WEIGHTS, SAMPLERS, CONTROLLERS, OPTIMIZERS, SCHEDULES = (
+    ", ".join(rules(TrainConfig)[f"{group}.name"])
+    for group in ("dataset", "loss", "class_weights", "sampler", "controller", "optimizer", "schedule")
+)
+ALL_OPERATORS = ", ".join(rules(TrainConfig)["augmentation.order"])
+
+# Each is typed beside experiment=quickstart and every augmentation.
 RULES = [
     # names
-    ("dataset.name=digit", "dataset.name=digit: allowed are cifar10, cifar100, image_folder, digits (did you mean digits?)"),
+    ("dataset.name=no_such_images", f"dataset.name=no_such_images: allowed are {DATASETS}"),
     ("dataset.validation=hold", "dataset.validation=hold: allowed are holdout, test, none (did you mean holdout?)"),
     ("dataset.holdout_balance=x", "dataset.holdout_balance=x: allowed are balanced, proportional"),
     ("dataset.imbalance.profile=steps", "dataset.imbalance.profile=steps: allowed are none, exponential, step (did you mean step?)"),
     ("augmentation.shift.border=wrap", "augmentation.shift.border=wrap: allowed are reflect, constant"),
     ("model.head_init=glorott", "model.head_init=glorott: allowed are timm, glorot (did you mean glorot?)"),
-    ("loss.name=focal", "loss.name=focal: allowed are cross_entropy"),
-    ("optimizer.name=adamv", "optimizer.name=adamv: allowed are adam, adamw, sgd (did you mean adam?)"),
-    ("schedule.name=cos", "schedule.name=cos: allowed are constant, cosine, step, burnin_warmup_flat_cooldown (did you mean cosine?)"),
+    ("loss.name=no_such_loss", f"loss.name=no_such_loss: allowed are {LOSSES}"),
+    ("class_weights.name=no_such_weights", f"class_weights.name=no_such_weights: allowed are {CLASS_WEIGHTS}"),
+    ("sampler.name=no_such_order", f"sampler.name=no_such_order: allowed are {SAMPLERS}"),
+    ("controller.name=no_such_hand", f"controller.name=no_such_hand: allowed are {CONTROLLERS}"),
+    ("optimizer.name=no_such_optimum", f"optimizer.name=no_such_optimum: allowed are {OPTIMIZERS}"),
+    ("schedule.name=no_such_plan", f"schedule.name=no_such_plan: allowed are {SCHEDULES}"),
     ("checkpoint.monitor=f1", "checkpoint.monitor=f1: allowed are macro_f1, accuracy, worst_recall, loss"),
     ("checkpoint.choose=first", "checkpoint.choose=first: allowed are best, last"),
     ("runtime.name=gpu", "runtime.name=gpu: allowed are auto, cpu, cuda, xla, tpu (did you mean tpu?)"),
@@ -49,18 +60,26 @@ RULES = [
     ("augmentation.cutout.size_fraction=1.5", "augmentation.cutout.size_fraction=1.5: allowed is more than 0 and at most 1"),
     ("augmentation.cutout.fill=300", "augmentation.cutout.fill=300.0: allowed is at least 0 and at most 255"),
     ("augmentation.color_jitter.probability=-1", "augmentation.color_jitter.probability=-1.0: allowed is at least 0 and at most 1"),
+    ("augmentation.color_jitter.contrast=[-1,1]", "augmentation.color_jitter.contrast=-1.0: allowed is at least 0"),
+    ("augmentation.color_jitter.saturation=[-1,1]", "augmentation.color_jitter.saturation=-1.0: allowed is at least 0"),
+    ("augmentation.color_jitter.brightness=[-1,1]", "augmentation.color_jitter.brightness=-1.0: allowed is at least 0"),
     ("model.drop_rate=1", "model.drop_rate=1.0: allowed is at least 0 and less than 1"),
     ("model.drop_path_rate=-0.1", "model.drop_path_rate=-0.1: allowed is at least 0 and less than 1"),
     ("model.resolution=0", "model.resolution=0.0: allowed is more than 0"),
     ("loss.label_smoothing=1", "loss.label_smoothing=1.0: allowed is at least 0 and less than 1"),
-    ("optimizer.momentum=1", "optimizer.momentum=1.0: allowed is at least 0 and less than 1"),
+    ("loss.focal.gamma=-1", "loss.focal.gamma=-1.0: allowed is at least 0"),
+    ("class_weights.effective_number.beta=1", "class_weights.effective_number.beta=1.0: allowed is at least 0 and less than 1"),
+    ("optimizer.adam.betas=[0.9,1]", "optimizer.adam.betas=1.0: allowed is at least 0 and less than 1"),
+    ("optimizer.adamw.betas=[-0.1,0.9]", "optimizer.adamw.betas=-0.1: allowed is at least 0 and less than 1"),
+    ("optimizer.sgd.momentum=1", "optimizer.sgd.momentum=1.0: allowed is at least 0 and less than 1"),
     ("optimizer.weight_decay=-1", "optimizer.weight_decay=-1.0: allowed is at least 0"),
     ("schedule.max_lr=0", "schedule.max_lr=0.0: allowed is more than 0"),
     ("schedule.max_lr=nan", "schedule.max_lr=nan: allowed is more than 0"),
     ("schedule.max_lr=inf", "schedule.max_lr=inf: allowed is more than 0"),
     ("schedule.min_lr=-1", "schedule.min_lr=-1.0: allowed is at least 0"),
-    ("schedule.warmup_epochs=-1", "schedule.warmup_epochs=-1.0: allowed is at least 0"),
-    ("schedule.gamma=0", "schedule.gamma=0.0: allowed is more than 0 and at most 1"),
+    ("schedule.warmup_fraction=1.5", "schedule.warmup_fraction=1.5: allowed is at least 0 and at most 1"),
+    ("schedule.step.milestones=[0,5]", "schedule.step.milestones=0: allowed is at least 1"),
+    ("schedule.step.gamma=0", "schedule.step.gamma=0.0: allowed is more than 0 and at most 1"),
     ("training.epochs=0", "training.epochs=0: allowed is at least 1"),
     ("training.batch_size=-1", "training.batch_size=-1: allowed is at least 2"),
     ("training.eval_batch_size=0", "training.eval_batch_size=0: allowed is at least 1"),
@@ -71,32 +90,37 @@ RULES = [
     ("dataset.folds=1", "dataset.folds=1: allowed is at least 2"),
     ("dataset.without_fold=-1", "dataset.without_fold=-1: allowed is at least 0"),
     ("model.freeze_ratio=1.5", "model.freeze_ratio=1.5: allowed is at least 0 and at most 1"),
-    ("schedule.burnin_epochs=-1", "schedule.burnin_epochs=-1: allowed is at least 0"),
-    ("schedule.burnin_lr=-1", "schedule.burnin_lr=-1.0: allowed is at least 0"),
-    ("schedule.flat_epochs=-1", "schedule.flat_epochs=-1: allowed is at least 0"),
-    ("schedule.cooldown_epochs=-1", "schedule.cooldown_epochs=-1: allowed is at least 0"),
+    ("schedule.four_phases.burnin_epochs=-1", "schedule.four_phases.burnin_epochs=-1: allowed is at least 0"),
+    ("schedule.four_phases.burnin_lr=-1", "schedule.four_phases.burnin_lr=-1.0: allowed is at least 0"),
+    ("schedule.four_phases.warmup_epochs=-1", "schedule.four_phases.warmup_epochs=-1: allowed is at least 0"),
+    ("schedule.four_phases.flat_epochs=-1", "schedule.four_phases.flat_epochs=-1: allowed is at least 0"),
+    ("schedule.four_phases.cooldown_epochs=-1", "schedule.four_phases.cooldown_epochs=-1: allowed is at least 0"),
     ("ensemble.members=0", "ensemble.members=0: allowed is at least 1"),
     ("ensemble.workers=0", "ensemble.workers=0: allowed are auto and numbers of at least 1"),
     ("ensemble.workers=many", "ensemble.workers=many: allowed are auto and numbers of at least 1"),
     ("ensemble.combine=mean_logits", "ensemble.combine=mean_logits: allowed are mean_probability, mean_logit, weighted (did you mean mean_logit?)"),
     # fields that must suit each other
-    ("augmentation.order=[flip,spin]", "augmentation.order=spin: allowed are flip, rotation, shift, pad_crop, cutout, color_jitter"),
+    ("augmentation.order=[flip,no_such_operator]", f"augmentation.order=no_such_operator: allowed are {ALL_OPERATORS}"),
     ("augmentation.order=[shift,shift]", "augmentation.order=['shift', 'shift']: each operator stands in it once"),
     ("augmentation.order=[]", "augmentation.order=[]: flip is switched on and has no place in it"),
     ("augmentation.color_jitter.contrast=[2,1]", "augmentation.color_jitter.contrast=[2.0, 1.0]: [LOW, HIGH] with 0 <= LOW <= HIGH"),
     ("schedule.min_lr=1", "schedule.min_lr=1.0: at most schedule.max_lr, which is 0.005"),
-    ("training.epochs=30 schedule.warmup_epochs=31", "schedule.warmup_epochs=31.0: at most training.epochs, which is 30"),
-    ("schedule.milestones=[5,3]", "schedule.milestones=[5, 3]: rising epochs, each at least 1"),
-    ("optimizer.betas=[0.9]", "optimizer.betas=[0.9]: two numbers, each at least 0 and less than 1"),
-    ("optimizer.nesterov=true optimizer.momentum=0", "optimizer.nesterov=True: needs optimizer.momentum above 0"),
-    ("dataset.imbalance.profile=none", "dataset.imbalance.factor=10.0: has no effect with dataset.imbalance.profile=none; allowed are exponential, step"),
+    ("schedule=step schedule.step.milestones=[30,20]", "schedule.step.milestones=[30, 20]: rising epochs, each at least 1"),
+    ("schedule=step schedule.step.milestones=[20,20]", "schedule.step.milestones=[20, 20]: rising epochs, each at least 1"),
+    ("schedule=step schedule.step.milestones=[]", "schedule.step.milestones=[]: allowed are epochs below training.epochs, which is 50"),
+    ("schedule=step schedule.step.milestones=[20,50]", "schedule.step.milestones=[20, 50]: allowed are epochs below training.epochs, which is 50"),
+    ("schedule=step schedule.step.milestones=[12,20]", "schedule.step.milestones=[12, 20]: the first lies within the warm-up of 13 epochs (schedule.warmup_fraction=0.26 of 50)"),
+    ("optimizer=adam optimizer.adam.betas=[0.9]", "optimizer.adam.betas=[0.9]: two numbers, each at least 0 and less than 1"),
+    ("optimizer.adamw.betas=[0.9,0.99,0.999]", "optimizer.adamw.betas=[0.9, 0.99, 0.999]: two numbers, each at least 0 and less than 1"),
+    ("optimizer=sgd optimizer.sgd.nesterov=true optimizer.sgd.momentum=0", "optimizer.sgd.nesterov=True: needs optimizer.sgd.momentum above 0"),
     ("dataset.root=.", "dataset.root=.: digits come with scikit-learn and have no folder"),
     ("dataset.imbalance.factor=1", "dataset.imbalance.factor=1.0: exponential needs a factor above 1"),
     ("runtime=cpu runtime.devices=2", "runtime.devices=2: only with runtime=xla or runtime=tpu"),
-    ("schedule=burnin_warmup_flat_cooldown schedule.warmup_epochs=10 training.epochs=20", "training.epochs=20: allowed is 38, what the schedule has: burnin_epochs 3 + warmup_epochs 10 + flat_epochs 5 + cooldown_epochs 20"),
-    ("schedule=burnin_warmup_flat_cooldown schedule.warmup_epochs=1.5", "schedule.warmup_epochs=1.5: burnin_warmup_flat_cooldown has whole epochs"),
-    ("schedule.burnin_epochs=2", "schedule.burnin_epochs=2: only with burnin_warmup_flat_cooldown"),
-    ("schedule.per_step=true", "schedule.per_step=True: only with burnin_warmup_flat_cooldown"),
+    ("schedule=four_phases training.epochs=20", "training.epochs=20: allowed is 38, what the schedule has: burnin_epochs 3 + warmup_epochs 10 + flat_epochs 5 + cooldown_epochs 20"),
+    ("optimizer=adam optimizer.sgd.momentum=0.5", "optimizer.sgd.momentum=0.5: only with optimizer=sgd, here it is adam"),
+    ("optimizer.sgd={momentum:0.9,nesterov:false}", "optimizer.sgd.momentum=0.9: only with optimizer=sgd, here it is adamw"),
+    ("schedule.four_phases.burnin_epochs=2", "schedule.four_phases.burnin_epochs=2: only with schedule=four_phases, here it is cosine"),
+    ("schedule.four_phases.per_step=true", "schedule.four_phases.per_step=True: only with schedule=four_phases, here it is cosine"),
     ("dataset.folds=3", "dataset.folds, dataset.without_fold: one needs the other"),
     ("dataset.folds=3 dataset.without_fold=3", "dataset.without_fold=3: allowed is 0 to 2"),
     ("ensemble.members=3 ensemble.models=[a]", "ensemble.models: 1 entries for ensemble.members=3; one each, or []"),
@@ -108,18 +132,60 @@ RULES = [
     # paths
     ("ensemble.members=2 ensemble.weights=[a.pth,b.pth]", "ensemble.weights=a.pth: there is no such file"),
     ("dataset=image_folder", "dataset.root: image_folder needs a folder with train/CLASS/ and test/CLASS/ in it"),
-    ("dataset=image_folder dataset.root=absent", "dataset.root=absent: there is no folder train/ in it (train/CLASS/IMAGE is wanted)"),
+    ("dataset=image_folder dataset.root=absent", "dataset.root=absent: there is no folder train/ in it (train/CLASS/IMAGE is expected)"),
     ("dataset=cifar10 dataset.root=absent", "dataset.root=absent: there is no such folder; leave it out to download cifar10"),
     ("model.weights=absent.pt", "model.weights=absent.pt: there is no such file"),
     ("model.weights=here.txt", "model.weights=here.txt: allowed are files that end in .safetensors, .pth, .pt, .bin"),
     ("model.name=???", "model.name: a value is missing; write model.name=VALUE or choose model=NAME"),
+    ("experiment=custom", "dataset.name: a value is missing; write dataset.name=VALUE or choose dataset=NAME (experiment=quickstart has one)"),
+    # what would have no effect
+    ("schedule=constant", "schedule.warmup_fraction=0.26: has no effect: schedule=constant has no warm-up; allowed is 0"),
+    ("schedule=constant schedule.warmup_fraction=0 schedule.min_lr=0.001", "schedule.min_lr=0.001: has no effect: schedule=constant has one rate, schedule.max_lr"),
+    ("schedule=four_phases training.epochs=38", "schedule.warmup_fraction=0.26: has no effect: the warm-up is schedule.four_phases.warmup_epochs; allowed is 0"),
+    ("dataset.validation=test dataset.holdout_fraction=0.1", "dataset.holdout_fraction=0.1: has no effect: dataset.validation=test cuts nothing from the training images"),
+    ("dataset.validation=none dataset.holdout_balance=proportional", "dataset.holdout_balance=proportional: has no effect: dataset.validation=none cuts nothing from the training images"),
+    ("dataset.validation=test dataset.split_seed=0", "dataset.split_seed=0: has no effect: the training images are neither split nor divided into folds"),
+    ("dataset.imbalance.profile=none", "dataset.imbalance.factor=10.0: has no effect: dataset.imbalance.profile=none; allowed are exponential, step"),
+    ("dataset.imbalance={profile:none,factor:1,subset_seed:0}", "dataset.imbalance.subset_seed=0: has no effect: dataset.imbalance.profile=none; allowed are exponential, step"),
+    ("checkpoint.choose=last checkpoint.monitor=loss", "checkpoint.monitor=loss: has no effect: checkpoint.choose=last reports the last epoch"),
+    ("dataset.validation=none checkpoint.monitor=loss", "checkpoint.monitor=loss: has no effect: without validation images the last epoch is reported"),
+    ("dataset.validation=none checkpoint.choose=best", "checkpoint.choose=best: has no effect: without validation images the last epoch is reported"),
+    ("ensemble.combine=mean_probability", "ensemble.combine=mean_probability: has no effect: ensemble.members=1 is a single model"),
+    ("ensemble.workers=2", "ensemble.workers=2: has no effect: ensemble.members=1 is a single model"),
+    ("start_sha256=abc", "start_sha256=abc: has no effect: it is filled in with start=RUN"),
+    ("fresh_head=true", "fresh_head=True: has no effect: without start=RUN every head is new or comes with model.weights"),
+    ("fresh_head=false", "fresh_head=False: has no effect: without start=RUN every head is new or comes with model.weights"),
+    ("runtime=xla runtime.compile=true", "runtime.compile=True: has no effect: runtime=xla always compiles"),
+    ("runtime=xla runtime.threads=2", "runtime.threads=2: has no effect: runtime=xla manages its own threads"),
+    ("runtime=xla deterministic=true", "deterministic=True: has no effect: runtime=xla has no such switch"),
 ]  # fmt: skip
+
+# What stands next to a refusal and is none.
+ACCEPTED = [
+    "schedule=step schedule.step.milestones=[13,49]",
+    "schedule=constant schedule.warmup_fraction=0",
+    "schedule=four_phases schedule.warmup_fraction=0 training.epochs=38",
+    "optimizer=sgd optimizer.sgd.momentum=0",
+    "dataset.imbalance.profile=none dataset.imbalance.factor=1",
+    "dataset.validation=test dataset.folds=3 dataset.without_fold=0 dataset.split_seed=1",
+    "dataset.validation=test ensemble.members=2 ensemble.folds=true dataset.split_seed=1",
+    "dataset.validation=test checkpoint.monitor=loss",
+    "dataset.validation=none checkpoint.choose=last",
+    "ensemble.members=2 ensemble.combine=mean_logit ensemble.workers=1",
+    "experiment=exp1 schedule=constant schedule.min_lr=0",
+    "experiment=exp1 checkpoint.choose=last checkpoint.monitor=macro_f1",
+    "loss=focal loss.focal.gamma=1",
+    "class_weights=effective_number class_weights.effective_number.beta=0.99",
+    "sampler=class_balanced",
+    "controller=constant",
+]  # fmt: skip
+
+BLOCKS = [f"{group}.{name}" for group, names in choice_blocks(TrainConfig).items() for name in names]
 
 
 def composed(*words, name="train"):
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose(name, ["augmentation=[flip,rotation,shift,pad_crop,cutout,color_jitter]", *words][name != "train" :],
-                         return_hydra_config=True)  # fmt: skip
+        config = compose(name, list(words), return_hydra_config=True)
     HydraConfig.instance().set_config(config)
     plain = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
     OmegaConf.resolve(plain)
@@ -137,34 +203,119 @@ def schemas(typed, tmp_path_factory):
 def working_folder(schemas, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here.txt").touch()
+    monkeypatch.setattr(checks, "xla_is_installed", lambda: True)
+    for module in (checks, effects):
+        monkeypatch.setattr(module, "resolved_runtime", lambda name: name)  # no TPU is looked for
+
+
+def check(words):
+    """The configuration of a quickstart with every augmentation and these words."""
+    typed = words.split()
+    return checked_train(composed("experiment=quickstart", "augmentation=[flip,rotation,shift,pad_crop,cutout,color_jitter]", *typed), keys(typed))  # fmt: skip
+
+
+def refusal(words):
+    with pytest.raises(UsageError) as refused:
+        check(words)
+    return str(refused.value)
 
 
 @pytest.mark.parametrize(("words", "line"), RULES, ids=[words for words, _ in RULES])
 def test_a_wrong_value_is_answered_with_its_field_and_what_is_allowed(words, line):
-    with pytest.raises(UsageError) as refused:
-        checked_train(composed(*words.split()))
-    assert str(refused.value) == line
+    assert refusal(words) == line
 
 
-@pytest.mark.parametrize("path", sorted({*CHOICES, *RANGES} & field_paths(TrainConfig)))
+@pytest.mark.parametrize("words", ACCEPTED)
+def test_what_has_an_effect_is_accepted(words):
+    check(words)
+
+
+@pytest.mark.parametrize("path", sorted(rules(TrainConfig)))
 def test_every_rule_is_in_the_table_above(path):
     assert any(word.startswith(f"{path}=") for words, _ in RULES for word in words.split())
 
 
-def test_every_rule_is_about_a_field_that_exists():
-    assert {*CHOICES, *RANGES} <= field_paths(TrainConfig) | field_paths(EvaluateConfig) | field_paths(BenchmarkConfig)
+@pytest.mark.parametrize("schema", [TrainConfig, EvaluateConfig])
+def test_every_name_of_a_closed_list_is_a_choice_of_its_field(schema):
+    fields = {path for path in field_paths(schema) if path.endswith((".name", ".profile", ".validation", ".border"))}
+    assert fields - {path for path, rule in rules(schema).items() if isinstance(rule, Choices)} == {"model.name"}
 
 
 def test_the_values_of_the_quickstart_are_good():
-    assert checked_train(composed()).dataset.name == "digits"
+    assert check("").dataset.name == "digits"
 
 
-def test_a_split_that_the_run_does_not_have():
-    words = ["ckpt=x", "split=validation", "dataset.validation=none"]
+# ---------------------------------------------------------------- settings of one choice
+def test_only_the_block_of_the_choice_that_was_made_stays():
+    optimizer = check("optimizer=sgd optimizer.sgd.momentum=0.8").optimizer
+    assert (optimizer.sgd, optimizer.adam, optimizer.adamw) == (Sgd(momentum=0.8), None, None)
+    optimizer = check("optimizer=adam").optimizer
+    assert (optimizer.sgd, optimizer.adam, optimizer.adamw) == (None, Adam(), None)
+    schedule = check("schedule=step schedule.step.milestones=[20]").schedule
+    assert (schedule.step, schedule.four_phases) == (Step(milestones=[20]), None)
+    schedule = check("schedule=four_phases schedule.warmup_fraction=0 training.epochs=38").schedule
+    assert (schedule.step, schedule.four_phases) == (None, FourPhases())
+
+
+def test_these_choices_have_settings_of_their_own():
+    assert BLOCKS == [
+        "loss.focal",
+        "class_weights.effective_number",
+        "optimizer.adam",
+        "optimizer.adamw",
+        "optimizer.sgd",
+        "schedule.step",
+        "schedule.four_phases",
+    ]
+
+
+@pytest.mark.parametrize("path", [path for path, _ in leaves(TrainConfig()) if path.startswith(tuple(f"{block}." for block in BLOCKS))])  # fmt: skip
+def test_a_setting_of_another_choice_is_refused_even_with_its_default(path):
+    value = dict(leaves(TrainConfig()))[path]
+    group, name, _ = path.split(".")
+    other = next(choice for choice in rules(TrainConfig)[f"{group}.name"] if choice != name)
+    line = f"{path}={value}: only with {group}={name}, here it is {other}"
+    assert refusal(f"{group}={other} {path}={str(value).replace(' ', '')}") == line
+
+
+# ---------------------------------------------------------------- what others ask of the checks
+@pytest.mark.parametrize(
+    ("size", "line"),
+    [
+        (12, "training.batch_size=12: a multiple of the number of devices is expected, which is 8"),
+        (24, "training.batch_size=24: there are only 20 training images, allowed is 2 to 20"),
+    ],
+)
+def test_a_batch_that_the_devices_cannot_share_or_the_images_do_not_fill(size, line):
     with pytest.raises(UsageError) as refused:
-        checked_evaluate(composed(*words, name="evaluate"))
-    line = "split=validation: this run has none (dataset.validation=none); allowed are test, train"
+        check_batch_size("training.batch_size", size, devices=8, images=20)
     assert str(refused.value) == line
+
+
+def evaluation_refusal(*words, **options):
+    with pytest.raises(UsageError) as refused:
+        checked_evaluate(composed("ckpt=x", "dataset=digits", *words, name="evaluate"), keys(words), **options)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("split=validation dataset.validation=none", "split=validation: this run has none (dataset.validation=none); allowed are test, train"),
+        ("split=tests", "split=tests: allowed are test, validation, train (did you mean test?)"),
+        ("ensemble.combine=mean_probability", "ensemble.combine=mean_probability: has no effect: one model is evaluated; several make an ensemble: ckpt=[A,B]"),
+        ("runtime=xla runtime.threads=2", "runtime.threads=2: has no effect: runtime=xla manages its own threads"),
+        ("runtime=xla deterministic=true", "deterministic=True: has no effect: runtime=xla has no such switch"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_of_an_evaluation(words, line):
+    assert evaluation_refusal(*words.split()) == line
+
+
+@pytest.mark.parametrize("word", ["runtime=cpu", "dataset.root=.", "training.eval_batch_size=8", "seed=0"])
+def test_an_evaluation_of_saved_logits_takes_nothing_that_needs_images_or_a_model(word):
+    line = "has no effect where saved logits are combined; allowed are ckpt, split, reference, ensemble.combine"
+    assert evaluation_refusal(word, of_saved_logits=True) == f"{word.partition('=')[0]}: {line}"
 
 
 @pytest.mark.parametrize(("value", "hint"), [("adm", " (did you mean adam?)"), ("zzz", "")])

@@ -85,12 +85,6 @@ def test_a_class_too_small_for_the_cut_is_refused_by_name(load):
         load(sizes=(40, 2, 40))
 
 
-@pytest.mark.parametrize("field, value", [("name", "cifar11"), ("validation", "hold-out")])
-def test_unknown_words_are_refused(field, value):
-    with pytest.raises(UsageError, match=rf"^dataset\.{field}={value}: allowed are .*did you mean"):
-        load_experiment_data(Dataset(**{"name": "digits", field: value}))
-
-
 def test_the_record_says_how_many_of_each_class(load):
     counts = load(imbalance=TAIL).record()["counts"]
     assert counts == {"train": [36, 16, 7, 3], "validation": [4] * 4, "test": [5] * 4}

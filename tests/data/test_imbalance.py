@@ -107,8 +107,3 @@ def test_a_class_with_fewer_images_than_its_count_keeps_them_all():
 def test_a_class_left_empty_is_refused():
     with pytest.raises(UsageError, match=r"dataset\.imbalance\.factor=1000: class \d+ .* at most 500"):
         class_counts("exponential", factor=1000, n_max=500, class_count=100)
-
-
-def test_an_unknown_profile_is_refused_with_the_nearest():
-    with pytest.raises(UsageError, match=r"dataset\.imbalance\.profile=exponental.*did you mean exponential"):
-        class_counts("exponental", factor=10, n_max=500, class_count=10)

@@ -66,11 +66,6 @@ def test_a_class_of_one_image_is_refused():
         cut(np.array([0, 0, 0, 1]), class_count=2, balance="proportional")
 
 
-def test_an_unknown_balance_is_refused():
-    with pytest.raises(UsageError, match=r"dataset\.holdout_balance=equal: allowed are balanced, proportional"):
-        cut(UNEQUAL, balance="equal")
-
-
 def test_each_image_is_left_out_of_one_fold_and_every_class_of_each():
     names = ("cat", "dog", "eel")
     kept = [without_fold(UNEQUAL, folds=4, fold=fold, seed=0, class_names=names) for fold in range(4)]

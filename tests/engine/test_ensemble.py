@@ -242,7 +242,7 @@ def test_runs_that_were_validated_on_other_images_are_combined_but_not_weighted(
     "words, line",
     [
         (["ckpt=[{run}/members/0,nowhere]"], "ckpt=nowhere: this is not a run folder (there is no config.yaml in it)"),
-        (["ckpt=[]"], "ckpt=[]: at least one run folder is wanted"),
+        (["ckpt=[]"], "ckpt=[]: at least one run folder is expected"),
         (["ckpt=[{run}/members/0,{run}/members/0]"], "ckpt: {run}/members/0 is in the list twice"),
         (["ckpt={run}", "split=train"], "ckpt={run}/members/0: no logits of split=train were saved"),
         (
@@ -258,7 +258,18 @@ def test_runs_that_were_validated_on_other_images_are_combined_but_not_weighted(
             "split=validation: the tables of the paper are of the test images, allowed is test",
         ),
         (["ckpt={run}", "reference=nowhere"], "reference=nowhere: this is not a run folder"),
-        (["ckpt={run}", "model=b5"], "ckpt={run}: model.drop_rate is 0.0 in the run and 0.5 here"),
+        (
+            ["ckpt={run}", "model=b5"],
+            "ckpt={run}: model.name is test_efficientnet in the run and tf_efficientnet_b5",
+        ),
+        (
+            ["ckpt={run}", "runtime=cpu"],
+            "runtime: has no effect where saved logits are combined; allowed are ckpt, split, reference, ensemble",
+        ),
+        (
+            ["ckpt=[{run}/members/0,{run}/members/1]", "dataset.root=."],
+            "dataset.root: has no effect where saved logits are combined; allowed are ckpt, split, reference, ensemble",
+        ),
     ],
 )
 def test_what_cannot_be_combined_or_compared_is_refused_in_one_line(words, line, tiny_ensemble, tmp_path, typed):
@@ -275,7 +286,8 @@ def test_a_run_beside_another_is_tested_image_by_image(tiny_ensemble, tmp_path, 
 
 
 def test_a_member_that_cannot_be_is_refused_in_one_line_before_anything_is_trained(tmp_path, typed):
-    answer = typed(tmp_path, "train", "ensemble.members=2", "ensemble.models=[test_efficientnet,lite9]")
+    words = ["experiment=quickstart", "ensemble.members=2", "ensemble.models=[test_efficientnet,no_such_model]"]
+    answer = typed(tmp_path, "train", *words)
     assert (answer.code, answer.err.count("\n")) == (2, 1)
-    assert answer.err.startswith("train.py: model.name=lite9: timm has no such model")
+    assert answer.err.startswith("train.py: model.name=no_such_model: timm has no such model")
     assert list(tmp_path.iterdir()) == []

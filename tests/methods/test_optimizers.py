@@ -6,16 +6,18 @@ import pytest
 import torch
 from torch import nn
 
-from cifar_imbalance.configuration.fields import Optimizer
+from cifar_imbalance.configuration.fields import Adam, Optimizer, Sgd
 from cifar_imbalance.methods.optimizers import fresh_state, load_state, make_optimizer, parameter_groups
 
 RATE = 0.05
 KINDS = {
     "adam": (Optimizer(name="adam", weight_decay=0.1), torch.optim.Adam, {}),
     "adamw": (Optimizer(name="adamw", weight_decay=0.1), torch.optim.AdamW, {}),
-    "sgd": (Optimizer(name="sgd", momentum=0.0, weight_decay=0.1), torch.optim.SGD, {}),
+    "betas": (Optimizer(name="adam", adam=Adam(betas=[0.8, 0.95])), torch.optim.Adam, {"betas": (0.8, 0.95)}),
+    "adamw-betas": (Optimizer(name="adamw", adamw=Adam(betas=[0.8, 0.95])), torch.optim.AdamW, {"betas": (0.8, 0.95)}),
+    "sgd": (Optimizer(name="sgd", sgd=Sgd(momentum=0.0), weight_decay=0.1), torch.optim.SGD, {}),
     "momentum": (Optimizer(name="sgd", weight_decay=0.1), torch.optim.SGD, {"momentum": 0.9}),
-    "nesterov": (Optimizer(name="sgd", nesterov=True), torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),
+    "nesterov": (Optimizer(name="sgd", sgd=Sgd(nesterov=True)), torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),
 }
 
 

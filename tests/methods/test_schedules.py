@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from cifar_imbalance.configuration.fields import Schedule
-from cifar_imbalance.methods.schedules import SCHEDULES, learning_rates, phase
+from cifar_imbalance.configuration.fields import FourPhases, Schedule, Step
+from cifar_imbalance.methods.schedules import SCHEDULES, burnin_epochs, learning_rates, phase
 
 
 def rates(*, steps_per_epoch, epochs, **settings):
@@ -27,26 +27,34 @@ def test_cosine_goes_from_max_lr_to_min_lr_at_the_last_step():
 
 def test_cosine_after_a_warm_up():
     expected = [0.3, 0.5, 0.7, 0.9, 0.9, 0.7, 0.3, 0.1]
-    found = rates(name="cosine", max_lr=0.9, min_lr=0.1, warmup_epochs=1.0, steps_per_epoch=4, epochs=2)
+    found = rates(name="cosine", max_lr=0.9, min_lr=0.1, warmup_fraction=0.5, steps_per_epoch=4, epochs=2)
     assert found == pytest.approx(expected)
 
 
 def test_the_first_step_of_a_warm_up_from_0_moves():
-    assert rates(name="cosine", max_lr=1.0, warmup_epochs=1.0, steps_per_epoch=4, epochs=2)[0] == 0.25
+    assert rates(name="cosine", max_lr=1.0, warmup_fraction=0.5, steps_per_epoch=4, epochs=2)[0] == 0.25
 
 
 def test_a_warm_up_may_end_within_an_epoch():
-    found = rates(name="cosine", max_lr=1.0, warmup_epochs=0.625, steps_per_epoch=4, epochs=2)
+    found = rates(name="cosine", max_lr=1.0, warmup_fraction=0.3125, steps_per_epoch=4, epochs=2)
     assert found[:4] == pytest.approx([0.4, 0.8, 1.0, 1.0])
     assert found[-1] == pytest.approx(0.0)
 
 
 def test_a_warm_up_may_be_shorter_than_a_step():
-    assert rates(name="cosine", max_lr=1.0, warmup_epochs=0.1, steps_per_epoch=3, epochs=1) == pytest.approx([1, 1, 0])
+    assert rates(name="cosine", max_lr=1.0, warmup_fraction=0.1, steps_per_epoch=3, epochs=1) == pytest.approx(
+        [1, 1, 0]
+    )
+
+
+def test_a_warm_up_that_is_whole_but_for_rounding_has_whole_steps():
+    """0.07 of 100 steps are 7, though 0.07 * 100 is a little more."""
+    found = rates(name="cosine", max_lr=1.0, warmup_fraction=0.07, steps_per_epoch=10, epochs=10)
+    assert found[6:8] == [1.0, 1.0] and found[8] < 1.0
 
 
 def test_a_warm_up_may_fill_the_training():
-    found = rates(name="cosine", max_lr=1.0, warmup_epochs=2.0, steps_per_epoch=2, epochs=2)
+    found = rates(name="cosine", max_lr=1.0, warmup_fraction=1.0, steps_per_epoch=2, epochs=2)
     assert found == pytest.approx([0.25, 0.5, 0.75, 1.0])
 
 
@@ -55,37 +63,42 @@ def test_a_training_of_one_step_runs_at_max_lr():
 
 
 def test_step_falls_at_its_milestones():
-    found = rates(name="step", max_lr=0.1, milestones=[2, 3], gamma=0.5, steps_per_epoch=2, epochs=4)
+    found = rates(name="step", max_lr=0.1, step=Step(milestones=[2, 3], gamma=0.5), steps_per_epoch=2, epochs=4)
     assert found == pytest.approx([0.1, 0.1, 0.1, 0.1, 0.05, 0.05, 0.025, 0.025])
 
 
 def test_step_after_a_warm_up_of_cao_2019():
     """0.1, five epochs of warm-up, a hundredth at epochs 160 and 180 of 200."""
-    found = rates(
-        name="step", max_lr=0.1, warmup_epochs=5.0, milestones=[160, 180], gamma=0.01, steps_per_epoch=1, epochs=200
-    )
+    step = Step(milestones=[160, 180], gamma=0.01)
+    found = rates(name="step", max_lr=0.1, warmup_fraction=0.025, step=step, steps_per_epoch=1, epochs=200)
     assert found[:6] == pytest.approx([0.02, 0.04, 0.06, 0.08, 0.1, 0.1])
     assert [found[epoch] for epoch in (159, 160, 179, 180, 199)] == pytest.approx([0.1, 0.001, 0.001, 1e-5, 1e-5])
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_an_epoch_does_not_need_the_epochs_before_it(name):
-    schedule = Schedule(name=name, max_lr=0.3, warmup_epochs=1.5, milestones=[2])
-    whole = rates(name=name, max_lr=0.3, warmup_epochs=1.5, milestones=[2], steps_per_epoch=3, epochs=4)
-    assert learning_rates(schedule, epoch=2, steps_per_epoch=3, epochs=4).tolist() == whole[6:9]
+    settings = {
+        "name": name,
+        "max_lr": 0.3,
+        "warmup_fraction": 0.375,
+        "step": Step(milestones=[2]),
+        "four_phases": FourPhases(burnin_epochs=1, warmup_epochs=1, flat_epochs=0, cooldown_epochs=2),
+    }
+    whole = rates(**settings, steps_per_epoch=3, epochs=4)
+    assert learning_rates(Schedule(**settings), epoch=2, steps_per_epoch=3, epochs=4).tolist() == whole[6:9]
 
 
 # ---------------------------------------------------------------- the paper's four phases
-PAPER = {
-    "name": "burnin_warmup_flat_cooldown",
-    "burnin_epochs": 3,
-    "burnin_lr": 0.0001,
-    "min_lr": 0.0001,
-    "max_lr": 0.03,
-    "warmup_epochs": 10,
-    "flat_epochs": 5,
-    "cooldown_epochs": 20,
-}
+PHASES = {"burnin_epochs": 3, "burnin_lr": 0.0001, "warmup_epochs": 10, "flat_epochs": 5, "cooldown_epochs": 20}
+
+
+def four_phases(**settings):
+    """The paper's schedule, with other settings of its phases."""
+    phases = FourPhases(**{**PHASES, **settings})
+    return {"name": "four_phases", "min_lr": 0.0001, "max_lr": 0.03, "four_phases": phases}
+
+
+PAPER = four_phases()
 
 
 def test_the_four_phases_of_the_papers_first_experiment():
@@ -107,7 +120,7 @@ def test_the_four_phases_of_the_papers_first_experiment():
 def test_in_the_paper_a_rate_holds_for_an_epoch_and_per_step_for_a_step():
     by_epoch = rates(**PAPER, steps_per_epoch=4, epochs=38)
     assert by_epoch == np.repeat(rates(**PAPER, steps_per_epoch=1, epochs=38), 4).tolist()
-    by_step = rates(**PAPER, per_step=True, steps_per_epoch=4, epochs=38)
+    by_step = rates(**four_phases(per_step=True), steps_per_epoch=4, epochs=38)
     assert by_step[:13] == [0.0001] * 13  # burn-in, and the first step of warm-up
     assert by_step[3 * 4 + 20] == pytest.approx(0.01505)  # half of the warm-up's 40 steps
     assert by_step[13 * 4 : 18 * 4] == [0.03] * 20
@@ -122,7 +135,12 @@ def test_every_epoch_has_its_phase():
     assert phase(Schedule(name="cosine"), 0) == "training"
 
 
+def test_the_head_alone_learns_in_the_burn_in_and_in_no_other_schedule():
+    assert burnin_epochs(Schedule(**PAPER)) == 3
+    assert [burnin_epochs(Schedule(name=name)) for name in SCHEDULES if name != "four_phases"] == [0, 0, 0]
+
+
 def test_a_phase_may_be_left_out():
-    settings = {**PAPER, "burnin_epochs": 0, "flat_epochs": 0, "warmup_epochs": 2, "cooldown_epochs": 2}
+    settings = four_phases(burnin_epochs=0, flat_epochs=0, warmup_epochs=2, cooldown_epochs=2)
     assert rates(**settings, steps_per_epoch=1, epochs=4) == pytest.approx([0.0001, 0.01505, 0.01505, 0.0001])
     assert [phase(Schedule(**settings), epoch) for epoch in range(4)] == ["warmup", "warmup", "cooldown", "cooldown"]

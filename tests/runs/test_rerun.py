@@ -1,13 +1,20 @@
 """A run's own config.yaml is what resume= and ckpt= go by; evaluate.py gives the figures that training wrote."""
 
+import hashlib
 import json
 import shutil
+from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 from safetensors.torch import save_file
 
+from cifar_imbalance.configuration.fields import Optimizer, Sgd
+from cifar_imbalance.engine import ensemble, experiment
+from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.runs.folder import RunFolder
 
 METRICS_OF_ITS_OWN = {"accuracy", "macro_f1", "macro_recall", "macro_precision", "worst_decile_recall"}
@@ -30,6 +37,38 @@ def evaluation(cwd, typed, *words):
 
 def contents(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def stored(run):
+    return RunFolder(run).read_config()
+
+
+def logits(run):
+    return Predictions.load(run / "predictions" / "test.npz").logits
+
+
+def rewritten(run, **values):
+    """`run`, with other `values` in its config.yaml."""
+    (run / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(asdict(replace(stored(run), **values)))))
+    return run
+
+
+@pytest.fixture(scope="module")
+def bfloat16_run(tmp_path_factory, typed, tiny_words):
+    """The folder of a finished tiny run in bfloat16. Only to be read, or copied."""
+    folder = tmp_path_factory.mktemp("bfloat16") / "run"
+    answer = typed(folder.parent, "train", *tiny_words, "runtime.precision=bfloat16", f"hydra.run.dir={folder}")
+    assert answer.code == 0, answer.err
+    return folder
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The configurations of the runs that were started, with their folders; none is trained."""
+    runs = []
+    for module, name in ((experiment, "run_experiment"), (ensemble, "run_ensemble")):
+        monkeypatch.setattr(module, name, lambda config, folder, _: runs.append((config, folder)))
+    return runs
 
 
 def state_dict(run):
@@ -113,6 +152,22 @@ def test_what_contradicts_the_run_is_refused(tiny_run, tmp_path, typed, word, li
     assert_refused(answer, f"evaluate.py: ckpt={tiny_run}: {line}; the run keeps its own")
 
 
+def test_a_runtime_that_is_chosen_for_an_evaluation_changes_what_its_file_names_and_no_more(
+    bfloat16_run, tmp_path, typed
+):
+    judged = evaluation(tmp_path, typed, f"ckpt={bfloat16_run}")  # and runtime=cpu
+    assert OmegaConf.load(judged / "config.yaml").runtime.precision == "bfloat16"
+    assert figures(judged) == figures(bfloat16_run)
+
+
+def test_a_combination_of_one_model_is_refused(tiny_run, tmp_path, typed):
+    answer = typed(tmp_path, "evaluate", f"ckpt={tiny_run}", "ensemble.combine=mean_probability")
+    line = (
+        "ensemble.combine=mean_probability: has no effect: one model is evaluated; several make an ensemble: ckpt=[A,B]"
+    )
+    assert_refused(answer, f"evaluate.py: {line}")
+
+
 def test_a_truncated_checkpoint_is_refused(tiny_run, tmp_path, typed):
     run = shutil.copytree(tiny_run, tmp_path / "run")
     whole = (run / "checkpoints" / "best.pt").read_bytes()
@@ -153,7 +208,11 @@ def test_a_file_of_weights_does_not_say_its_model(tmp_path, typed):
     ("word", "line"),
     [
         ("training.batch_size=32", "training.batch_size is 64 in the run and 32 here"),
-        ("optimizer=sgd", "optimizer.decay_norm_and_bias is False in the run and True here"),
+        ("optimizer=sgd", "optimizer.name is adamw in the run and sgd here"),
+        ("schedule=constant", "schedule.name is cosine in the run and constant here"),
+        ("optimizer.adamw.betas=[0.8,0.9]", "optimizer.adamw.betas is [0.9, 0.999] in the run and [0.8, 0.9] here"),
+        ("experiment=exp2", "experiment is quickstart in the run and exp2 here"),
+        ("runtime.precision=bfloat16", "runtime.precision is float32 in the run and bfloat16 here"),
         ("augmentation=cutout", "augmentation.cutout.count is null in the run and 1 here"),
         ("seed=1", "seed is 0 in the run and 1 here"),
     ],
@@ -172,6 +231,23 @@ def test_where_a_run_goes_on_may_differ(tiny_run, tmp_path, typed):
     assert answer.code == 0, answer.err
     assert figures(run) == figures(tiny_run)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_runtime_that_is_chosen_to_go_on_changes_what_its_file_names_and_no_more(
+    bfloat16_run, tmp_path, typed, started
+):
+    for words in (["runtime=cpu"], ["runtime=cuda"], ["optimizer=adamw"], ["experiment=quickstart"]):
+        assert typed(tmp_path, "train", f"resume={bfloat16_run}", *words).code == 0
+    assert [config.runtime.name for config, _ in started] == ["cpu", "cuda", "cpu", "cpu"]
+    assert {config.runtime.precision for config, _ in started} == {"bfloat16"}
+    assert {folder for _, folder in started} == {bfloat16_run}
+
+
+def test_a_run_does_not_go_on_in_another_folder(tiny_run, tmp_path, typed):
+    answer = typed(tmp_path, "train", f"resume={tiny_run}", "hydra.run.dir=elsewhere")
+    line = f"train.py: hydra.run.dir: a resumed run writes into its own folder, which is {tiny_run}"
+    assert_refused(answer, line)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_killed_process_left_half_written_goes_when_the_run_goes_on(tiny_run, tmp_path, typed):
@@ -212,3 +288,159 @@ def test_two_runs_in_one_folder_do_not_share_it(tiny_run, tmp_path, typed, tiny_
     assert typed(tmp_path, "train", *tiny_words, "seed=3", "training.epochs=1", "hydra.run.dir=run").code == 0
     assert contents(run) == before
     assert "seed: 3" in (tmp_path / "run_2" / "config.yaml").read_text()
+
+
+# ---------------------------------------------------------------- repeat
+def test_a_repeated_run_has_the_configuration_and_the_logits_of_the_first(tiny_run, tmp_path, typed):
+    before = contents(tiny_run)
+    answer = typed(tmp_path, "train", f"repeat={tiny_run}", "hydra.run.dir=again")
+    assert answer.code == 0, answer.err
+    assert (tmp_path / "again" / "config.yaml").read_text() == (tiny_run / "config.yaml").read_text()
+    assert np.array_equal(logits(tmp_path / "again"), logits(tiny_run))
+    assert contents(tiny_run) == before
+
+
+def test_a_repeated_run_differs_by_what_is_typed_alone(tiny_run, tmp_path, typed, started):
+    config = stored(tiny_run)
+    for words, expected in {
+        ("seed=3",): replace(config, seed=3),
+        ("experiment=quickstart", "training.epochs=3"): replace(config, training=replace(config.training, epochs=3)),
+        ("runtime=cuda",): replace(config, runtime=replace(config.runtime, name="cuda")),
+        ("optimizer=sgd", "optimizer.sgd.momentum=0.5"): replace(
+            config,
+            optimizer=replace(config.optimizer, name="sgd", sgd=Sgd(momentum=0.5), adamw=None),
+        ),
+        ("augmentation=none",): replace(config, augmentation=replace(config.augmentation, shift=None)),
+    }.items():
+        answer = typed(tmp_path, "train", f"repeat={tiny_run}", *words)
+        assert answer.code == 0, answer.err
+        assert started.pop()[0] == expected
+
+
+def test_the_settings_of_a_choice_go_with_it(tiny_run, tmp_path, typed, started):
+    optimizer = Optimizer(name="sgd", sgd=Sgd(momentum=0.5), adam=None, adamw=None)
+    rewritten(shutil.copytree(tiny_run, tmp_path / "run"), optimizer=optimizer)
+    assert typed(tmp_path, "train", "repeat=run").code == 0
+    assert started.pop()[0].optimizer == optimizer
+    assert typed(tmp_path, "train", "repeat=run", "optimizer=adam").code == 0
+    assert started.pop()[0].optimizer == replace(Optimizer(name="adam"), sgd=None, adamw=None)
+    line = "train.py: optimizer.sgd.momentum=0.9: only with optimizer=sgd, here it is adam"
+    assert_refused(typed(tmp_path, "train", "repeat=run", "optimizer=adam", "optimizer.sgd.momentum=0.9"), line)
+
+
+def test_a_repeated_run_is_named_by_the_experiment_and_the_seed_of_the_first(tiny_run, tmp_path, typed, started):
+    run = rewritten(shutil.copytree(tiny_run, tmp_path / "run"), seed=7)
+    for words, seed in (([], 7), (["seed=3"], 3)):
+        assert typed(tmp_path, "train", f"repeat={run}", *words).code == 0
+        folder = started.pop()[1]
+        assert folder.parent.name == "quickstart" and folder.name.endswith(f"_{seed}")
+
+
+def test_a_run_is_repeated_that_was_not_finished(tiny_run, tmp_path, typed, started):
+    (tmp_path / "run").mkdir()
+    shutil.copy(tiny_run / "config.yaml", tmp_path / "run")
+    assert typed(tmp_path, "train", "repeat=run").code == 0
+    assert started.pop()[0] == stored(tiny_run)
+
+
+@pytest.mark.parametrize("how", ["repeat", "start"])
+def test_a_run_is_not_taken_over_into_another_experiment(tiny_run, tmp_path, typed, how):
+    answer = typed(tmp_path, "train", f"{how}={tiny_run}", "experiment=exp2")
+    line = f"train.py: {how}={tiny_run}: experiment is quickstart in the run and exp2 here; the run keeps its own"
+    assert_refused(answer, line)
+
+
+# ---------------------------------------------------------------- start
+def digest(run):
+    return hashlib.sha256((run / "checkpoints" / "best.pt").read_bytes()).hexdigest()
+
+
+def test_a_run_that_starts_from_another_records_where_its_weights_come_from(tiny_run, tmp_path, typed, started):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    answer = typed(tmp_path, "train", "start=run", "schedule.max_lr=0.001", "seed=4")
+    assert answer.code == 0, answer.err
+    config, folder = started.pop()
+    schedule = replace(stored(run).schedule, max_lr=0.001)
+    assert config == replace(stored(run), seed=4, schedule=schedule, start=str(run), start_sha256=digest(run))
+    assert folder.parent.name == "quickstart" and folder.name.endswith("_4")
+
+
+def test_the_weights_are_the_parents_wherever_it_had_its_own_from(tiny_run, tmp_path, typed, started):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    rewritten(
+        run, model=replace(stored(run).model, pretrained=True), start="elsewhere", start_sha256="0", fresh_head=True
+    )
+    assert typed(tmp_path, "train", "start=run").code == 0
+    config, _ = started.pop()
+    assert (config.model.pretrained, config.start, config.start_sha256) == (False, str(run), digest(run))
+    assert config.fresh_head is False
+    assert typed(tmp_path, "train", "start=run", "fresh_head=true").code == 0
+    assert started.pop()[0].fresh_head is True
+
+
+def test_the_parents_checkpoint_is_the_one_that_it_reported(tiny_run, tmp_path, typed, started):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    rewritten(run, checkpoint=replace(stored(run).checkpoint, choose="last"))
+    (run / "checkpoints" / "last.pt").write_bytes(b"another")
+    assert typed(tmp_path, "train", "start=run").code == 0
+    assert started.pop()[0].start_sha256 == hashlib.sha256(b"another").hexdigest()
+
+
+def test_each_member_starts_from_one_of_an_ensemble(tiny_run, tmp_path, typed, started):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    rewritten(run, ensemble=replace(stored(run).ensemble, members=2))
+    for member in "01":
+        copy = shutil.copytree(tiny_run, run / "members" / member)
+        (copy / "checkpoints" / "best.pt").write_bytes(member.encode())
+    assert typed(tmp_path, "train", "start=run").code == 0
+    digests = "".join(hashlib.sha256(member).hexdigest() for member in (b"0", b"1"))
+    assert started.pop()[0].start_sha256 == hashlib.sha256(digests.encode()).hexdigest()
+    line = f"train.py: ensemble.members=3: start={run} has 2 members, each of which starts one"
+    assert_refused(typed(tmp_path, "train", "start=run", "ensemble.members=3"), line)
+    (run / "members" / "1" / "report" / "summary.json").unlink()
+    line = f"train.py: start={run}: it is not finished (report/summary.json, checkpoints/)"
+    assert_refused(typed(tmp_path, "train", "start=run"), line)
+
+
+def test_one_model_starts_every_member(tiny_run, tmp_path, typed, started):
+    answer = typed(tmp_path, "train", f"start={tiny_run}", "ensemble.members=2")
+    assert answer.code == 0, answer.err
+    assert (started[0][0].ensemble.members, started[0][0].start_sha256) == (2, digest(tiny_run))
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("model.name=no_such_model", "start={run}: model.name is test_efficientnet there and no_such_model here"),
+        ("model=lite0", "start={run}: model.name is test_efficientnet there and tf_efficientnet_lite0.in1k here"),
+        ("model.weights=w.pt", "model.weights=w.pt: the weights are those of start={run}; leave it out"),
+        ("model.pretrained=true", "model.pretrained=True: the weights are those of start={run}; leave it out"),
+        ("resume={run}", "start={run}: not together with resume={run}"),
+        ("repeat={run}", "start={run}: not together with repeat={run}"),
+    ],
+)
+def test_what_contradicts_the_parent_is_refused(tiny_run, tmp_path, typed, words, line):
+    answer = typed(tmp_path, "train", f"start={tiny_run}", words.format(run=tiny_run))
+    assert_refused(answer, f"train.py: {line.format(run=tiny_run)}")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("absent", ["report/summary.json", "checkpoints/best.pt"])
+def test_a_run_that_is_not_finished_starts_none(tiny_run, tmp_path, typed, absent):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    (run / absent).unlink()
+    line = f"train.py: start={run}: it is not finished (report/summary.json, checkpoints/)"
+    assert_refused(typed(tmp_path, "train", "start=run"), line)
+
+
+def test_a_run_is_not_repeated_whose_parent_has_changed(tiny_run, tmp_path, typed, started):
+    parent = shutil.copytree(tiny_run, tmp_path / "parent")
+    (tmp_path / "child").mkdir()
+    shutil.copy(tiny_run / "config.yaml", tmp_path / "child")
+    child = rewritten(tmp_path / "child", start=str(parent), start_sha256=digest(parent))
+    assert typed(tmp_path, "train", "repeat=child").code == 0
+    assert started.pop()[0] == stored(child)
+    (parent / "checkpoints" / "best.pt").write_bytes(b"another")
+    line = f"train.py: start={parent}: its checkpoint is not the one that the repeated run began with (start_sha256)"
+    assert_refused(typed(tmp_path, "train", "repeat=child"), line)

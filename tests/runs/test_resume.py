@@ -16,10 +16,11 @@ from cifar_imbalance.evidence.predictions import Predictions
 
 TRAIN = Path(__file__).resolve().parents[2] / "train.py"
 SETTINGS = [
+    "experiment=quickstart",
     "model.drop_rate=0.3",
     "model.drop_path_rate=0.1",
     "augmentation=[flip,shift,cutout,color_jitter]",
-    "schedule.warmup_epochs=1",
+    "schedule.warmup_fraction=0.34",
     "training.epochs=3",
     "training.ema_decay=0.9",
     "training.clip_norm=5",

@@ -1,6 +1,6 @@
 """How far XLA is from native PyTorch on a real model, as figures.
 
-    python tests/runtimes/compare.py OUTPUT.json OVERRIDES...
+    python tests/runtimes/compare.py OUTPUT.json experiment=NAME OVERRIDES...
 
 Every question is asked of probe.py in a process of its own: the same batches? the same loss and gradients from each of
 native's first states, and how near is each to float64? how far do ten free steps drift, and how far does native itself
