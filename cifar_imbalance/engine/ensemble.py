@@ -18,11 +18,8 @@ from pathlib import Path
 from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.engine.experiment import Prepared, describe, prepare, run_experiment
 from cifar_imbalance.engine.members import cores_of, member_configs, workers_and_threads
+from cifar_imbalance.engine.results import report_ensemble
 from cifar_imbalance.errors import TrainingFailed, UsageError
-from cifar_imbalance.evidence.combination import combine
-from cifar_imbalance.evidence.metrics import class_metrics
-from cifar_imbalance.report.ensemble import MemberResults, write_ensemble_report
-from cifar_imbalance.report.tables import terminal_table
 from cifar_imbalance.runs.folder import RunFolder, take
 from cifar_imbalance.terminal import MemberLines, MemberTerminal, Message, Terminal
 
@@ -58,7 +55,7 @@ def run_ensemble(config: TrainConfig, path: Path, overrides: list[str]) -> None:
             started = time.perf_counter()
             _train_members(config, configs, folder, overrides, terminal, on_cpu=prepared.runtime.name == "cpu")
             seconds = time.perf_counter() - started
-            _judge(config, folder, wall_seconds=None if config.resume else round(seconds))
+            report_ensemble(config, folder, wall_seconds=None if config.resume else round(seconds))
 
 
 def _train_members(
@@ -235,26 +232,3 @@ def _death(code: int | None) -> str:
 def _result(member: Member) -> str:
     summary = member.folder.read_summary()
     return f"finished: accuracy {summary['accuracy']:.4f} macro_f1 {summary['macro_f1']:.4f}"
-
-
-# ---------------------------------------------------------------- the end
-def _judge(config: TrainConfig, folder: RunFolder, *, wall_seconds: int | None) -> None:
-    """Combine the members and report. `wall_seconds` of training them all, None where that was not done at one go."""
-    how = config.ensemble.combine
-    members = MemberResults.read([folder.member(k) for k in range(config.ensemble.members)], "test", how)
-    details = {"experiment": config.experiment, "split": "test", "combine": how, "wall_seconds": wall_seconds}
-    details |= members.details()
-    combined = {"test": members.predictions, "validation": members.validation}
-    for split, answers in combined.items():
-        if answers is not None:
-            combine(answers, how, validation=members.validation).save(folder.predictions(split))
-    predictions, summary = write_ensemble_report(folder.report, members, how, details=details)  # last: it is finished
-    log.info(
-        "\ntest images, %d members, %s\n%s",
-        config.ensemble.members,
-        how,
-        terminal_table(class_metrics(predictions), summary, predictions.class_names),
-    )
-    log.info("run folder: %s", folder.path)
-    log.info("look at:    %s", folder.report / "ensemble.png")
-    log.info("next:       python evaluate.py ckpt=%s", folder.path)

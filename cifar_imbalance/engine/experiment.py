@@ -20,10 +20,11 @@ from cifar_imbalance.data.experiment_data import ExperimentData, load_experiment
 from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.engine.loop import Loop
 from cifar_imbalance.engine.memory import too_small_told
-from cifar_imbalance.engine.reported import load_parent, load_reported, predict, use_of_test_images
+from cifar_imbalance.engine.reported import load_parent
+from cifar_imbalance.engine.results import model_names, report_run
 from cifar_imbalance.engine.step import EvaluationStep, Network, TrainingStep, WeightAverage, resident
-from cifar_imbalance.errors import TrainingFailed, UsageError
-from cifar_imbalance.evidence.metrics import class_metrics, imbalance_factor
+from cifar_imbalance.errors import UsageError
+from cifar_imbalance.evidence.metrics import imbalance_factor
 from cifar_imbalance.methods.class_weights import class_weights
 from cifar_imbalance.methods.classes import Classes
 from cifar_imbalance.methods.controllers import CONTROLLERS
@@ -32,9 +33,7 @@ from cifar_imbalance.methods.schedules import burnin_epochs
 from cifar_imbalance.models.build import BuiltModel, build_model, check_name
 from cifar_imbalance.models.freezing import check_head
 from cifar_imbalance.models.summary import model_summary
-from cifar_imbalance.report.tables import terminal_table
-from cifar_imbalance.report.write import write_report
-from cifar_imbalance.runs.folder import RunFolder, reported_epoch, take
+from cifar_imbalance.runs.folder import RunFolder, take
 from cifar_imbalance.runtimes.base import DeviceRuntime
 from cifar_imbalance.runtimes.environment import environment
 from cifar_imbalance.runtimes.select import make_runtime
@@ -75,7 +74,7 @@ def prepare(config: TrainConfig) -> Prepared:
 
 
 def run_experiment(config: TrainConfig, path: Path, overrides: list[str], terminal: Terminal | None = None) -> None:
-    """Train, choose the epoch, judge it on the test images, write the report. `path` is the run folder to be.
+    """Train, choose the epoch, evaluate it on the test images, write the report. `path` is the run folder to be.
 
     Raises UsageError before the folder is touched where images, model or device do not suit the configuration, and
     TrainingFailed where the loss is not finite.
@@ -88,7 +87,7 @@ def run_experiment(config: TrainConfig, path: Path, overrides: list[str], termin
             state = None if resumed is None else _state_to_resume(folder, config, prepared.data)
             terminal.write_log(folder.log)
             try:
-                _train_and_judge(config, prepared, folder, state, terminal)
+                _train_and_report(config, prepared, folder, state, terminal)
             except KeyboardInterrupt:
                 if not folder.checkpoint("last").exists():
                     raise
@@ -99,7 +98,7 @@ def run_experiment(config: TrainConfig, path: Path, overrides: list[str], termin
                 raise
 
 
-def _train_and_judge(
+def _train_and_report(
     config: TrainConfig, prepared: Prepared, folder: RunFolder, state: dict[str, Any] | None, terminal: Terminal
 ) -> None:
     runtime, data, built = prepared.runtime, prepared.data, prepared.built
@@ -108,7 +107,7 @@ def _train_and_judge(
     with too_small_told(runtime, batch_size=training.batch_size, eval_batch_size=training.eval_batch_size):
         loop = make_loop(config, runtime, folder, data, prepared.policy, built, state)
         loop.run(terminal)
-        _judge(loop, data)
+        report_run(loop, data)
 
 
 def make_loop(
@@ -223,7 +222,7 @@ def describe(
     log.info(
         "%s: %s on %s, %d classes, %s images, seed %d, runtime %s",
         config.experiment,
-        details_of(config)["model"],
+        model_names(config),
         data.train.source,
         len(data.train.class_names),
         " + ".join(sizes),
@@ -234,58 +233,3 @@ def describe(
     factor = imbalance_factor(counts)
     log.info("training images of a class: %d to %d, imbalance factor %.4g", counts.min(), counts.max(), factor)
     log.info("run folder: %s", folder.path)
-
-
-def details_of(config: TrainConfig) -> dict[str, Any]:
-    """What summary.json says of the run first."""
-    return {
-        "experiment": config.experiment,
-        "seed": config.seed,
-        "dataset": config.dataset.name,
-        "model": ", ".join(config.ensemble.models) or config.model.name,
-        "weights": config.model.weights or ("hub" if config.model.pretrained else "none"),
-        "start": config.start,
-        "split": "test",
-        "epochs": config.training.epochs,
-    }
-
-
-def _judge(loop: Loop, data: ExperimentData) -> None:
-    """The chosen epoch on the test images, once; its predictions, its report, and what to type next."""
-    config, folder = loop.config, loop.folder
-    name, how = reported_epoch(config)
-    if name == "best" and loop.best is None:
-        raise TrainingFailed(f"no epoch is the best: {config.checkpoint.monitor} was finite after none of them")
-    state = checkpoint.load(folder.checkpoint(name))
-    load_reported(loop.network.module, state, name=config.model.name)
-    sets = {"test": data.test}
-    if data.validation is not None and data.validation is not data.test:
-        sets["validation"] = data.validation
-    predictions = {
-        split: predict(loop.network, images, config.training.eval_batch_size, train_images=data.train.class_counts)
-        for split, images in sets.items()
-    }
-    for split, values in predictions.items():
-        values.save(folder.predictions(split))
-    details = {
-        **details_of(config),
-        "train_images": len(data.train.labels),
-        "chosen_epoch": state["epoch"],
-        "chosen_by": how,
-        "test_set_use": use_of_test_images(config),
-    }
-    summary = write_report(
-        folder.report,
-        predictions["test"],
-        loop.history,
-        chosen_epoch=state["epoch"],
-        details=details,
-        recalls=loop.recalls,
-    )
-    metrics = class_metrics(predictions["test"])
-    log.info(
-        "\ntest images, epoch %d (%s)\n%s", state["epoch"], how, terminal_table(metrics, summary, data.test.class_names)
-    )
-    log.info("run folder: %s", folder.path)
-    log.info("look at:    %s", folder.report / "per_class.png")
-    log.info("next:       python evaluate.py ckpt=%s", folder.path)

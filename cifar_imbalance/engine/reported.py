@@ -18,12 +18,6 @@ from cifar_imbalance.models.weights import load_weights
 from cifar_imbalance.runs.folder import RunFolder
 
 
-def use_of_test_images(config: TrainConfig) -> str:
-    if config.dataset.validation == "test":
-        return "after every epoch (dataset.validation=test)"
-    return "once, at the end"
-
-
 def load_reported(module: nn.Module, state: dict[str, Any], *, name: str) -> None:
     """Put the weights that a checkpoint reports into `module`: the average's where there is one.
 

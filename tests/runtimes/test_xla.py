@@ -75,7 +75,6 @@ def test_two_devices_give_the_losses_of_one(tmp_path):
 
 def test_train_and_evaluate_give_the_same_figures_on_two_devices_and_on_native(tmp_path):
     short = ["training.epochs=1", "training.batch_size=64", "schedule.warmup_fraction=0", "hydra.run.dir=run"]
-    short += ["experiment=quickstart"]
     run_program(tmp_path, "train.py", "runtime=xla", "runtime.devices=2", *short, *SMALL, "training.ema_decay=0.9")
     run_program(tmp_path, "evaluate.py", "ckpt=run", "hydra.run.dir=again")
     run_program(tmp_path, "evaluate.py", "ckpt=run", "hydra.run.dir=native", "runtime=cpu")

@@ -1,0 +1,110 @@
+"""The end of a training: the reported epoch on the test images, the members of an ensemble combined, and the report."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from cifar_imbalance.configuration.fields import TrainConfig
+from cifar_imbalance.data.experiment_data import ExperimentData
+from cifar_imbalance.engine import checkpoint
+from cifar_imbalance.engine.loop import Loop
+from cifar_imbalance.engine.reported import load_reported, predict
+from cifar_imbalance.errors import TrainingFailed
+from cifar_imbalance.evidence.combination import combine
+from cifar_imbalance.evidence.metrics import class_metrics
+from cifar_imbalance.evidence.predictions import Predictions
+from cifar_imbalance.report.ensemble import MemberResults, write_ensemble_report
+from cifar_imbalance.report.tables import terminal_table
+from cifar_imbalance.report.write import write_report
+from cifar_imbalance.runs.folder import RunFolder, reported_epoch
+
+log = logging.getLogger(__name__)
+
+
+def report_run(loop: Loop, data: ExperimentData) -> None:
+    """Evaluate the reported epoch on the test images, once, and write its predictions and its report.
+
+    Raises TrainingFailed where no epoch is the best.
+    """
+    config, folder = loop.config, loop.folder
+    name, how = reported_epoch(config)
+    if name == "best" and loop.best is None:
+        raise TrainingFailed(f"no epoch is the best: {config.checkpoint.monitor} was finite after none of them")
+    state = checkpoint.load(folder.checkpoint(name))
+    load_reported(loop.network.module, state, name=config.model.name)
+    sets = {"test": data.test}
+    if data.validation is not None and data.validation is not data.test:
+        sets["validation"] = data.validation
+    batch_size, counts = config.training.eval_batch_size, data.train.class_counts
+    predictions = {
+        split: predict(loop.network, images, batch_size, train_images=counts) for split, images in sets.items()
+    }
+    for split, values in predictions.items():
+        values.save(folder.predictions(split))
+    details = {
+        **_details(config),
+        "train_images": len(data.train.labels),
+        "chosen_epoch": state["epoch"],
+        "chosen_by": how,
+        "test_set_use": _use_of_test_images(config),
+    }
+    summary = write_report(
+        folder.report,
+        predictions["test"],
+        loop.history,
+        chosen_epoch=state["epoch"],
+        details=details,
+        recalls=loop.recalls,
+    )
+    _tell(f"epoch {state['epoch']} ({how})", predictions["test"], summary, folder, folder.report / "per_class.png")
+
+
+def report_ensemble(config: TrainConfig, folder: RunFolder, *, wall_seconds: int | None) -> None:
+    """Combine the members and report. `wall_seconds` of training them all, None where that was not done at one go."""
+    how = config.ensemble.combine
+    members = MemberResults.read(folder.members(config), "test", how)
+    details = {"experiment": config.experiment, "split": "test", "combine": how, "wall_seconds": wall_seconds}
+    details |= members.details()
+    combined = {"test": members.predictions, "validation": members.validation}
+    for split, answers in combined.items():
+        if answers is not None:
+            combine(answers, how, validation=members.validation).save(folder.predictions(split))
+    predictions, summary = write_ensemble_report(folder.report, members, how, details=details)  # last: it is finished
+    said = f"{config.ensemble.members} members, {how}"
+    _tell(said, predictions, summary, folder, folder.report / "ensemble.png")
+
+
+def model_names(config: TrainConfig) -> str:
+    return ", ".join(config.ensemble.models) or config.model.name
+
+
+def _details(config: TrainConfig) -> dict[str, Any]:
+    """What summary.json says of the run first."""
+    parent = {} if config.start is None else {"start": config.start}
+    return {
+        "experiment": config.experiment,
+        "seed": config.seed,
+        "dataset": config.dataset.name,
+        "model": model_names(config),
+        "weights": config.model.weights or ("hub" if config.model.pretrained else "none"),
+        **parent,
+        "split": "test",
+        "epochs": config.training.epochs,
+    }
+
+
+def _use_of_test_images(config: TrainConfig) -> str:
+    if config.dataset.validation == "test":
+        return "after every epoch (dataset.validation=test)"
+    return "once, at the end"
+
+
+def _tell(how: str, predictions: Predictions, summary: dict[str, Any], folder: RunFolder, picture: Path) -> None:
+    """The table of the classes, where everything lies, and what to type next."""
+    table = terminal_table(class_metrics(predictions), summary, predictions.class_names)
+    log.info("\ntest images, %s\n%s", how, table)
+    log.info("run folder: %s", folder.path)
+    log.info("look at:    %s", picture)
+    log.info("next:       python evaluate.py ckpt=%s", folder.path)
