@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -70,6 +70,12 @@ def choice_blocks(schema: type) -> dict[str, tuple[str, ...]]:
         if isinstance(choices, Choices) and name in choices and _block(annotation):
             chosen[group] = (*chosen.get(group, ()), name)
     return chosen
+
+
+def block_defaults(schema: type, path: str) -> dict[str, Any]:
+    """The fields of the block at the dotted `path` with their defaults."""
+    block = next(block for name, annotation in _annotations(schema) if name == path and (block := _block(annotation)))
+    return asdict(block())
 
 
 def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from cifar_imbalance.configuration.fields import EvaluateConfig, TrainConfig
 from cifar_imbalance.configuration.hardware import XLA_NAMES, resolved_runtime
 from cifar_imbalance.configuration.overrides import keys, named_values
-from cifar_imbalance.configuration.schema import choice_blocks
+from cifar_imbalance.configuration.schema import block_defaults, choice_blocks
 from cifar_imbalance.configuration.values import WEIGHT_SUFFIXES
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.evidence.published import PREFIX, published_tables
@@ -270,7 +270,6 @@ def _lay_over(
     owner: str,
 ) -> None:
     """Write the `named` values into the run's `config`. Raises UsageError where one may not differ."""
-    usual = OmegaConf.structured(schema)
     for path, here in named.items():
         there = OmegaConf.select(config, path)
         if here == there:
@@ -282,7 +281,7 @@ def _lay_over(
         group, _, rest = path.partition(".")
         block = f"{group}.{rest.partition('.')[0]}"
         if "." in rest and OmegaConf.select(config, block) is None:  # a block of a choice that the run did not make
-            OmegaConf.update(config, block, OmegaConf.to_container(OmegaConf.select(usual, block)) or {})
+            OmegaConf.update(config, block, block_defaults(schema, block))
         OmegaConf.update(config, path, here)
     if "runtime.name" in named:
         _leave_behind(config, named)
