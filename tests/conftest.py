@@ -29,6 +29,15 @@ ROOT = Path(__file__).resolve().parents[1]
 VARIABLE = "CIFAR_IMBALANCE_DATA"
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two workers for the whole suite, none for files or tests that are named on the command line."""
+    named = [Path(argument.partition("::")[0]) for argument in config.invocation_params.args]
+    if any(path.exists() for path in named):
+        config.option.dist = "no"
+        return 0
+    return 2
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """A folder with cifar100/ and cifar10/ (train/CLASS/IMAGE, test/CLASS/IMAGE) and lite0.safetensors."""
