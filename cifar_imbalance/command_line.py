@@ -58,6 +58,7 @@ from cifar_imbalance.runs.rerun import (
     composed_for_evaluation,
     composed_for_training,
     evaluation_folder,
+    job_name,
     training_folder,
 )
 
@@ -99,7 +100,8 @@ def train() -> None:
             run_ensemble(config, folder, overrides)
 
     def checked(composed: DictConfig, overrides: list[str]) -> TrainConfig:
-        return checked_train(composed_for_training(composed, overrides), keys(overrides))
+        inherited = (composed.repeat or composed.start) is not None
+        return checked_train(composed_for_training(composed, overrides), keys(overrides), inherited=inherited)
 
     _main(Program("train", "train.py", TrainConfig, checked, run))
 
@@ -150,6 +152,7 @@ def _main(program: Program) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors instead of printing them over several lines
     ConfigStore.instance().store(f"{program.name}_schema", program.schema)
     OmegaConf.register_new_resolver("run_folder", training_folder, replace=True)
+    OmegaConf.register_new_resolver("job_name", job_name, replace=True)
     OmegaConf.register_new_resolver("evaluation_folder", evaluation_folder, replace=True)
     OmegaConf.register_new_resolver("choices", lambda: _choices_shown(program), replace=True)
     try:

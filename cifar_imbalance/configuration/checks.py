@@ -42,10 +42,10 @@ MAKE_KERAS_PYTHON = (
 _FACTORS = ("contrast", "saturation", "brightness")
 
 
-def checked_train(composed: DictConfig, typed: Iterable[str] = ()) -> TrainConfig:
+def checked_train(composed: DictConfig, typed: Iterable[str] = (), *, inherited: bool = False) -> TrainConfig:
     """The configuration of a training run as dataclasses, every value checked; `typed` are the fields that were typed.
 
-    Raises UsageError.
+    What is not typed may be `inherited` from another run (repeat=, start=). Raises UsageError.
     """
     config = as_dataclass(TrainConfig, composed)
     _check_values(config)
@@ -57,7 +57,7 @@ def checked_train(composed: DictConfig, typed: Iterable[str] = ()) -> TrainConfi
     _check_batch_sizes(config)
     _check_dataset(config)
     _check_ensemble(config)
-    check_effects(config, typed)
+    check_effects(config, typed, inherited=inherited)
     if config.resume is None:  # a resumed run has its weights in its folder
         _check_weights("model.weights", config.model.weights)
         for file in config.ensemble.weights:

@@ -39,9 +39,26 @@ def settle_choices(config: Any, typed: Iterable[str]) -> None:
             setattr(settings, name, None)
 
 
-def check_effects(config: TrainConfig, typed: Iterable[str]) -> None:
-    """Raises UsageError for a field that changes nothing in this configuration."""
-    _refuse(config, _without_effect(config), typed)
+def check_effects(config: TrainConfig, typed: Iterable[str], *, inherited: bool) -> None:
+    """Raises UsageError for a field that changes nothing in this configuration.
+
+    In one that is `inherited` from another run, such a field is set to its default where it was not typed.
+    """
+    typed = list(typed)
+    reasons = _without_effect(config)
+    if inherited:
+        for path in [path for path in reasons if not _is_typed(path, typed)]:
+            _reset(config, path)
+            del reasons[path]
+    _refuse(config, reasons, typed)
+
+
+def _reset(config: Any, path: str) -> None:
+    """Give the field at a dotted `path` its default."""
+    *blocks, name = path.split(".")
+    for block in blocks:
+        config = getattr(config, block)
+    setattr(config, name, getattr(type(config)(), name))
 
 
 def check_evaluation_effects(config: EvaluateConfig, typed: Iterable[str], *, of_saved_logits: bool) -> None:

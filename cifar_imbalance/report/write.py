@@ -45,7 +45,7 @@ def write_report(
         curves_plot(folder / "curves.png", history, chosen_epoch)
         learning_rate_plot(folder / "learning_rate.png", history, chosen_epoch)
     if recalls:
-        images = evaluated_images(history[-1])
+        images = evaluated_images(history)
         recall_by_epoch_plot(folder / "recall_by_epoch.png", recalls, names, images=images)
     # Last: a reader who finds the summary finds a whole report.
     atomic.write_json(folder / "summary.json", summary)

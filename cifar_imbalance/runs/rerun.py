@@ -29,17 +29,25 @@ def training_folder(
     now: str,
     seed: int,
 ) -> str:
-    """Where a run is written: a resumed one into its own folder, another into one that names experiment, time and seed.
-
-    A run that takes over the configuration of another has that one's experiment and, unless one is typed, its seed.
-    """
+    """Where a run is written: a resumed one into its own folder, another into one named by experiment, time and seed."""
     if resume is not None:
         return str(Path(resume).expanduser())
-    if (taken_over := repeat or start) and (origin := find_run(taken_over)):
-        stored = origin.read_config()
-        experiment = stored.experiment
-        seed = seed if "seed" in keys(list(words)) else stored.seed
+    experiment, seed = _experiment_and_seed(words, repeat or start, experiment, seed)
     return f"outputs/{experiment}/{now}_{seed}"
+
+
+def job_name(words: Sequence[str], repeat: str | None, start: str | None, experiment: str, seed: int) -> str:
+    """The experiment and the seed of a sweep's job, for its folder."""
+    experiment, seed = _experiment_and_seed(words, repeat or start, experiment, seed)
+    return f"{experiment}_{seed}"
+
+
+def _experiment_and_seed(words: Sequence[str], origin: str | None, experiment: str, seed: int) -> tuple[str, int]:
+    """A run that takes over the configuration of `origin` has its experiment and, unless one is typed, its seed."""
+    if origin is not None and (run := find_run(origin)):
+        stored = run.read_config()
+        return stored.experiment, seed if "seed" in keys(list(words)) else stored.seed
+    return experiment, seed
 
 
 def evaluation_folder(ckpt: Any, split: str, now: str) -> str:

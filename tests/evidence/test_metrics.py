@@ -184,18 +184,18 @@ def test_renumbering_the_classes_only_renumbers_the_figures():
     assert summarize(renumbered)["macro_f1"] == pytest.approx(summarize(predictions)["macro_f1"], abs=1e-6)
 
 
-def test_an_epoch_has_the_same_figures_as_the_summary():
+def test_an_epoch_has_the_same_results_as_the_summary():
     predictions = imbalanced(8)
-    figures, summary = epoch_metrics(predictions.logits, predictions.labels), summarize(predictions)
-    assert list(figures) == ["loss", "accuracy", "macro_f1", "worst_recall"]
-    assert figures == {key: summary[key] for key in figures}
+    (results, by_class), summary = epoch_metrics(predictions.logits, predictions.labels), summarize(predictions)
+    assert list(results) == ["loss", "accuracy", "macro_f1", "worst_recall"]
+    assert figures == {key: summary[key] for key in results}
 
 
 def test_what_is_not_finite_is_null_in_json():
     predictions = from_logits(np.array([[np.inf, 0.0], [0.0, 1.0]]), np.array([0, 1]))
     summary = summarize(predictions)
     assert summary["loss"] is None
-    assert epoch_metrics(predictions.logits, predictions.labels)["loss"] is None
+    assert epoch_metrics(predictions.logits, predictions.labels)[0]["loss"] is None
     json.dumps(summary, allow_nan=False)
 
 

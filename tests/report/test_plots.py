@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.report.plots.classes import confusion_plot, per_class_plot
 from cifar_imbalance.report.plots.comparisons import ensemble_plot, side_by_side_plot
 from cifar_imbalance.report.plots.curves import curves_plot, learning_rate_plot, member_curves_plot
+from cifar_imbalance.report.plots.recalls import recall_by_epoch_plot
 
 ODD_NAMES = ("$a_b$", "x_{2", "$", "\\frac", "猫", "кошка", "قطة", "🐱", "", "two\nlines", "\x07", "n" * 200)
 
@@ -121,6 +123,36 @@ def test_the_worst_class_stands_first_and_absent_ones_last_and_marked(tmp_path, 
     assert tick_names(drawn[0]) == ["dog", "cat", "owl (absent)"]
     assert drawn[0].axes[0].yaxis_inverted()
     assert tick_names(drawn[1]) == ["cat", "dog", "owl (absent)"]
+
+
+def test_the_training_images_of_each_class_stand_on_the_right(tmp_path, drawn):
+    predictions = replace(predictions_of(("cat", "dog", "owl")), train_images=np.array([40, 30, 20]))
+    metrics = class_metrics(predictions)
+    per_class_plot(tmp_path / "per_class.png", metrics, predictions.class_names)
+    (right,) = drawn[0].axes[0].child_axes
+    counts = [int(label.get_text()) for label in right.get_yticklabels()]
+    assert counts == [[40, 30, 20][index] for index in metrics.worst_first]
+    assert right.get_ylabel() == "training images"
+
+
+RECALLS = [np.array([0.2, 0.9, np.nan]), np.array([0.5, 0.4, np.nan])]
+
+
+def test_recalls_by_epoch_have_a_row_for_each_class_worst_at_the_end_first_and_absent_ones_last(tmp_path, drawn):
+    recall_by_epoch_plot(tmp_path / "recalls.png", RECALLS, ("cat", "dog", "owl"), images="test")
+    assert tick_names(drawn[0]) == ["dog", "cat", "owl (absent)"]
+    (image,) = drawn[0].axes[0].get_images()
+    assert image.get_array().filled(-1).tolist() == [[0.9, 0.4], [0.2, 0.5], [-1, -1]]
+    assert drawn[0].axes[1].get_ylabel() == "recall of the test images"
+    assert image.get_extent() == [0.5, 2.5, 2.5, -0.5]  # epochs count from 1
+
+
+@pytest.mark.parametrize(("classes", "epochs"), [(2, 1), (100, 200)])
+def test_any_number_of_classes_and_epochs_is_drawn(classes, epochs, tmp_path):
+    recalls = [np.linspace(0, 1, classes)] * epochs
+    names = [f"class_{index}" for index in range(classes)]
+    recall_by_epoch_plot(tmp_path / "recalls.png", recalls, names, images="validation")
+    assert max(size_of(tmp_path / "recalls.png")) < 6000
 
 
 def test_the_line_of_the_mean_leaves_absent_classes_out(tmp_path, drawn):

@@ -7,18 +7,18 @@ import pytest
 
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.evidence.predictions import Predictions
+from cifar_imbalance.evidence.published import published_tables, read_published
 from cifar_imbalance.report.reference import read_reference
 from cifar_imbalance.report.side_by_side import write_side_by_side
-from cifar_imbalance.runs.folder import PAPER
 
 
 @pytest.fixture(scope="module")
 def names():
     """A hundred classes, those that the tables print among them, each at its index."""
     printed = {}
-    for file in PAPER.glob("*.csv"):
-        with file.open() as rows:
-            printed |= {int(row["class"]): row["name"] for row in csv.DictReader(rows)}
+    for table in published_tables():
+        _, rows = read_published(table)
+        printed |= {int(row["class"]): name for name, row in rows.items()}
     return tuple(printed.get(index, f"class {index}") for index in range(100))
 
 

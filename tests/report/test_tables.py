@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -90,10 +91,19 @@ def test_averages_leave_absent_classes_out(small):
 def test_the_csv_has_a_line_for_each_class_and_empty_cells_for_absent_ones(small):
     text = tables.classification_report_csv(class_metrics(small), small.class_names)
     lines = list(csv.reader(io.StringIO(text)))
-    assert lines[0] == ["class", "name", "precision", "recall", "f1", "support", "predicted"]
-    assert lines[1] == ["0", "cat", "0.500000", "0.500000", "0.500000", "2", "2"]
-    assert lines[2] == ["1", "dog", "0.000000", "0.000000", "0.000000", "1", "0"]
-    assert lines[4] == ["3", "owl", "", "", "", "0", "0"]
+    assert lines[0] == ["class", "name", "precision", "recall", "f1", "support", "predicted", "train_images"]
+    assert lines[1] == ["0", "cat", "0.500000", "0.500000", "0.500000", "2", "2", ""]
+    assert lines[2] == ["1", "dog", "0.000000", "0.000000", "0.000000", "1", "0", ""]
+    assert lines[4] == ["3", "owl", "", "", "", "0", "0", ""]
+
+
+def test_the_training_images_of_each_class_stand_in_both_tables_where_they_are_known(small):
+    counted = replace(small, train_images=np.array([40, 30, 20, 10]))
+    assert row(report(counted), "dog")[-2:] == ["1", "30"]
+    assert report(counted).splitlines()[0].split()[-1] == "train_images"
+    text = tables.classification_report_csv(class_metrics(counted), counted.class_names)
+    assert [line[-1] for line in csv.reader(io.StringIO(text))] == ["train_images", "40", "30", "20", "10"]
+    assert "train_images" not in report(small)
 
 
 def test_a_comma_in_a_name_stays_in_its_cell():

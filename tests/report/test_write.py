@@ -34,6 +34,12 @@ def test_a_report_holds_tables_summary_and_pictures(predictions, tmp_path):
     assert written == ALWAYS | {"curves.png", "learning_rate.png"}
 
 
+def test_recalls_after_each_epoch_add_a_picture(predictions, tmp_path):
+    recalls = [np.array([0.5, 1.0, np.nan])]
+    write_report(tmp_path, predictions, HISTORY, chosen_epoch=1, details={}, recalls=recalls)
+    assert (tmp_path / "recall_by_epoch.png").is_file()
+
+
 def test_without_a_history_there_are_no_pictures_of_the_training(predictions, tmp_path):
     write_report(tmp_path, predictions, [], chosen_epoch=None, details={})
     assert {path.name for path in tmp_path.iterdir()} == ALWAYS

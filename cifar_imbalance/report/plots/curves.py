@@ -28,7 +28,7 @@ def curves_plot(path: Path, history: History, chosen_epoch: int | None = None) -
     """Losses on the left, accuracy, macro F1 and worst recall on the right, by epoch."""
     figure = new_figure(12, 4.8)
     left, right = figure.subplots(1, 2)
-    on = evaluated_images(history[-1])
+    on = evaluated_images(history)
     _curve(left, history, "train_loss", GREY)
     _curve(left, history, f"{on}_loss", BLUE)
     _curve(right, history, "train_accuracy", GREY)
@@ -60,7 +60,7 @@ def member_curves_plot(path: Path, histories: Mapping[str, History]) -> None:
     colours = _colours(len(histories))
     handles = []
     for (name, history), colour in zip(histories.items(), colours, strict=True):
-        on = evaluated_images(history[-1])
+        on = evaluated_images(history)
         handles.append(Line2D([], [], color=colour, label=f"member {name}"))  # each has one, even where lines coincide
         for axes, result in ((left, "loss"), (middle, "accuracy")):
             _curve(axes, history, f"train_{result}", colour, linestyle=":", label="")
@@ -77,9 +77,9 @@ def member_curves_plot(path: Path, histories: Mapping[str, History]) -> None:
     save_figure(figure, path)
 
 
-def evaluated_images(line: Mapping[str, Any]) -> str:
-    """What an epoch was evaluated on, by its line of metrics.jsonl: test or validation images."""
-    return "test" if "test_accuracy" in line else "validation"
+def evaluated_images(history: History) -> str:
+    """What every epoch was evaluated on, by its lines of metrics.jsonl: test or validation images."""
+    return "test" if any("test_accuracy" in line for line in history) else "validation"
 
 
 def _colours(count: int) -> list[Any]:
