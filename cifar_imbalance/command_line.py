@@ -260,7 +260,7 @@ def _check_every_job(program: Program, arguments: Any) -> None:
 
 def _check_shown(composed: DictConfig) -> None:
     """Hydra shows what it composes, of which a run that exists takes little. Raises UsageError for one."""
-    for name in ("resume", "ckpt"):
+    for name in ("resume", "repeat", "start", "ckpt"):
         if name in composed and not OmegaConf.is_missing(composed, name) and composed[name] is not None:
             raise UsageError(
                 f"{name}={composed[name]}: --cfg does not show that run's configuration; see its config.yaml"
