@@ -1,4 +1,4 @@
-"""The benchmark as a user types it: its rows, its file, its refusals. The figures themselves are in docs/results."""
+"""The benchmark command: its rows, its file, its errors. Measured results are in docs/results."""
 
 import json
 import subprocess
@@ -40,18 +40,18 @@ def test_every_row_of_pytorch_is_timed_and_stands_beside_the_others(typed, tmp_p
     rows = [name for name in BENCHMARK_ROWS if name not in ("keras", "xla_step", "step_compiled")]
     answer = typed(tmp_path, "benchmark", *WORDS, f"rows=[{','.join(rows)}]", "profile=true")
     assert answer.code == 0, answer.err
-    figures = json.loads((tmp_path / "out" / "benchmark.json").read_text())
-    assert list(figures["images_per_second"]) == rows
-    for spread in (*figures["images_per_second"].values(), figures["gflops_per_second"], *figures["ratios"].values()):
+    results = json.loads((tmp_path / "out" / "benchmark.json").read_text())
+    assert list(results["images_per_second"]) == rows
+    for spread in (*results["images_per_second"].values(), results["gflops_per_second"], *results["ratios"].values()):
         assert 0 < spread["min"] <= spread["median"] <= spread["max"]
-    assert list(figures["ratios"]) == [
+    assert list(results["ratios"]) == [
         "loop / step",
         "step / channels_last_fused",
         "step / plain",
         "loop / dataloader_loop",
     ]
-    assert figures["environment"]["threads"] == torch.get_num_threads()
-    assert "aten::convolution_backward" in figures["operator_milliseconds"]["channels_last_fused"]
+    assert results["environment"]["threads"] == torch.get_num_threads()
+    assert "aten::convolution_backward" in results["operator_milliseconds"]["channels_last_fused"]
     assert (tmp_path / "out" / "benchmark.png").stat().st_size > 1000
     assert "loop / step" in answer.out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
@@ -119,11 +119,11 @@ def test_every_rule_of_the_benchmark_alone_is_in_the_table_above():
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["lite0", "b0"])
 def test_the_loop_reaches_95_percent_of_the_bare_step(tmp_path, model):
-    """In a process of its own: under the tests' type checks every step is slower."""
+    """In a separate process: the tests' type checks make every step slower."""
     words = [f"model={model}", "rows=[loop,step]", "rounds=40", "output=out", "runtime=cpu"]
     subprocess.run([sys.executable, "-m", "cifar_imbalance.benchmark", *words], cwd=tmp_path, check=True)
-    figures = json.loads((tmp_path / "out" / "benchmark.json").read_text())
-    assert figures["ratios"]["loop / step"]["median"] >= 0.95
+    results = json.loads((tmp_path / "out" / "benchmark.json").read_text())
+    assert results["ratios"]["loop / step"]["median"] >= 0.95
 
 
 def test_help_names_the_rows_and_the_groups(typed, tmp_path):

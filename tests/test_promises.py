@@ -1,4 +1,4 @@
-"""The seven promises of docs/architecture.md: for each a test that fails when it is broken."""
+"""The seven promises of docs/architecture.md, each with a test that fails if it is broken."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ from cifar_imbalance.report.write import write_report
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDED = Path(__file__).parent / "assets" / "loss_curve.json"
-# What is written when the run ends; the rest of summary.json is a function of the saved logits.
+# Written when the run ends; the rest of summary.json is a function of the saved logits.
 ABOUT_THE_RUN = {
     "experiment",
     "seed",
@@ -51,13 +51,13 @@ def test_1_a_run_is_repeated_from_its_folder_alone(tiny_run, tmp_path, typed):
 
 
 def test_1_the_losses_of_a_small_run_are_those_that_were_recorded(tmp_path, typed):
-    """A change that nobody intended shows here; write the file anew (the command is in it) for one that was."""
+    """Detects unintended changes; after an intended one regenerate the file (the command is in it)."""
     recorded = json.loads(RECORDED.read_text())
     answer = typed(tmp_path, "train", *recorded["overrides"], "hydra.run.dir=run")
     assert answer.code == 0, answer.err
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     for name, values in recorded["losses"].items():
-        # The rest is rounding, which differs between processors.
+        # The tolerance is for rounding, which differs between processors.
         assert [line[name] for line in lines] == pytest.approx(values, rel=recorded["tolerance"]), name
 
 
@@ -122,7 +122,7 @@ def test_5_a_file_that_cannot_be_finished_leaves_the_old_one(tmp_path):
 
 
 def test_5_nothing_in_the_package_writes_a_file_but_through_atomic():
-    """Apart from the log, which grows, and the cache, whose folders are renamed into place."""
+    """Except the log, which is appended to, and the cache, whose folders are renamed into place."""
     writing = ("write_text(", "write_bytes(", 'open("w', "torch.save(", "savefig(", "np.save(", "np.savez(")
     allowed = {"atomic.py", "data/cache.py"}
     offending = []
@@ -131,11 +131,11 @@ def test_5_nothing_in_the_package_writes_a_file_but_through_atomic():
         for line in file.read_text().splitlines():
             if any(word in line for word in writing) and "atomic." not in line and name not in allowed:
                 offending.append((name, line.strip()))
-    buffered = {"torch.save({**state,", "figure.savefig(picture,", "lambda file: np.savez(file,"}
+    buffered = {"torch.save({**state,", "figure.savefig(buffer,", "lambda file: np.savez(file,"}
     assert [found for found in offending if not any(word in found[1] for word in buffered)] == []
 
 
-# ---------------------------------------------------------------- 6. one line for a mistake
+# ---------------------------------------------------------------- 6. one-line errors
 @pytest.mark.parametrize("word", ["no_such_field=1", "model=no_such_model", "training.epochs=none", "resume=nowhere"])
 def test_6_a_mistake_is_one_line_with_exit_code_2_and_leaves_nothing(tmp_path, typed, word):
     answer = typed(tmp_path, "train", word)

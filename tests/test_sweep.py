@@ -1,4 +1,4 @@
-"""A sweep: all its jobs are checked before the first, and one that fails leaves the others alone."""
+"""Sweeps: all jobs are checked before the first one starts, and a failed job does not affect the others."""
 
 import importlib.util
 from dataclasses import replace
@@ -32,7 +32,7 @@ def test_a_list_is_one_choice_of_a_sweep(typed, tmp_path, started):
     assert [c.augmentation.flip is not None for c in started] == [False, True]
 
 
-def test_a_wrong_value_in_job_7_is_refused_before_job_0(typed, tmp_path, started):
+def test_a_wrong_value_in_job_7_is_rejected_before_job_0(typed, tmp_path, started):
     answer = typed(tmp_path, "train", "-m", "seed=0,1", "training.batch_size=2,3,4,-4")
     assert (answer.code, answer.err) == (2, "train.py: training.batch_size=-4: allowed is at least 2\n")
     assert started == []
@@ -49,8 +49,8 @@ def test_one_process_cannot_use_xla_in_two_ways(typed, tmp_path, started):
         answer = typed(tmp_path, "train", "-m", *words)
         assert answer.code == 2
         assert answer.err == (
-            f"train.py: runtime: this sweep has {found}; XLA takes its devices once in a process, allowed is one of "
-            "them\n"
+            f"train.py: runtime: this sweep has {found}; XLA claims its devices once per process, allowed is one "
+            "of them\n"
         )
     assert typed(tmp_path, "train", "-m", "runtime=xla", "seed=0,1").code == 0
     assert [config.runtime.name for config in started] == ["xla", "xla"]

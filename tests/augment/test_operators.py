@@ -102,7 +102,7 @@ def test_the_papers_square_is_8_of_32_pixels_wide():
 
 
 def jittered(image, contrast, saturation, brightness):
-    """One image [3, height, width] through colorsys, pixel by pixel."""
+    """Jitter one image [3, height, width] with colorsys, pixel by pixel."""
     mean = image.mean(axis=(1, 2), keepdims=True)
     image = (image - mean) * contrast + mean
     for row in range(HEIGHT):
@@ -113,7 +113,7 @@ def jittered(image, contrast, saturation, brightness):
 
 
 def test_color_jitter_is_contrast_then_saturation_then_brightness(images):
-    images = 60 + images * 0.5  # so that contrast leaves no negative values, for which HSV has no meaning
+    images = 60 + images * 0.5  # so that contrast gives no negative values, for which HSV is undefined
     factors = np.random.default_rng(2).uniform(0.5, 1.4, (3, 6)).astype(np.float32)
     result = color_jitter(images, torch.ones(6, dtype=torch.bool), *torch.from_numpy(factors))
     for image, (contrast, saturation, brightness), after in zip(

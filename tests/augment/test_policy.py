@@ -27,7 +27,7 @@ def policy(settings, height=32, width=32):
 
 
 def images_of(steps, batch):
-    """What is drawn for, where the classes of the images do not matter."""
+    """Arguments of `draw`, for tests in which the classes do not matter."""
     return {"labels": np.zeros((steps, batch), dtype=np.int64), "levels": np.zeros(1, dtype=np.int64)}
 
 
@@ -69,7 +69,7 @@ def test_draws_of_the_paper_have_their_shapes_types_and_ranges():
         "color_jitter.brightness": ((50, 40), "float32"),
     }
     assert 0.45 < draws["flip.flipped"].mean() < 0.55
-    assert set(np.unique(draws["shift.rows"])) == {-3, -2, -1, 0, 1, 2, 3}  # 3.2 pixels, to the nearest
+    assert set(np.unique(draws["shift.rows"])) == {-3, -2, -1, 0, 1, 2, 3}  # 3.2 pixels, rounded
     assert set(np.unique(draws["cutout.centers"])) == set(range(32))
     assert draws["color_jitter.applied"].all()
     for factor, low, high in (("contrast", 0.8, 1.2), ("saturation", 0.5, 1.5)):
@@ -121,8 +121,8 @@ def test_draws_depend_on_seed_and_epoch_and_on_nothing_else():
 
 def test_an_operator_draws_the_same_beside_others():
     alone = policy({"cutout": {}}).draw(1, 2, **images_of(3, 8))["cutout.centers"]
-    beside = policy(PAPER | {"pad_crop": {}}).draw(1, 2, **images_of(3, 8))["cutout.centers"]
-    assert np.array_equal(alone, beside)
+    together = policy(PAPER | {"pad_crop": {}}).draw(1, 2, **images_of(3, 8))["cutout.centers"]
+    assert np.array_equal(alone, together)
 
 
 def test_an_operator_may_go_by_the_level_of_each_images_class(monkeypatch):
@@ -143,7 +143,7 @@ def test_the_order_matters(images):
     draws = tensors(first.draw(0, 0, **images_of(1, 16)), 0)
     one, other = first.apply(images, draws), second.apply(images, draws)
     assert not torch.equal(one, other)
-    # A square that is filled last keeps its fill; one that is filled first goes through the colours too.
+    # A square that is filled last keeps its fill; one that is filled first is also jittered.
     assert (other == 127.0).sum() > (one == 127.0).sum()
 
 
@@ -162,7 +162,7 @@ def test_applying_twice_gives_the_same(images):
         ({"cutout": {"size_fraction": 0.2}}, "augmentation.cutout.size_fraction=0.2.*8 x 12"),
     ],
 )
-def test_settings_that_the_images_are_too_small_for_are_refused(settings, message):
+def test_settings_that_the_images_are_too_small_for_are_rejected(settings, message):
     with pytest.raises(UsageError, match=message):
         policy(settings, height=8, width=12)
 
@@ -196,5 +196,5 @@ torch.testing.assert_close(compiled(images, draws), policy.apply(images, draws))
 
 
 def test_a_policy_is_one_graph():
-    # In a process of its own: torch.compile refuses functions whose shapes are checked, as they are in tests.
+    # In a separate process: torch.compile rejects functions with the shape checks that tests install.
     subprocess.run([sys.executable, "-c", COMPILED], check=True, timeout=120)

@@ -1,4 +1,4 @@
-"""The files of conf/: each choice of a group has one, and a file says no more than what belongs to its choice."""
+"""The files of conf/: each choice of a group has one, which sets only the fields of its choice."""
 
 import pytest
 from omegaconf import DictConfig, OmegaConf
@@ -45,7 +45,7 @@ def test_a_choice_sets_fields_of_its_group_and_none_of_another_choices_block(gro
 
 @pytest.mark.parametrize("experiment", files("experiment"), ids=lambda file: file.stem)
 def test_an_experiment_sets_no_field_that_a_choice_of_its_group_sets(experiment):
-    """Else a choice that is typed beside the experiment would lose that field without a word."""
+    """Otherwise the experiment would silently override that field of a choice given on the command line."""
     of_choices = {
         path
         for group in {*GROUPS} - {"experiment"}

@@ -1,4 +1,4 @@
-"""Decoded images are kept whole or not at all, and used only if they are what was written."""
+"""Cache entries are written atomically, and used only if they match their checksums."""
 
 import subprocess
 import sys
@@ -51,9 +51,9 @@ def entry(tmp_path):
     return tmp_path / "some" / "cache" / "set-0123456789abcdef"
 
 
-def refuse(folder):
+def fail(folder):
     (folder / "half.npy").write_bytes(b"half")
-    raise UsageError("refused")
+    raise UsageError("failed")
 
 
 def test_what_was_built_is_read_back(load):
@@ -117,23 +117,23 @@ def test_what_a_killed_process_left_is_cleared_away(load, tmp_path):
     assert not part.exists()
 
 
-def test_a_refusal_leaves_nothing_behind(tmp_path):
-    with pytest.raises(UsageError, match="refused"):
-        load_or_build(str(tmp_path / "some" / "cache"), "set", KEY, refuse)
+def test_a_error_leaves_nothing_behind(tmp_path):
+    with pytest.raises(UsageError, match="failed"):
+        load_or_build(str(tmp_path / "some" / "cache"), "set", KEY, fail)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_refusal_leaves_older_folders_and_entries(load, tmp_path):
+def test_a_error_leaves_older_folders_and_entries(load, tmp_path):
     load()
-    with pytest.raises(UsageError, match="refused"):
-        load_or_build(str(tmp_path / "some" / "cache"), "set", "f" * 20, refuse)
+    with pytest.raises(UsageError, match="failed"):
+        load_or_build(str(tmp_path / "some" / "cache"), "set", "f" * 20, fail)
     assert list(entry(tmp_path).parent.iterdir()) == [entry(tmp_path)]
 
 
-def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+def test_a_folder_that_cannot_be_made_is_rejected(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"^dataset\.cache_dir=.*file/cache: cannot write there"):
-        load_or_build(str(tmp_path / "file" / "cache"), "set", KEY, refuse)
+        load_or_build(str(tmp_path / "file" / "cache"), "set", KEY, fail)
 
 
 def test_the_home_folder_is_understood(tmp_path, monkeypatch):

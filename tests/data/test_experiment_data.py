@@ -1,4 +1,4 @@
-"""Who trains, validates and tests: cut first, then made long-tailed, and recorded."""
+"""Training, validation and test sets: held out first, then subsampled to a long tail, and recorded."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ def image_set(sizes):
 
 @pytest.fixture
 def load(monkeypatch):
-    """The data of an experiment on a made-up set of `sizes` training images of each class and 5 test images."""
+    """The data of an experiment on a synthetic set of `sizes` training images of each class and 5 test images."""
 
     def load(sizes=(40, 40, 40, 40), **changes):
         sets = image_set(sizes), image_set([5] * len(sizes)), ["a note"]
@@ -80,8 +80,8 @@ def test_the_set_is_not_changed_by_what_is_added_to_its_notes(load):
     assert load(sizes=(40, 20, 40), imbalance=TAIL).notes[:1] == load(sizes=(40, 20, 40)).notes
 
 
-def test_a_class_too_small_for_the_cut_is_refused_by_name(load):
-    with pytest.raises(UsageError, match="class b would validate, but it has 2"):
+def test_a_class_too_small_for_the_cut_is_rejected_by_name(load):
+    with pytest.raises(UsageError, match="class b would be held out, but it has 2"):
         load(sizes=(40, 2, 40))
 
 

@@ -1,4 +1,4 @@
-"""Images of any mode become the RGB that a viewer shows."""
+"""Images of any mode are decoded to the RGB that a viewer shows."""
 
 import struct
 
@@ -62,7 +62,7 @@ def test_big_endian_16_bit_grey_is_scaled(tmp_path):
 def test_grey_of_a_tiff_has_its_own_bits_and_its_own_white(tmp_path, bits, photometric, expected):
     values = np.array([[0, 2048, 4095]], dtype="<u2")
     fields = [(256, 3), (257, 1), (258, bits), (259, 1), (262, photometric), (273, 8), (277, 1), (278, 1), (279, 6)]
-    # Of 12 bits two pixels lie in three bytes.
+    # With 12 bits two pixels are packed in three bytes.
     data = bytes([0x00, 0x08, 0x00, 0xFF, 0xF0, 0x00]) if bits == 12 else values.tobytes()
     directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in fields)
     header = struct.pack("<2sHI", b"II", 42, 8 + len(data))
@@ -70,13 +70,13 @@ def test_grey_of_a_tiff_has_its_own_bits_and_its_own_white(tmp_path, bits, photo
     assert read_image(tmp_path / "a.tif")[0][0, :, 0].tolist() == expected
 
 
-def test_32_bit_integers_beyond_16_bits_are_refused(tmp_path):
+def test_32_bit_integers_beyond_16_bits_are_rejected(tmp_path):
     Image.fromarray(np.array([[70000]], dtype=np.int32)).save(tmp_path / "a.tif")
     with pytest.raises(UsageError, match=r"a\.tif: its pixels are integers beyond 0\.\.65535"):
         read_image(tmp_path / "a.tif")
 
 
-def test_floats_are_refused_by_file_name(tmp_path):
+def test_floats_are_rejected_by_file_name(tmp_path):
     Image.fromarray(np.zeros((2, 2), dtype=np.float32)).save(tmp_path / "a.tif")
     with pytest.raises(UsageError, match=r"^dataset\.root: cannot read .*a\.tif: its pixels are 32-bit floats"):
         read_image(tmp_path / "a.tif")
@@ -148,7 +148,7 @@ def test_the_orientation_of_the_camera_is_applied(tmp_path):
     image = Image.new("RGB", (2, 1))
     image.putpixel((0, 0), (255, 0, 0))
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned clockwise by a quarter
+    exif[0x0112] = 6  # to be rotated clockwise by 90 degrees
     pixels = decoded(tmp_path / "a.png", image, exif=exif)
     assert pixels.shape == (2, 1, 3) and pixels[:, 0].tolist() == [RED, [0, 0, 0]]
 
@@ -171,7 +171,7 @@ def test_shrinking_is_antialiased(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "bmp", "webp", "tif"])
-def test_a_truncated_file_is_refused_by_name(tmp_path, suffix):
+def test_a_truncated_file_is_rejected_by_name(tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     Image.fromarray(noise).save(path)
@@ -181,7 +181,7 @@ def test_a_truncated_file_is_refused_by_name(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image"])
-def test_an_unreadable_file_is_refused_by_name(tmp_path, content):
+def test_an_unreadable_file_is_rejected_by_name(tmp_path, content):
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(UsageError, match=r"cannot read .*a\.png: "):
         read_image(tmp_path / "a.png")

@@ -1,4 +1,4 @@
-"""Long-tailed subsets are those of LDAM-DRW, image for image."""
+"""Long-tailed subsets are exactly those of LDAM-DRW."""
 
 import hashlib
 
@@ -28,7 +28,7 @@ def digest(data):
 
 
 def legacy_ranks(counts, n_max):
-    """The published recipe, word for word."""
+    """The published procedure, literally."""
     np.random.seed(0)
     kept = []
     for count in counts:
@@ -50,7 +50,7 @@ def test_the_kept_images_are_the_published_ones(classes, n_max, profile, factor,
     counts = class_counts(profile, factor=factor, n_max=n_max, class_count=classes)
     ranks = legacy_ranks(counts, n_max)
     assert digest(np.concatenate(ranks).astype("<i8").tobytes()) == ranks_hash
-    labels = np.arange(classes * n_max) % classes  # class k's image of rank r stands at r * classes + k
+    labels = np.arange(classes * n_max) % classes  # class k's image of rank r is at r * classes + k
     kept = subset(labels, class_count=classes, profile=profile, factor=factor, subset_seed=0)
     expected = np.sort(np.concatenate([ranks[k] * classes + k for k in range(classes)]))
     assert np.array_equal(kept, expected)
@@ -101,9 +101,9 @@ def test_without_a_profile_all_images_are_kept():
 def test_a_class_with_fewer_images_than_its_count_keeps_them_all():
     labels = np.repeat([0, 1, 2], [100, 20, 100])
     kept = subset(labels, class_count=3, profile="exponential", factor=4, subset_seed=0)
-    assert np.bincount(labels[kept]).tolist() == [100, 20, 25]  # the profile says 100, 50, 25
+    assert np.bincount(labels[kept]).tolist() == [100, 20, 25]  # the profile gives 100, 50, 25
 
 
-def test_a_class_left_empty_is_refused():
+def test_a_class_left_empty_is_rejected():
     with pytest.raises(UsageError, match=r"dataset\.imbalance\.factor=1000: class \d+ .* at most 500"):
         class_counts("exponential", factor=1000, n_max=500, class_count=100)

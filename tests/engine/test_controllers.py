@@ -1,4 +1,4 @@
-"""What a controller is given and keeps, in the loop and in its checkpoint."""
+"""What a controller receives and stores, in the loop and in its checkpoint."""
 
 import json
 
@@ -43,7 +43,7 @@ def logits(folder):
 
 def test_a_controller_that_does_nothing_changes_nothing(run, tiny, tmp_path):
     idle, observed, _ = run(Idle, "idle")
-    CONTROLLERS["constant"] = CONTROLLERS["constant"].__mro__[-2]  # the one of the product, until the fixture ends
+    CONTROLLERS["constant"] = CONTROLLERS["constant"].__mro__[-2]  # the package's own, until the fixture ends
     run_experiment(tiny(training={"epochs": 3}), tmp_path / "plain", [])
     assert np.array_equal(logits(idle), logits(tmp_path / "plain"))
     assert len(observed) == 3

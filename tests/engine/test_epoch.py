@@ -1,4 +1,4 @@
-"""The plan of an epoch: made from the configuration, the labels and the classes alone."""
+"""The plan of an epoch depends only on the configuration, the labels and the classes."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""A run folder holds the whole evidence of a run, and says how its epoch was chosen."""
+"""A run folder contains the complete record of a run, including how its epoch was chosen."""
 
 import csv
 import json
@@ -144,7 +144,7 @@ def test_a_validation_loss_that_is_not_finite_is_told_as_such(tiny, tmp_path, mo
 
 def test_a_run_of_which_no_epoch_is_the_best_says_so(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr("cifar_imbalance.evidence.metrics._loss", lambda *_: float("nan"))
-    with pytest.raises(TrainingFailed, match="no epoch is the best: loss was finite after none of them"):
+    with pytest.raises(TrainingFailed, match="there is no best epoch: loss was not finite after any epoch"):
         run_experiment(tiny(checkpoint={"monitor": "loss"}), tmp_path / "run", [])
 
 
@@ -163,7 +163,7 @@ def test_weights_that_are_not_finite_leave_neither_checkpoint_nor_history(tiny, 
     assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
 
 
-def test_a_batch_larger_than_the_data_is_refused_with_both_numbers_and_no_folder(tiny, tmp_path):
+def test_a_batch_larger_than_the_data_is_rejected_with_both_numbers_and_no_folder(tiny, tmp_path):
     with pytest.raises(UsageError, match=r"training.batch_size=5000: .* 1132 training images"):
         run_experiment(tiny(training={"batch_size": 5000}), tmp_path / "run", [])
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""The pure function of a step, and what stands around it."""
+"""The pure function of a step, and the classes that call it."""
 
 import pytest
 import timm

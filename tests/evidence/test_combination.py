@@ -81,8 +81,8 @@ def test_images_pair_by_their_hash_wherever_they_stand():
     assert softmax(combined.logits, axis=1)[0] == pytest.approx([0.5, 0.5])
 
 
-def test_members_that_saw_other_images_are_refused():
-    with pytest.raises(UsageError, match="member 1: it was judged on other images than member 0"):
+def test_members_that_saw_other_images_are_rejected():
+    with pytest.raises(UsageError, match="member 1: it was evaluated on other images than member 0"):
         combine([answers([0.0, 1.0]), answers([0.0, 1.0], hashes=[7])], "mean_logit")
     with pytest.raises(UsageError, match="member 1: its classes are not those of member 0"):
         combine([answers([0.0, 1.0]), answers([0.0, 1.0, 2.0])], "mean_logit")

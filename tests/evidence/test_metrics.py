@@ -1,4 +1,4 @@
-"""The figures agree with scikit-learn where every class has images, and say what they mean where one has none."""
+"""Metrics agree with scikit-learn if every class has images, and are well-defined if one has none."""
 
 from __future__ import annotations
 
@@ -96,8 +96,8 @@ def test_a_class_without_images_that_is_predicted_once_counts_only_as_the_mistak
     predictions = from_predicted([0, 1, 2, 3], [0, 1, 2, 2], classes=4)
     metrics, summary = class_metrics(predictions), summarize(predictions)
     assert summary["macro_recall"] == pytest.approx(5 / 6, abs=1e-6)
-    for figures in (metrics.precision, metrics.recall, metrics.f1):
-        assert np.isnan(figures).tolist() == [False, False, False, True]
+    for values in (metrics.precision, metrics.recall, metrics.f1):
+        assert np.isnan(values).tolist() == [False, False, False, True]
     assert metrics.absent.tolist() == [False, False, False, True]
     assert metrics.predicted_count.tolist() == [1, 1, 1, 1]
 
@@ -186,9 +186,9 @@ def test_renumbering_the_classes_only_renumbers_the_figures():
 
 def test_an_epoch_has_the_same_figures_as_the_summary():
     predictions = imbalanced(8)
-    figures, summary = epoch_metrics(predictions.logits, predictions.labels), summarize(predictions)
-    assert list(figures) == ["loss", "accuracy", "macro_f1", "worst_recall"]
-    assert figures == {key: summary[key] for key in figures}
+    results, summary = epoch_metrics(predictions.logits, predictions.labels), summarize(predictions)
+    assert list(results) == ["loss", "accuracy", "macro_f1", "worst_recall"]
+    assert results == {key: summary[key] for key in results}
 
 
 def test_what_is_not_finite_is_null_in_json():
@@ -200,7 +200,7 @@ def test_what_is_not_finite_is_null_in_json():
 
 
 def test_the_interval_of_a_recall_is_wilsons():
-    # 8 of 10, Wilson 1927; none of 1 still leaves most of the range open; an absent class has no interval.
+    # 8 of 10, Wilson 1927; 0 of 1 gives a wide interval; an absent class has no interval.
     predictions = from_predicted([0] * 8 + [1] * 2 + [0], [0] * 10 + [1], classes=3)
     low, high = recall_interval(class_metrics(predictions))
     assert low[:2] == pytest.approx([0.4902, 0.0], abs=1e-4)

@@ -1,4 +1,4 @@
-"""Predictions are kept as they were, and nothing else passes for them."""
+"""Predictions are saved and loaded unchanged, and other files are rejected."""
 
 from __future__ import annotations
 
@@ -69,12 +69,12 @@ def foreign_file(kind: str, predictions: Predictions, path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["empty", "text", "torn", "one array", "other arrays", "pickle", "folder", "missing"])
-def test_any_other_file_is_refused_in_one_line_that_names_it(kind, predictions, tmp_path):
+def test_any_other_file_is_rejected_in_one_line_that_names_it(kind, predictions, tmp_path):
     path = tmp_path / "test.npz"
     foreign_file(kind, predictions, path)
-    with pytest.raises(UsageError, match=r"test\.npz") as refused:
+    with pytest.raises(UsageError, match=r"test\.npz") as caught:
         Predictions.load(path)
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -89,8 +89,8 @@ def test_any_other_file_is_refused_in_one_line_that_names_it(kind, predictions, 
         ("class_names", ("cat", "dog"), "2 class names for 3"),
     ],
 )
-def test_arrays_that_do_not_fit_together_are_refused(field, value, message, predictions):
-    # Made without __init__, where the type checker that runs with the tests would answer first.
+def test_arrays_that_do_not_fit_together_are_rejected(field, value, message, predictions):
+    # Constructed without __init__, where the type checks of the tests would fail first.
     wrong = object.__new__(Predictions)
     for name, given in {**vars(predictions), field: value}.items():
         object.__setattr__(wrong, name, given)

@@ -1,4 +1,4 @@
-"""torch.optim's optimisers, begun from a state that was made before the first step."""
+"""torch.optim's optimisers, with a state created before the first step."""
 
 import copy
 
@@ -42,11 +42,11 @@ def move(model, optimizer, steps=3):
 def test_steps_from_the_fresh_state_are_those_of_torch(kind, variant):
     config, plain, options = KINDS[kind]
     theirs = small()
-    wanted = move(theirs, plain(theirs.parameters(), lr=RATE, weight_decay=config.weight_decay, **options))
+    expected = move(theirs, plain(theirs.parameters(), lr=RATE, weight_decay=config.weight_decay, **options))
     ours = small()
     optimizer = make_optimizer(ours, config, learning_rate=torch.tensor(RATE), variant=variant)
     load_state(optimizer, fresh_state(small(), config), lambda tensor: tensor)
-    torch.testing.assert_close(move(ours, optimizer), wanted)
+    torch.testing.assert_close(move(ours, optimizer), expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)

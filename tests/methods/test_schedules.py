@@ -48,7 +48,7 @@ def test_a_warm_up_may_be_shorter_than_a_step():
 
 
 def test_a_warm_up_that_is_whole_but_for_rounding_has_whole_steps():
-    """0.07 of 100 steps are 7, though 0.07 * 100 is a little more."""
+    """0.07 of 100 steps is 7, though 0.07 * 100 is slightly more."""
     found = rates(name="cosine", max_lr=1.0, warmup_fraction=0.07, steps_per_epoch=10, epochs=10)
     assert found[6:8] == [1.0, 1.0] and found[8] < 1.0
 

@@ -1,4 +1,4 @@
-"""A name that the configuration allows is one that the code has, and the other way round."""
+"""The names that the configuration allows are those that the code implements."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Every picture is drawn whole, whatever the names, however short the training. (A warning fails here.)"""
+"""Every plot is drawn completely, whatever the names, however short the training. (A warning fails here.)"""
 
 from __future__ import annotations
 

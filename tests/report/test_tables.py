@@ -1,4 +1,4 @@
-"""The tables show every class as it is, or the worst and the best of many."""
+"""The tables show every class, or the worst and the best of many."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A report is one folder, complete, and its summary is what the caller gets."""
+"""A report is one complete folder, and its summary is returned to the caller."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run that was killed goes on and ends, bit for bit, where one ends that was left alone."""
+"""A run that is killed and resumed ends bit-identical to an uninterrupted one."""
 
 import json
 import signal

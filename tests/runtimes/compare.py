@@ -1,4 +1,4 @@
-"""How far XLA is from native PyTorch on a real model, as figures.
+"""How far XLA is from native PyTorch on a real model, in numbers.
 
     python tests/runtimes/compare.py OUTPUT.json experiment=NAME OVERRIDES...
 
@@ -75,6 +75,6 @@ def compare(overrides, folder):
 if __name__ == "__main__":
     output, *overrides = sys.argv[1:]
     with TemporaryDirectory() as folder:
-        figures = compare(overrides, Path(folder))
-    Path(output).write_text(json.dumps(figures, indent=2) + "\n")
-    print(json.dumps(figures, indent=2))
+        results = compare(overrides, Path(folder))
+    Path(output).write_text(json.dumps(results, indent=2) + "\n")
+    print(json.dumps(results, indent=2))

@@ -1,4 +1,4 @@
-"""How long the forms for small maps take beside the plain convolution, forward and backward; needs idle cores.
+"""Times of the forms for small maps against the plain convolution, forward and backward; needs idle cores.
 
     python convolution_forms.py OUTPUT.json
 

@@ -1,6 +1,6 @@
 """XLA computes what native PyTorch computes, in one graph, on any number of devices.
 
-Every question is asked in a process of its own (see probe.py). XLA's own CPU device stands in for TPU cores.
+Every measurement runs in a separate process (see probe.py). XLA's own CPU device substitutes for TPU cores.
 """
 
 import importlib.util
@@ -27,7 +27,7 @@ SMALL = [
 PLAIN = ["optimizer=sgd", "schedule=constant", "schedule.warmup_fraction=0", "schedule.max_lr=0.001"]
 EXACT = "augmentation=[flip,shift,cutout]"  # moves and fills pixels: no arithmetic that could round differently
 
-# XLA spends most of these tests in LLVM's optimiser, which none of them is about (compare.py runs with it).
+# Most of the time of these tests would go to LLVM's optimiser, which they do not test (compare.py runs with it).
 ENVIRONMENT = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"}
 
 pytestmark = pytest.mark.skipif(
