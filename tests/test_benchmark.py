@@ -36,7 +36,7 @@ MISTAKES = [
 ]
 
 
-def test_every_row_of_pytorch_is_timed_and_stands_beside_the_others(typed, tmp_path):
+def test_every_pytorch_row_is_timed_and_compared(typed, tmp_path):
     rows = [name for name in BENCHMARK_ROWS if name not in ("keras", "xla_step", "step_compiled")]
     answer = typed(tmp_path, "benchmark", *WORDS, f"rows=[{','.join(rows)}]", "profile=true")
     assert answer.code == 0, answer.err
@@ -66,7 +66,7 @@ def test_ratios_are_of_the_same_round():
     assert measured.shares_of_matrix_product()["step"] == [0.5, 0.5]
 
 
-def test_the_arithmetic_of_a_step_is_three_times_that_of_its_convolutions_and_its_head():
+def test_the_flops_of_a_step_are_three_times_those_of_convolutions_and_head():
     module = timm.create_model("tf_efficientnet_b0", num_classes=10)
     counts = [2 * 1280 * 10]
 
@@ -81,7 +81,7 @@ def test_the_arithmetic_of_a_step_is_three_times_that_of_its_convolutions_and_it
     assert training_gflops_per_image(config) == pytest.approx(3 * sum(counts) / 1e9)
 
 
-def test_what_cannot_be_timed_here_is_said(typed, tmp_path):
+def test_unavailable_rows_are_reported(typed, tmp_path):
     answer = typed(tmp_path, "benchmark", *WORDS, "rows=[step,keras]")
     assert answer.code == 0, answer.err
     assert "left out: keras: needs a Python with TensorFlow; python3 -m venv keras" in answer.out
@@ -94,7 +94,7 @@ def test_what_cannot_be_timed_here_is_said(typed, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
-def test_a_python_without_tensorflow_is_one_line(typed, tmp_path):
+def test_a_python_without_tensorflow_gives_a_one_line_error(typed, tmp_path):
     words = [word for word in WORDS if not word.startswith("model.name")]
     answer = typed(tmp_path, "benchmark", *words, "rows=[keras]", f"keras_python={sys.executable}")
     assert answer.code == 1
@@ -104,14 +104,14 @@ def test_a_python_without_tensorflow_is_one_line(typed, tmp_path):
 
 
 @pytest.mark.parametrize(("words", "line"), MISTAKES)
-def test_a_mistake_is_one_line_and_leaves_nothing(typed, tmp_path, words, line):
+def test_a_mistake_gives_a_one_line_error_and_leaves_no_files(typed, tmp_path, words, line):
     answer = typed(tmp_path, "benchmark", *words.split())
     assert answer.code == 2
     assert answer.err.startswith(f"cifar_imbalance.benchmark: {line}")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_every_rule_of_the_benchmark_alone_is_in_the_table_above():
+def test_every_rule_specific_to_the_benchmark_is_tested_above():
     own = rules(BenchmarkConfig).keys() - field_paths(TrainConfig)
     assert own and own <= {words.partition("=")[0] for words, _ in MISTAKES}
 

@@ -113,7 +113,7 @@ def type_without_torch(tmp_path):
 
 # ---------------------------------------------------------------- mistakes
 @pytest.mark.parametrize(("program", "words", "line"), MISTAKES, ids=[f"{name} {words}" for name, words, _ in MISTAKES])
-def test_a_mistake_is_one_line_before_torch_is_imported(type_without_torch, tmp_path, program, words, line):
+def test_a_mistake_gives_a_one_line_error_before_torch_is_imported(type_without_torch, tmp_path, program, words, line):
     file = tmp_path / "FILE"
     file.touch()
     answer = type_without_torch(program, *words.replace("FILE", str(file)).split())
@@ -188,21 +188,21 @@ def test_a_truncated_image(typed, tmp_path):
     assert line.startswith(f"dataset.root: cannot read {broken}: ")
 
 
-def test_a_class_in_test_that_train_lacks(typed, tmp_path):
+def test_a_test_class_that_is_not_in_train(typed, tmp_path):
     root = tmp_path / "images"
     save_images(root, train=["cat", "dog"], test=["cat", "dogs"])
     line = error_of(typed, tmp_path, *folder_words(root))
     assert line == f"dataset.root={root}: class dogs of the test images is not in train (did you mean dog?)"
 
 
-def test_a_folder_that_was_there_before_stays(typed, tmp_path, tiny_words):
+def test_an_existing_folder_is_kept(typed, tmp_path, tiny_words):
     (tmp_path / "mine").mkdir()
     assert typed(tmp_path, "train", *tiny_words, "training.batch_size=5000", "hydra.run.dir=mine/a/b").code == 2
     assert [path.name for path in tmp_path.rglob("*")] == ["mine"]
 
 
 # ---------------------------------------------------------------- failures that are not mistakes
-def test_a_full_disk_is_not_called_a_mistake(typed, tmp_path, tiny_words, monkeypatch):
+def test_a_full_disk_is_not_reported_as_invalid_input(typed, tmp_path, tiny_words, monkeypatch):
     from cifar_imbalance.engine import experiment
 
     def full(*_):
@@ -213,7 +213,7 @@ def test_a_full_disk_is_not_called_a_mistake(typed, tmp_path, tiny_words, monkey
     assert (answer.code, answer.err) == (1, "train.py: run/config.yaml: No space left on device\n")
 
 
-def test_a_defect_of_ours_stays_a_traceback(typed, tmp_path, tiny_words, monkeypatch):
+def test_a_bug_gives_a_traceback(typed, tmp_path, tiny_words, monkeypatch):
     from cifar_imbalance.engine import experiment
 
     monkeypatch.setattr(experiment, "run_experiment", lambda *_: {}["defect"])
@@ -221,7 +221,7 @@ def test_a_defect_of_ours_stays_a_traceback(typed, tmp_path, tiny_words, monkeyp
         typed(tmp_path, "train", *tiny_words)
 
 
-def test_an_interrupted_run_tells_how_to_go_on(tmp_path, tiny_words):
+def test_an_interrupted_run_prints_the_command_to_resume_it(tmp_path, tiny_words):
     command = [sys.executable, ROOT / "train.py", *tiny_words, "training.epochs=1000", "hydra.run.dir=run"]
     process = subprocess.Popen(
         command,
@@ -269,7 +269,7 @@ def test_cfg_job_prints_the_configuration_and_runs_nothing(type_without_torch, t
     assert list((tmp_path / "cwd").iterdir()) == []
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
+def test_a_closed_output_pipe_is_not_an_error(tmp_path):
     line = f"{sys.executable} {ROOT / 'train.py'} --help | head -1"
     answer = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True)
     assert answer.stderr == ""
@@ -286,9 +286,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
         (["experiment=exp2", "dataset=digits"], "exp2"),
     ],
 )
-def test_without_an_experiment_it_is_the_quickstart_only_where_nothing_else_is_typed(
-    typed, tmp_path, monkeypatch, words, experiment
-):
+def test_the_quickstart_is_the_default_only_without_other_overrides(typed, tmp_path, monkeypatch, words, experiment):
     from cifar_imbalance.engine import experiment as engine
 
     started = []
@@ -300,7 +298,7 @@ def test_without_an_experiment_it_is_the_quickstart_only_where_nothing_else_is_t
     assert all((config.training.epochs == 10) == (experiment != "quickstart") for config in started)
 
 
-def test_the_typed_fields_are_the_runs(tiny_run):
+def test_overrides_are_in_the_runs_configuration(tiny_run):
     text = (tiny_run / "config.yaml").read_text()
     assert "name: test_efficientnet" in text
     assert "epochs: 2" in text

@@ -97,7 +97,7 @@ EXP1 = {
         ("exp3_ensemble", {**EXP2, "ensemble.members": 5, "ensemble.combine": "mean_probability"}),
     ],
 )
-def test_an_experiment_is_as_the_paper_gives_it(experiment, expected, fields):
+def test_an_experiment_matches_the_paper(experiment, expected, fields):
     found = fields(f"experiment={experiment}")
     assert {path: OmegaConf.select(found, path) for path in expected} == expected
 
@@ -140,7 +140,7 @@ def test_experiment_1_is_traced_at_456_pixels_in_bfloat16_and_batches_of_128():
 
 
 @pytest.mark.slow
-def test_experiment_1_takes_steps_at_a_reduced_batch_on_the_cpu(tmp_path, real_data):
+def test_experiment_1_runs_with_a_reduced_batch_on_the_cpu(tmp_path, real_data):
     """Burn-in and warm-up of B5 at 456 px in bfloat16, two steps of two images each."""
     words = [
         "experiment=exp1",

@@ -41,7 +41,7 @@ def summary_of(folder):
 
 
 # ---------------------------------------------------------------- 1. the configuration is the experiment
-def test_1_a_run_is_repeated_from_its_folder_alone(tiny_run, tmp_path, typed):
+def test_1_a_run_is_reproduced_from_its_folder_alone(tiny_run, tmp_path, typed):
     answer = typed(tmp_path, "train", f"repeat={tiny_run}", "hydra.run.dir=again")
     assert answer.code == 0, answer.err
     again = tmp_path / "again"
@@ -50,7 +50,7 @@ def test_1_a_run_is_repeated_from_its_folder_alone(tiny_run, tmp_path, typed):
     assert summary_of(again) == summary_of(tiny_run)
 
 
-def test_1_the_losses_of_a_small_run_are_those_that_were_recorded(tmp_path, typed):
+def test_1_the_losses_of_a_small_run_equal_the_recorded_ones(tmp_path, typed):
     """Detects unintended changes; after an intended one regenerate the file (the command is in it)."""
     recorded = json.loads(RECORDED.read_text())
     answer = typed(tmp_path, "train", *recorded["overrides"], "hydra.run.dir=run")
@@ -107,7 +107,7 @@ def test_4_every_result_is_a_function_of_the_saved_logits(tiny_run, tmp_path):
 
 
 # ---------------------------------------------------------------- 5. atomic writes
-def test_5_a_file_that_cannot_be_finished_leaves_the_old_one(tmp_path):
+def test_5_a_failed_write_keeps_the_old_file(tmp_path):
     file = tmp_path / "last.pt"
     atomic.write_text(file, "old")
 
@@ -121,7 +121,7 @@ def test_5_a_file_that_cannot_be_finished_leaves_the_old_one(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
 
 
-def test_5_nothing_in_the_package_writes_a_file_but_through_atomic():
+def test_5_all_files_are_written_through_atomic():
     """Except the log, which is appended to, and the cache, whose folders are renamed into place."""
     writing = ("write_text(", "write_bytes(", 'open("w', "torch.save(", "savefig(", "np.save(", "np.savez(")
     allowed = {"atomic.py", "data/cache.py"}
@@ -137,7 +137,7 @@ def test_5_nothing_in_the_package_writes_a_file_but_through_atomic():
 
 # ---------------------------------------------------------------- 6. one-line errors
 @pytest.mark.parametrize("word", ["no_such_field=1", "model=no_such_model", "training.epochs=none", "resume=nowhere"])
-def test_6_a_mistake_is_one_line_with_exit_code_2_and_leaves_nothing(tmp_path, typed, word):
+def test_6_a_mistake_gives_a_one_line_error_and_exit_code_2_and_leaves_no_files(tmp_path, typed, word):
     answer = typed(tmp_path, "train", word)
     assert (answer.code, answer.out) == (2, "")
     assert len(answer.err.splitlines()) == 1 and word.partition("=")[0] in answer.err
@@ -168,7 +168,7 @@ def test_7_the_test_images_are_evaluated_once_and_at_the_end(evaluations, tmp_pa
     assert summary_of(tmp_path / "run")["test_set_use"] == "once, at the end"
 
 
-def test_7_an_experiment_that_evaluates_them_after_every_epoch_says_so(evaluations, tmp_path, typed, tiny_words):
+def test_7_an_experiment_that_evaluates_them_after_every_epoch_records_that(evaluations, tmp_path, typed, tiny_words):
     words = [*tiny_words, "dataset.validation=test", "checkpoint.choose=last", "hydra.run.dir=run"]
     assert typed(tmp_path, "train", *words).code == 0
     assert evaluations == [TEST, TEST, TEST]

@@ -221,32 +221,32 @@ def error_of(words):
 
 
 @pytest.mark.parametrize(("words", "line"), RULES, ids=[words for words, _ in RULES])
-def test_a_wrong_value_is_answered_with_its_field_and_what_is_allowed(words, line):
+def test_an_invalid_value_is_reported_with_its_field_and_what_is_allowed(words, line):
     assert error_of(words) == line
 
 
 @pytest.mark.parametrize("words", ACCEPTED)
-def test_what_has_an_effect_is_accepted(words):
+def test_settings_with_an_effect_are_accepted(words):
     check(words)
 
 
 @pytest.mark.parametrize("path", sorted(rules(TrainConfig)))
-def test_every_rule_is_in_the_table_above(path):
+def test_every_rule_is_tested_above(path):
     assert any(word.startswith(f"{path}=") for words, _ in RULES for word in words.split())
 
 
 @pytest.mark.parametrize("schema", [TrainConfig, EvaluateConfig])
-def test_every_name_of_a_closed_list_is_a_choice_of_its_field(schema):
+def test_fields_with_fixed_names_declare_their_choices(schema):
     fields = {path for path in field_paths(schema) if path.endswith((".name", ".profile", ".validation", ".border"))}
     assert fields - {path for path, rule in rules(schema).items() if isinstance(rule, Choices)} == {"model.name"}
 
 
-def test_the_values_of_the_quickstart_are_good():
+def test_the_quickstart_is_valid():
     assert check("").dataset.name == "digits"
 
 
 # ---------------------------------------------------------------- settings of one choice
-def test_only_the_block_of_the_choice_that_was_made_stays():
+def test_only_the_block_of_the_chosen_name_is_kept():
     optimizer = check("optimizer=sgd optimizer.sgd.momentum=0.8").optimizer
     assert (optimizer.sgd, optimizer.adam, optimizer.adamw) == (Sgd(momentum=0.8), None, None)
     optimizer = check("optimizer=adam").optimizer
@@ -257,7 +257,7 @@ def test_only_the_block_of_the_choice_that_was_made_stays():
     assert (schedule.step, schedule.four_phases) == (None, FourPhases())
 
 
-def test_these_choices_have_settings_of_their_own():
+def test_the_choices_that_have_their_own_settings():
     assert BLOCKS == [
         "loss.focal",
         "class_weights.effective_number",
@@ -286,7 +286,7 @@ def test_a_setting_of_another_choice_is_rejected_even_with_its_default(path):
         (24, "training.batch_size=24: there are only 20 training images, allowed is 2 to 20"),
     ],
 )
-def test_a_batch_that_the_devices_cannot_share_or_the_images_do_not_fill(size, line):
+def test_a_batch_not_divisible_by_devices_or_larger_than_the_data(size, line):
     with pytest.raises(UsageError) as caught:
         check_batch_size("training.batch_size", size, devices=8, images=20)
     assert str(caught.value) == line
@@ -308,16 +308,16 @@ def evaluation_error(*words, **options):
         ("runtime=xla deterministic=true", "deterministic=True: has no effect: runtime=xla has no such switch"),
     ],
 )  # fmt: skip
-def test_a_wrong_value_of_an_evaluation(words, line):
+def test_an_invalid_value_of_an_evaluation(words, line):
     assert evaluation_error(*words.split()) == line
 
 
 @pytest.mark.parametrize("word", ["runtime=cpu", "dataset.root=.", "training.eval_batch_size=8", "seed=0"])
-def test_an_evaluation_of_saved_logits_takes_nothing_that_needs_images_or_a_model(word):
+def test_an_evaluation_of_saved_logits_rejects_fields_of_images_and_models(word):
     line = "has no effect where saved logits are combined; allowed are ckpt, split, reference, ensemble.combine"
     assert evaluation_error(word, of_saved_logits=True) == f"{word.partition('=')[0]}: {line}"
 
 
 @pytest.mark.parametrize(("value", "hint"), [("adm", " (did you mean adam?)"), ("zzz", "")])
-def test_the_nearest_name_is_offered_only_where_one_is_near(value, hint):
+def test_the_nearest_name_is_suggested_only_if_it_is_close(value, hint):
     assert nearest(value, ["adam", "sgd"]) == hint

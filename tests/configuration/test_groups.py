@@ -29,13 +29,13 @@ def named(file, prefix=""):
 
 
 @pytest.mark.parametrize("group", BY_NAME)
-def test_every_choice_has_its_file_and_every_file_its_choice(group):
+def test_choices_and_yaml_files_correspond(group):
     assert sorted(rules(TrainConfig)[f"{group}.name"]) == [file.stem for file in files(group)]
     assert all(OmegaConf.load(file).name == file.stem for file in files(group))
 
 
 @pytest.mark.parametrize("group", sorted({*GROUPS} - {"experiment"}))
-def test_a_choice_sets_fields_of_its_group_and_none_of_another_choices_block(group):
+def test_a_choice_sets_only_fields_of_its_group_and_of_its_own_block(group):
     others = {file.stem: {*choice_blocks(TrainConfig).get(group, ())} - {file.stem} for file in files(group)}
     for file in files(group):
         for path in named(file, f"{group}."):

@@ -56,19 +56,19 @@ def test_the_kept_images_are_the_published_ones(classes, n_max, profile, factor,
     assert np.array_equal(kept, expected)
 
 
-def test_the_first_ranks_stand_in_the_notes():
+def test_the_first_ranks_are_the_published_ones():
     ranks = legacy_ranks(class_counts("exponential", factor=100, n_max=500, class_count=100), 500)
     assert ranks[0][:10].tolist() == [90, 254, 283, 445, 461, 15, 316, 489, 159, 153]
     assert ranks[2][:10].tolist() == [52, 34, 347, 492, 196, 233, 487, 246, 457, 199]
     assert ranks[99].tolist() == [348, 153, 363, 361, 299]
 
 
-def test_counts_fall_from_the_first_class_to_the_last():
+def test_counts_decrease_from_the_first_class_to_the_last():
     counts = class_counts("exponential", factor=100, n_max=5000, class_count=10)
     assert counts.tolist() == [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]
 
 
-def test_step_keeps_the_first_half_of_an_odd_number_of_classes_rounded_down():
+def test_step_keeps_all_images_of_the_first_half_of_the_classes_rounded_down():
     assert class_counts("step", factor=10, n_max=100, class_count=5).tolist() == [100, 100, 10, 10, 10]
 
 
@@ -85,7 +85,7 @@ def test_another_subset_seed_keeps_other_images():
     assert len(one) == len(two) and one != two
 
 
-def test_the_global_generator_is_left_alone():
+def test_the_global_generator_is_unchanged():
     np.random.seed(3)
     expected = np.random.rand()
     np.random.seed(3)

@@ -14,7 +14,7 @@ def split(labels, **changes):
     return holdout(labels, **arguments)
 
 
-def test_every_image_trains_or_validates():
+def test_every_image_is_in_one_of_the_two_sets():
     train, validation = split(UNEQUAL)
     assert sorted([*train, *validation]) == list(range(180))
 
@@ -24,28 +24,28 @@ def test_positions_are_sorted_int64():
         assert positions.dtype == np.int64 and np.all(np.diff(positions) > 0)
 
 
-def test_balanced_takes_equally_many_of_each_class():
+def test_balanced_holds_out_the_same_number_from_each_class():
     _, validation = split(UNEQUAL)
     assert np.bincount(UNEQUAL[validation]).tolist() == [6, 6, 6]
 
 
-def test_proportional_takes_the_share_of_each_class():
+def test_proportional_holds_out_the_same_share_of_each_class():
     _, validation = split(UNEQUAL, balance="proportional")
     assert np.bincount(UNEQUAL[validation]).tolist() == [10, 6, 2]
 
 
 @pytest.mark.parametrize("balance", ["balanced", "proportional"])
-def test_every_class_validates_at_least_once(balance):
+def test_every_class_has_at_least_one_validation_image(balance):
     _, validation = split(UNEQUAL, balance=balance, fraction=0.001)
     assert np.bincount(UNEQUAL[validation]).tolist() == [1, 1, 1]
 
 
-def test_the_cut_depends_on_its_seed_alone():
+def test_the_split_depends_only_on_its_seed():
     again, other = split(UNEQUAL, seed=0)[1], split(UNEQUAL, seed=1)[1]
     assert np.array_equal(split(UNEQUAL, seed=0)[1], again) and not np.array_equal(again, other)
 
 
-def test_the_cut_of_cifar_is_this_one():
+def test_the_split_of_cifar_is_fixed():
     """A change here would change every run's validation images."""
     _, validation = split(np.repeat(np.arange(100), 500), class_count=100)
     assert len(validation) == 5000
@@ -66,7 +66,7 @@ def test_a_class_of_one_image_is_rejected():
         split(np.array([0, 0, 0, 1]), class_count=2, balance="proportional")
 
 
-def test_each_image_is_left_out_of_one_fold_and_every_class_of_each():
+def test_each_image_is_in_one_fold_and_folds_are_stratified():
     names = ("cat", "dog", "eel")
     kept = [without_fold(UNEQUAL, folds=4, fold=fold, seed=0, class_names=names) for fold in range(4)]
     left_out = [sorted(set(range(180)) - set(positions)) for positions in kept]
@@ -74,6 +74,6 @@ def test_each_image_is_left_out_of_one_fold_and_every_class_of_each():
     assert [np.bincount(UNEQUAL[positions]).tolist() for positions in left_out] == [[25, 15, 5]] * 4
 
 
-def test_a_class_that_a_fold_would_take_away_is_rejected():
+def test_a_class_that_would_lose_all_images_is_rejected():
     with pytest.raises(UsageError, match=r"dataset\.folds=2: without fold 1 class dog has no image left"):
         without_fold(np.array([0, 0, 1]), folds=2, fold=1, seed=0, class_names=("cat", "dog"))

@@ -12,7 +12,7 @@ from cifar_imbalance.errors import UsageError
 STATE = {"epoch": 3, "model": {"weight": torch.arange(6.0).reshape(2, 3)}, "best": None, "optimizer": {0: {"step": 1}}}
 
 
-def test_a_checkpoint_gives_back_what_was_saved(tmp_path):
+def test_a_checkpoint_is_loaded_as_saved(tmp_path):
     checkpoint.save(tmp_path / "last.pt", STATE)
     state = checkpoint.load(tmp_path / "last.pt")
     assert torch.equal(state.pop("model")["weight"], STATE["model"]["weight"])
@@ -28,7 +28,7 @@ def test_a_copy_is_the_same_file_and_replaces_the_old_one(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["best.pt", "last.pt"]
 
 
-def test_a_changed_value_is_noticed(tmp_path):
+def test_a_changed_value_is_detected(tmp_path):
     file = tmp_path / "last.pt"
     checkpoint.save(file, STATE)
     content = bytearray(file.read_bytes())

@@ -56,7 +56,7 @@ def tiny_ensemble(tmp_path_factory, typed, tiny_words):
 
 
 # ---------------------------------------------------------------- training
-def test_the_folder_has_a_run_for_each_member_and_the_ensembles_own_report_above(tiny_ensemble):
+def test_the_folder_has_a_run_for_each_member_and_the_ensembles_own_report(tiny_ensemble):
     assert sorted(path.name for path in (tiny_ensemble / "members").iterdir()) == ["0", "1", "2"]
     assert {path.name for path in (tiny_ensemble / "report").iterdir()} == OF_AN_ENSEMBLE
     assert summary(tiny_ensemble)["members"] == 3
@@ -79,7 +79,7 @@ def test_a_member_is_the_run_of_its_seed(tiny_ensemble, tmp_path, typed, tiny_wo
     assert not np.array_equal(logits(tmp_path / "run"), logits(tiny_ensemble / "members" / "0"))
 
 
-def test_side_by_side_a_killed_member_is_named_and_the_ensemble_resumed(tiny_ensemble, tmp_path, typed, tiny_words):
+def test_a_killed_parallel_member_is_named_and_the_ensemble_resumed(tiny_ensemble, tmp_path, typed, tiny_words):
     def kill_the_first():
         while not (tmp_path / "run" / "members" / "0" / "train.log").exists():
             time.sleep(0.02)
@@ -103,7 +103,7 @@ def test_side_by_side_a_killed_member_is_named_and_the_ensemble_resumed(tiny_ens
         assert np.array_equal(logits(tmp_path / "run" / member), logits(tiny_ensemble / member))
 
 
-def test_an_ensemble_that_is_killed_goes_on_from_its_members_checkpoints(tmp_path, typed, tiny_words):
+def test_a_killed_ensemble_resumes_from_its_members_checkpoints(tmp_path, typed, tiny_words):
     words = [*tiny_words, "training.epochs=8", "ensemble.members=2"]
     run, whole = tmp_path / "run", tmp_path / "whole"
     typing = [sys.executable, ROOT / "train.py", *words, "ensemble.workers=2", f"hydra.run.dir={run}"]
@@ -125,7 +125,7 @@ def test_an_ensemble_that_is_killed_goes_on_from_its_members_checkpoints(tmp_pat
     assert summary(run)["wall_seconds"] is None
 
 
-def test_weights_that_moved_are_named_again_for_the_members_not_yet_begun(tmp_path, typed, tiny_words, monkeypatch):
+def test_moved_weights_can_be_given_again_for_members_not_yet_started(tmp_path, typed, tiny_words, monkeypatch):
     def second_diverges(config, *arguments):
         if config.seed == 1:
             raise TrainingFailed("the loss is nan")
@@ -144,7 +144,7 @@ def test_weights_that_moved_are_named_again_for_the_members_not_yet_begun(tmp_pa
     assert summary(tmp_path / "run")["weights"] == ["here.pth", "there.pth"]
 
 
-def test_one_after_another_a_member_that_fails_is_named_and_the_others_finish(tmp_path, typed, tiny_words, monkeypatch):
+def test_a_failed_sequential_member_is_named_and_the_others_finish(tmp_path, typed, tiny_words, monkeypatch):
     def second_diverges(config, *arguments):
         if config.seed == 1:
             raise TrainingFailed("the loss is nan")
@@ -210,7 +210,7 @@ def test_runs_of_other_jobs_are_combined_by_evaluate(tiny_ensemble, tmp_path, ty
     assert np.array_equal(logits(folder), combine(members, "mean_logit").logits)
 
 
-def test_runs_of_the_same_name_are_told_apart(tiny_ensemble, tmp_path, typed):
+def test_runs_of_the_same_name_are_distinguished(tiny_ensemble, tmp_path, typed):
     shutil.copytree(tiny_ensemble / "members" / "1", tmp_path / "other" / "0")
     folder = evaluate(tmp_path, typed, f"ckpt=[{tiny_ensemble}/members/0,other/0]")
     lines = (folder / "report" / "members.csv").read_text().splitlines()
@@ -272,20 +272,20 @@ def test_runs_that_were_validated_on_other_images_are_combined_but_not_weighted(
         ),
     ],
 )
-def test_what_cannot_be_combined_or_compared_is_rejected_in_one_line(words, line, tiny_ensemble, tmp_path, typed):
+def test_runs_that_cannot_be_combined_or_compared_give_a_one_line_error(words, line, tiny_ensemble, tmp_path, typed):
     answer = typed(tmp_path, "evaluate", *(word.format(run=tiny_ensemble) for word in words))
     assert answer.code == 2 and answer.err.count("\n") == 1
     assert answer.err.startswith(f"evaluate.py: {line.format(run=tiny_ensemble)}")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_beside_another_is_tested_image_by_image(tiny_ensemble, tmp_path, typed):
+def test_a_run_is_compared_with_another_image_by_image(tiny_ensemble, tmp_path, typed):
     folder = evaluate(tmp_path, typed, f"ckpt={tiny_ensemble}", f"reference={tiny_ensemble / 'members' / '0'}")
     assert (folder / "report" / "side_by_side.png").is_file()
     assert "McNemar" in (folder / "report" / "side_by_side.txt").read_text()
 
 
-def test_a_member_that_cannot_be_is_rejected_in_one_line_before_anything_is_trained(tmp_path, typed):
+def test_an_invalid_member_gives_a_one_line_error_before_training(tmp_path, typed):
     words = ["experiment=quickstart", "ensemble.members=2", "ensemble.models=[test_efficientnet,no_such_model]"]
     answer = typed(tmp_path, "train", *words)
     assert (answer.code, answer.err.count("\n")) == (2, 1)

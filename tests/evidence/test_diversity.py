@@ -33,7 +33,7 @@ def test_gain_and_disagreement_by_class():
     assert np.isnan(gains.gain[2]) and np.isnan(gains.disagreement[2])
 
 
-def test_members_that_are_equal_are_not_diverse():
+def test_equal_members_have_no_diversity():
     gains = class_gains([MEMBERS[0]] * 3, MEMBERS[0])
     assert gains.disagreement[:2] == pytest.approx([0, 0])
     assert gains.mutual_information[:2] == pytest.approx([0, 0], abs=1e-6)
@@ -54,7 +54,7 @@ def test_every_subset_has_its_row_and_the_largest_is_the_ensemble():
     assert set(rows[0]) == {"members", *METRICS_BY_SIZE}
 
 
-def test_of_many_subsets_a_sample_is_drawn_by_seed():
+def test_many_subsets_are_sampled_by_seed():
     members = [MEMBERS[k % 3] for k in range(8)]
     rows = metrics_by_size(members, "mean_logit", seed=1)
     assert rows == metrics_by_size(members, "mean_logit", seed=1)

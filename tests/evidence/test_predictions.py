@@ -26,7 +26,7 @@ def test_the_largest_logit_is_predicted_and_the_first_of_equal_ones(predictions)
     assert predictions.predicted.tolist() == [1, 0]
 
 
-def test_what_was_saved_is_loaded(predictions, tmp_path):
+def test_predictions_are_loaded_as_saved(predictions, tmp_path):
     predictions.save(tmp_path / "test.npz")
     loaded = Predictions.load(tmp_path / "test.npz")
     for name in ("logits", "labels", "indices", "hashes"):
@@ -69,7 +69,7 @@ def foreign_file(kind: str, predictions: Predictions, path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["empty", "text", "torn", "one array", "other arrays", "pickle", "folder", "missing"])
-def test_any_other_file_is_rejected_in_one_line_that_names_it(kind, predictions, tmp_path):
+def test_any_other_file_gives_a_one_line_error_that_names_it(kind, predictions, tmp_path):
     path = tmp_path / "test.npz"
     foreign_file(kind, predictions, path)
     with pytest.raises(UsageError, match=r"test\.npz") as caught:

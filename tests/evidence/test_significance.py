@@ -31,7 +31,7 @@ def test_mcnemars_exact_test_by_class():
     assert found.beyond_noise.tolist() == [True, False, False]
 
 
-def test_a_model_beside_itself_differs_nowhere():
+def test_a_model_does_not_differ_from_itself():
     labels = np.repeat([0, 1], 5)
     found = paired_test(answers(labels == 0, labels), answers(labels == 0, labels))
     assert found.p[:2].tolist() == [1.0, 1.0] and not found.beyond_noise.any()

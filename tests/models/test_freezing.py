@@ -29,7 +29,7 @@ def moved_by_a_step(module):
     }
 
 
-def test_the_base_is_all_but_the_classifier_from_the_input_on():
+def test_the_base_is_everything_but_the_classifier():
     module, _ = network()
     base, head = base_and_head(module)
     assert base[0] is module.conv_stem and base[-1] is module.bn2
@@ -38,27 +38,27 @@ def test_the_base_is_all_but_the_classifier_from_the_input_on():
     assert sum(p.numel() for p in parameters) == sum(p.numel() for p in module.parameters())
 
 
-def test_without_freezing_everything_moves():
+def test_without_freezing_everything_changes():
     module, model = network()
     set_trainable(module, model, head_only=False)
     names = {name for name in module.state_dict() if not name.endswith("num_batches_tracked")}
     assert names - moved_by_a_step(module) == set()
 
 
-def test_in_burn_in_the_head_alone_moves_and_batch_statistics_stand_still():
+def test_in_burn_in_only_the_head_changes_and_batch_statistics_are_fixed():
     module, model = network()
     set_trainable(module, model, head_only=True)
     assert moved_by_a_step(module) == {"classifier.weight", "classifier.bias"}
 
 
-def test_after_burn_in_the_base_moves_again():
+def test_after_burn_in_the_base_changes_again():
     module, model = network()
     set_trainable(module, model, head_only=True)
     set_trainable(module, model, head_only=False)
     assert "conv_stem.weight" in moved_by_a_step(module)
 
 
-def test_half_of_the_base_frozen_is_its_first_half():
+def test_freeze_ratio_freezes_the_first_layers_of_the_base():
     module, model = network(freeze_ratio=0.5)
     set_trainable(module, model, head_only=False)
     base, _ = base_and_head(module)
@@ -70,7 +70,7 @@ def test_half_of_the_base_frozen_is_its_first_half():
     assert still and not any(f"{name}.running_mean" in moved for name in still)
 
 
-def test_frozen_batch_norms_keep_their_statistics_while_their_weights_learn():
+def test_frozen_batch_norms_keep_their_statistics_but_train_their_weights():
     module, model = network(freeze_batch_norm=True)
     set_trainable(module, model, head_only=False)
     moved = moved_by_a_step(module)

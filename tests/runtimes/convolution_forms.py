@@ -2,8 +2,8 @@
 
     python convolution_forms.py OUTPUT.json
 
-Every form is forced on every map, the two take turns, medians in milliseconds. `taken` is what the rule of
-cifar_imbalance/runtimes/convolutions.py says of the case.
+Both forms are timed alternately on every map, medians in milliseconds. `taken` is whether the rule in
+cifar_imbalance/runtimes/convolutions.py selects the small-map form.
 """
 
 import json
