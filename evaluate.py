@@ -1,4 +1,4 @@
-"""Judge a trained model class by class: `python evaluate.py ckpt=RUN_FOLDER`; see `python evaluate.py --help`."""
+"""Evaluate a trained model class by class: `python evaluate.py ckpt=RUN_FOLDER`; see `python evaluate.py --help`."""
 
 from cifar_imbalance.command_line import evaluate
 

@@ -1,4 +1,4 @@
-"""Train and judge: `python train.py experiment=NAME`; see `python train.py --help`."""
+"""Train and evaluate a model: `python train.py experiment=NAME`; see `python train.py --help`."""
 
 from cifar_imbalance.command_line import train
 

@@ -1,3 +1,3 @@
-"""Which classes fail, and what lifts them without costing the others."""
+"""Which classes an image classifier fails, and what improves them without hurting the others."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all."""
+"""Atomic file writes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 
 def write(path: Path, writer: Callable[[BinaryIO], object]) -> None:
-    """Let `writer` fill a temporary file beside `path`, flush it to disk and move it over `path`."""
+    """Write a temporary file next to `path` with `writer`, flush it to disk and rename it to `path`."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -25,8 +25,8 @@ def write(path: Path, writer: Callable[[BinaryIO], object]) -> None:
         raise
 
 
-def remove_remains(folder: Path) -> None:
-    """Take away what a process that was killed while writing left in `folder`. Nobody else may be writing there."""
+def remove_partial_files(folder: Path) -> None:
+    """Delete the temporary files that a killed process left in `folder`. No other process may be writing there."""
     for temporary in folder.glob(".*.part"):
         temporary.unlink(missing_ok=True)
 

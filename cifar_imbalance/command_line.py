@@ -1,7 +1,7 @@
-"""From what was typed to checked configurations, and from there to a run.
+"""From the command line to checked configurations, and from there to a run.
 
-Hydra composes, sweeps and launches. Before it does, every job of the command line is composed and judged here, so that
-a mistake is one line and exit code 2, and leaves no file or folder. Torch is imported only after that.
+Hydra composes, sweeps and launches. Before it does, every job of the command line is composed and checked here, so that
+a mistake gives a one-line error and exit code 2, and leaves no file or folder. Torch is imported only after that.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from cifar_imbalance.configuration.fields import BenchmarkConfig, EvaluateConfig
 from cifar_imbalance.configuration.overrides import (
     CONF,
     check_operators,
-    check_word,
+    check_override,
     default_experiment,
     keys,
     parse,
@@ -62,21 +62,21 @@ from cifar_imbalance.runs.rerun import (
     training_folder,
 )
 
-# Neither wrong input nor a defect of ours: a full, failing or read-only disk, a quota.
+# Neither invalid input nor a bug: a full, failing or read-only disk, a quota.
 MACHINE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @dataclass
 class Program:
-    """One of the programs: how its configuration is judged, and what runs it."""
+    """One of the programs: how its configuration is checked, and what runs it."""
 
     name: str
-    typed: str  # what stands before its messages
+    typed: str  # the prefix of its messages
     schema: type
     checked: Callable[[DictConfig, list[str]], Any]
     run: Callable[[Any, Path, list[str]], None]
     failures: list[str] = field(default_factory=list)
-    kept: set[Path] = field(default_factory=set)  # folders that were there before
+    existing: set[Path] = field(default_factory=set)  # folders that existed before
 
     def groups(self, extra_folder: str | None = None) -> dict[str, list[str]]:
         """The groups of this program and their choices: {'model': ['b0', 'b5', ...], ...}."""
@@ -148,13 +148,13 @@ def figures() -> None:
 
 
 def _main(program: Program) -> None:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's request to end is an interruption too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # handle a scheduler's SIGTERM like Ctrl-C
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors instead of printing them over several lines
     ConfigStore.instance().store(f"{program.name}_schema", program.schema)
     OmegaConf.register_new_resolver("run_folder", training_folder, replace=True)
     OmegaConf.register_new_resolver("job_name", job_name, replace=True)
     OmegaConf.register_new_resolver("evaluation_folder", evaluation_folder, replace=True)
-    OmegaConf.register_new_resolver("choices", lambda: _choices_shown(program), replace=True)
+    OmegaConf.register_new_resolver("choices", lambda: _list_choices(program), replace=True)
     try:
         arguments = _arguments()
         if program.schema is TrainConfig:
@@ -171,9 +171,9 @@ def _main(program: Program) -> None:
         _stop(program, str(error), EXIT_FAILED)
     except KeyboardInterrupt as error:
         _stop(program, f"interrupted; {error}" if str(error) else "interrupted", EXIT_INTERRUPTED)
-    except BrokenPipeError:  # whoever read our output, such as head, has seen enough
+    except BrokenPipeError:  # the reader of our output, such as head, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_FAILED)  # a run that it ended is not finished
+        sys.exit(EXIT_FAILED)  # a run that this ended is not finished
     except OSError as error:
         if error.errno not in MACHINE_ERRORS:
             raise
@@ -188,30 +188,30 @@ def _stop(program: Program, message: str, code: int) -> None:
 
 def _arguments() -> Any:
     def refuse(message: str) -> NoReturn:
-        raise UsageError(f"{message}; flags stand before or after all FIELD=VALUE; see --help")
+        raise UsageError(f"{message}; flags must come before or after all FIELD=VALUE arguments; see --help")
 
     parser = get_args_parser()
-    parser.error = refuse  # type: ignore[method-assign]  # argparse's own prints its usage over many lines
+    parser.error = refuse  # type: ignore[method-assign]  # argparse would print its usage over many lines
     return parser.parse_args()
 
 
 def _with_experiment(overrides: list[str]) -> list[str]:
-    """What was typed and the experiment that it means; Hydra, which reads sys.argv itself, is given it too."""
+    """The overrides with the default experiment added, also in sys.argv, which Hydra reads itself."""
     added = default_experiment(overrides)
     place = len(sys.argv)
-    if overrides:  # flags stand before or after all of them
+    if overrides:  # flags come before or after all of them
         place -= sys.argv[::-1].index(overrides[-1])
     sys.argv = [*sys.argv[:place], *added, *sys.argv[place:]]
     return [*overrides, *added]
 
 
-def _choices_shown(program: Program) -> str:
+def _list_choices(program: Program) -> str:
     return "\n".join(f"  {group:13} {', '.join(choices)}" for group, choices in program.groups().items())
 
 
-# ---------------------------------------------------------------- before Hydra's own start
+# ---------------------------------------------------------------- before Hydra starts
 def _check_every_job(program: Program, arguments: Any) -> None:
-    """Compose and judge each job of the command line. Raises UsageError for the first that is wrong."""
+    """Compose and check each job of the command line. Raises UsageError for the first invalid one."""
     if arguments.help or arguments.hydra_help or arguments.shell_completion or arguments.info:
         return
     overrides = list(arguments.overrides)
@@ -224,7 +224,7 @@ def _check_every_job(program: Program, arguments: Any) -> None:
     parsed = parse(overrides)
     groups = program.groups(arguments.config_dir)
     for override in parsed:
-        check_word(override, groups, program.schema)
+        check_override(override, groups, program.schema)
         if override.is_sweep_override() and not arguments.multirun:
             listed = f"{override.key_or_group}=[{str(override.input_line).partition('=')[2]}]"
             raise UsageError(f"{override.input_line}: several values make a sweep, add -m; a list is written {listed}")
@@ -232,7 +232,7 @@ def _check_every_job(program: Program, arguments: Any) -> None:
     if arguments.multirun:
         if any(override.is_sweep_override() and not override.is_discrete_sweep() for override in parsed):
             _check_sweeper(parsed)
-            jobs = [[o.input_line for o in parsed if not o.is_sweep_override()]]  # a sweeper of its own draws the rest
+            jobs = [[o.input_line for o in parsed if not o.is_sweep_override()]]  # another sweeper samples the rest
         else:
             jobs = BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
     configs = []
@@ -246,20 +246,20 @@ def _check_every_job(program: Program, arguments: Any) -> None:
         OmegaConf.set_readonly(composed.hydra, True)
         HydraConfig.instance().set_config(composed)
         if arguments.cfg:
-            _check_shown(composed)
-            continue  # the configuration is only shown: it may be unfinished
+            _check_not_from_run(composed)
+            continue  # the configuration is only shown: it may be incomplete
         if arguments.multirun and composed.hydra.sweeper.get("params"):
             raise UsageError("hydra.sweeper.params: a sweep is typed, FIELD=VALUE,VALUE, so that all of it is checked")
         configs.append(program.checked(_without_hydra(composed), job))
         kind = "sweep" if arguments.multirun else "run"
         field_name = "output" if "output" in composed else f"hydra.{kind}.dir"
-        program.kept.add(_writable(field_name, composed.hydra[kind].dir))
+        program.existing.add(_writable(field_name, composed.hydra[kind].dir))
     if arguments.multirun and configs and "BasicLauncher" in composed.hydra.launcher._target_:
         check_sweep_in_one_process(configs)
 
 
-def _check_shown(composed: DictConfig) -> None:
-    """Hydra shows what it composes, of which a run that exists takes little. Raises UsageError for one."""
+def _check_not_from_run(composed: DictConfig) -> None:
+    """Raises UsageError for an existing run: Hydra shows what it composes, not that run's own configuration."""
     for name in ("resume", "repeat", "start", "ckpt"):
         if name in composed and not OmegaConf.is_missing(composed, name) and composed[name] is not None:
             raise UsageError(
@@ -268,7 +268,7 @@ def _check_shown(composed: DictConfig) -> None:
 
 
 def _check_sweeper(parsed: list[Override]) -> None:
-    """Hydra's own sweeper knows lists of values. Raises UsageError for a range of another without its sweeper."""
+    """Hydra's own sweeper only takes lists of values. Raises UsageError for a range without another sweeper."""
     if not any(override.key_or_group == "hydra/sweeper" for override in parsed):
         (text, *_) = [o.input_line for o in parsed if o.is_sweep_override() and not o.is_discrete_sweep()]
         raise UsageError(
@@ -283,7 +283,7 @@ def _without_hydra(composed: DictConfig) -> DictConfig:
 
 
 def _first_line(error: HydraException, schema: type) -> str:
-    """One line for what Hydra refuses."""
+    """Hydra's error as one line."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OmegaConfBaseException):
@@ -293,21 +293,21 @@ def _first_line(error: HydraException, schema: type) -> str:
 
 
 def _writable(name: str, value: str) -> Path:
-    """The deepest folder of a path that is there already. Raises UsageError where nothing can be made in it."""
+    """The deepest existing folder of a path. Raises UsageError if it is not writable."""
     place = Path(value).absolute()
     try:
         while not place.exists():
             place = place.parent
-        os.rmdir(tempfile.mkdtemp(dir=place))  # permissions alone do not tell: root, a read-only disk, a full one
+        os.rmdir(tempfile.mkdtemp(dir=place))  # permissions are not enough: root, a read-only or full disk
     except OSError as error:
         reason = f"{place} cannot be written ({error.strerror})"
         raise UsageError(f"{name}={value}: {reason}; choose another with {name}=FOLDER") from error
     return place
 
 
-# ---------------------------------------------------------------- Hydra's own start
+# ---------------------------------------------------------------- running Hydra
 def _run_hydra(program: Program) -> None:
-    """Let Hydra run the job or the sweep. Raises what a job raised, or TrainingFailed where jobs of a sweep failed."""
+    """Let Hydra run the job or the sweep. Raises a job's error, or TrainingFailed if jobs of a sweep failed."""
     stopped: list[Exception] = []
 
     def task(composed: DictConfig) -> None:
@@ -319,15 +319,15 @@ def _run_hydra(program: Program) -> None:
             OmegaConf.resolve(composed)
             program.run(program.checked(composed, overrides), folder, overrides)
         except KeyboardInterrupt:
-            _remove_empty(folder, program.kept)
+            _remove_empty(folder, program.existing)
             raise
         except Exception as error:
-            _remove_empty(folder, program.kept)
+            _remove_empty(folder, program.existing)
             if hydra_config.mode == RunMode.MULTIRUN:
-                _note_failure(program, folder, overrides, error)
-            if not here:  # another process: Hydra carries the error over
+                _record_failure(program, folder, overrides, error)
+            if not here:  # another process: Hydra passes the error on
                 raise
-            stopped.append(error)  # raised below, since Hydra would print lines of its own about it
+            stopped.append(error)  # raised below, since Hydra would print its own lines about it
 
     hydra.main(config_path=str(CONF), config_name=program.name, version_base="1.3")(task)()
     if program.failures:
@@ -336,20 +336,20 @@ def _run_hydra(program: Program) -> None:
         raise stopped[0]
 
 
-def _note_failure(program: Program, folder: Path, overrides: list[str], error: Exception) -> None:
-    """A sweep goes on after a failed job: its traceback goes to its own log, its name to the end of the output."""
+def _record_failure(program: Program, folder: Path, overrides: list[str], error: Exception) -> None:
+    """A sweep continues after a failed job: the traceback goes to the job's log, its name to the end of the output."""
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"{program.name}.log"
-    if not log.exists() or traceback.format_exception_only(error)[-1] not in log.read_text():  # a run writes its own
+    if not log.exists() or traceback.format_exception_only(error)[-1] not in log.read_text():  # a run logs its own
         with log.open("a", encoding="utf-8") as file:
             file.writelines(traceback.format_exception(error))
     reason = " ".join((str(error) if isinstance(error, UsageError | TrainingFailed) else repr(error)).split())
     program.failures.append(f"job {HydraConfig.get().job.num} ({' '.join(overrides)}) failed: {reason}; see {log}")
 
 
-def _remove_empty(folder: Path, kept: set[Path]) -> None:
-    """Take back the folder that Hydra made for a run that never began, and the parents that it made for it."""
+def _remove_empty(folder: Path, existing: set[Path]) -> None:
+    """Remove the folder that Hydra created for a run that never started, and the parents created for it."""
     folder = folder.absolute()
-    while folder not in kept and folder.is_dir() and not any(folder.iterdir()):
+    while folder not in existing and folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
         folder = folder.parent

@@ -1,4 +1,4 @@
-"""The two ways in which a run ends early, and the words for a wrong value."""
+"""The two errors that end a run early, and the messages for an invalid value."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ EXIT_INTERRUPTED = 130
 
 
 class UsageError(Exception):
-    """Wrong input. Its message is one line that names the field, the value and what is allowed; exit code 2."""
+    """Invalid input. The message is one line that names the field, the value and what is allowed; exit code 2."""
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
 
 
 class TrainingFailed(Exception):
-    """The run itself went wrong, such as a loss that is not finite. One line; exit code 1."""
+    """The run itself failed, for example because the loss is not finite. One line; exit code 1."""
 
 
 def nearest(value: str, allowed: Iterable[str]) -> str:
-    """' (did you mean NAME?)' where an allowed name is near to `value`, else an empty string."""
+    """' (did you mean NAME?)' if an allowed name is close to `value`, else an empty string."""
     matches = difflib.get_close_matches(str(value), [str(name) for name in allowed], n=1, cutoff=0.6)
     return f" (did you mean {matches[0]}?)" if matches else ""
 
 
 def choose_from(field: str, value: object, allowed: Iterable[str]) -> UsageError:
-    """The refusal of a `value` that is not one of the `allowed` names of `field`."""
+    """The error for a `value` that is not one of the `allowed` names of `field`."""
     names = list(allowed)
     return UsageError(f"{field}={value}: allowed are {', '.join(names)}{nearest(str(value), names)}")

@@ -17,7 +17,7 @@ def _words(seed: int, purpose: str, indices: tuple[int, ...]) -> bytes:
 
 
 def generator(seed: int, purpose: str, *indices: int) -> np.random.Generator:
-    """A generator of its own for this key, e.g. `generator(seed, "order", epoch)`."""
+    """A separate generator for this key, e.g. `generator(seed, "order", epoch)`."""
     words = np.frombuffer(_words(seed, purpose, indices)[:16], dtype=np.uint64)
     return np.random.Generator(np.random.Philox(key=words))
 

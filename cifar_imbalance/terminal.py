@@ -1,4 +1,4 @@
-"""What a person sees: one stream of lines, to the terminal and to the run's log, and live lines while training."""
+"""Terminal output: one stream of lines, to the terminal and to the run's log, and live progress while training."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 LOGGER = logging.getLogger("cifar_imbalance")
-EPOCHS = LOGGER.getChild("epochs")  # a line for each epoch; an ensemble shows those of its members
+EPOCHS = LOGGER.getChild("epochs")  # one line per epoch; an ensemble shows those of its members
 SECONDS_BETWEEN_MESSAGES = 0.2
 
-Message = tuple[str, Any]  # ("line", text), ("steps", [done, all]) or ("figures", the arguments of LiveLine.show)
+Message = tuple[str, Any]  # ("line", text), ("steps", [done, all]) or ("metrics", the arguments of LiveLine.show)
 
 
-class Progressing(ABC):
-    """What hears of each step of a loop, while it is entered."""
+class ProgressView(ABC):
+    """A display of the progress of a loop, updated after each step."""
 
-    def __enter__(self) -> Progressing:
+    def __enter__(self) -> ProgressView:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -46,7 +46,7 @@ class _ConsoleHandler(logging.Handler):
 
 
 class _SendingHandler(logging.Handler):
-    """Sends the lines of the epochs to whoever shows all members of an ensemble."""
+    """Sends the lines of the epochs to the terminal that shows all members of an ensemble."""
 
     def __init__(self, send: Callable[[Message], None]) -> None:
         super().__init__()
@@ -58,18 +58,18 @@ class _SendingHandler(logging.Handler):
 
 
 class Terminal:
-    """The lines of one run. Lines from before the run folder exists are kept and written to its log later.
+    """The output of one run. Lines from before the run folder exists are buffered and written to its log later.
 
-    While it is open, it alone hears the package's loggers.
+    While it is open, it is the only handler of the package's loggers.
     """
 
     def __init__(self) -> None:
         self.console = Console()
-        self._kept = MemoryHandler(capacity=10_000, flushLevel=logging.CRITICAL + 1, flushOnClose=False)
-        self._handlers: list[logging.Handler] = [self._shows(), self._kept]
+        self._buffer = MemoryHandler(capacity=10_000, flushLevel=logging.CRITICAL + 1, flushOnClose=False)
+        self._handlers: list[logging.Handler] = [self._display_handler(), self._buffer]
         self._others: list[logging.Handler] = []
 
-    def _shows(self) -> logging.Handler:
+    def _display_handler(self) -> logging.Handler:
         return _ConsoleHandler(self.console)
 
     def __enter__(self) -> Terminal:
@@ -87,20 +87,20 @@ class Terminal:
             handler.close()
 
     def write_log(self, path: Path) -> None:
-        """From here on, and for the lines so far, append to the log at `path`."""
+        """Append all lines, including those so far, to the log at `path`."""
         file = logging.FileHandler(path, encoding="utf-8")
-        self._kept.setTarget(file)
-        self._kept.flush()
+        self._buffer.setTarget(file)
+        self._buffer.flush()
         self._handlers = [self._handlers[0], file]
         LOGGER.handlers = list(self._handlers)
 
-    def say(self, line: str) -> None:
-        """A line of this run, whoever hears the loggers at present."""
+    def print_line(self, line: str) -> None:
+        """Print and log a line of this run, whatever handlers the loggers have."""
         record = logging.LogRecord(LOGGER.name, logging.INFO, "", 0, line, None, None)
         for handler in self._handlers:
             handler.handle(record)
 
-    def progress(self, *, steps: int, done: int) -> Progressing:
+    def progress(self, *, steps: int, done: int) -> ProgressView:
         return LiveLine(self.console, steps=steps, done=done)
 
 
@@ -111,10 +111,10 @@ class MemberTerminal(Terminal):
         self._send = send
         super().__init__()
 
-    def _shows(self) -> logging.Handler:
+    def _display_handler(self) -> logging.Handler:
         return _SendingHandler(self._send)
 
-    def progress(self, *, steps: int, done: int) -> Progressing:
+    def progress(self, *, steps: int, done: int) -> ProgressView:
         return _SentLine(self._send, steps=steps, done=done)
 
 
@@ -122,7 +122,7 @@ def _live(console: Console) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
-        TextColumn("{task.percentage:>3.0f} %  {task.fields[figures]}"),
+        TextColumn("{task.percentage:>3.0f} %  {task.fields[metrics]}"),
         TimeRemainingColumn(),
         TextColumn("left"),
         console=console,
@@ -131,16 +131,16 @@ def _live(console: Console) -> Progress:
     )
 
 
-def _figures(lr: float, images_per_second: float, loss: float | None) -> str:
+def _metrics(lr: float, images_per_second: float, loss: float | None) -> str:
     return f"{images_per_second:.0f} images/s  lr {lr:.2g}" + ("" if loss is None else f"  loss {loss:.3f}")
 
 
-class LiveLine(Progressing):
+class LiveLine(ProgressView):
     """Progress through all steps of a run: a live line on a terminal, nothing elsewhere."""
 
     def __init__(self, console: Console, *, steps: int, done: int) -> None:
         self._progress = _live(console)
-        self._task = self._progress.add_task("", total=steps, completed=done, figures="")
+        self._task = self._progress.add_task("", total=steps, completed=done, metrics="")
 
     def __enter__(self) -> LiveLine:
         self._progress.start()
@@ -150,22 +150,22 @@ class LiveLine(Progressing):
         self._progress.stop()
 
     def show(self, *, epoch: str, steps_done: int, lr: float, images_per_second: float, loss: float | None) -> None:
-        figures = _figures(lr, images_per_second, loss)
-        self._progress.update(self._task, description=epoch, completed=steps_done, figures=figures)
+        metrics = _metrics(lr, images_per_second, loss)
+        self._progress.update(self._task, description=epoch, completed=steps_done, metrics=metrics)
 
 
-class _SentLine(Progressing):
-    """The figures of a member's steps as messages, a few a second."""
+class _SentLine(ProgressView):
+    """Sends the metrics of a member's steps as messages, a few per second."""
 
     def __init__(self, send: Callable[[Message], None], *, steps: int, done: int) -> None:
         self._send = send
         self._sent = 0.0
         send(("steps", [done, steps]))
 
-    def show(self, **figures: Any) -> None:
+    def show(self, **metrics: Any) -> None:
         now = time.monotonic()
         if now - self._sent > SECONDS_BETWEEN_MESSAGES:
-            self._send(("figures", figures))
+            self._send(("metrics", metrics))
             self._sent = now
 
 
@@ -175,7 +175,7 @@ class MemberLines:
     def __init__(self, terminal: Terminal, members: int) -> None:
         self._terminal = terminal
         self._progress = _live(terminal.console)
-        self._tasks = [self._progress.add_task(f"member {k}", total=None, figures="waiting") for k in range(members)]
+        self._tasks = [self._progress.add_task(f"member {k}", total=None, metrics="waiting") for k in range(members)]
 
     def __enter__(self) -> MemberLines:
         self._progress.start()
@@ -185,23 +185,23 @@ class MemberLines:
         self._progress.stop()
 
     def started(self, member: int) -> None:
-        self._progress.update(self._tasks[member], figures="starting")
+        self._progress.update(self._tasks[member], metrics="starting")
 
     def receive(self, member: int, message: Message) -> None:
         """Show what a member's terminal sent."""
         kind, value = message
         if kind == "line":
-            self._terminal.say(f"member {member}  {value}")
+            self._terminal.print_line(f"member {member}  {value}")
         elif kind == "steps":
             self._progress.update(self._tasks[member], completed=value[0], total=value[1])
         else:
-            figures = _figures(value["lr"], value["images_per_second"], value["loss"])
+            metrics = _metrics(value["lr"], value["images_per_second"], value["loss"])
             described = f"member {member}  {value['epoch']}"
             task = self._tasks[member]
-            self._progress.update(task, description=described, completed=value["steps_done"], figures=figures)
+            self._progress.update(task, description=described, completed=value["steps_done"], metrics=metrics)
 
     def finished(self, member: int, line: str) -> None:
-        """The member's line says how it ended."""
+        """Show in the member's line how it ended."""
         task = self._progress.tasks[self._tasks[member]]
-        self._progress.update(task.id, description=f"member {member}  {line}", figures="", total=1, completed=1)
-        self._terminal.say(f"member {member}  {line}")
+        self._progress.update(task.id, description=f"member {member}  {line}", metrics="", total=1, completed=1)
+        self._terminal.print_line(f"member {member}  {line}")

@@ -1,4 +1,4 @@
-"""Types and shapes are checked while tests run; where the real images and weights are; typing a command."""
+"""Type and shape checks during tests; the real images and weights; running a command."""
 
 import os
 import sys
@@ -12,8 +12,8 @@ from hydra.core.global_hydra import GlobalHydra
 from jaxtyping import install_import_hook
 
 
-def _keep_to_cores_of_its_own() -> None:
-    """Each of pytest-xdist's workers takes its share of the cores, since torch's threads wait for each other."""
+def _pin_worker_to_cores() -> None:
+    """Pin each pytest-xdist worker to its share of the cores, since torch's threads wait for each other."""
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker is not None:
         cores = sorted(os.sched_getaffinity(0))
@@ -22,7 +22,7 @@ def _keep_to_cores_of_its_own() -> None:
         os.environ["OMP_NUM_THREADS"] = str(len(mine))
 
 
-_keep_to_cores_of_its_own()  # before torch is imported
+_pin_worker_to_cores()  # before torch is imported
 install_import_hook("cifar_imbalance", "typechecking.checked")
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,7 +43,7 @@ def real_data() -> Path:
     """A folder with cifar100/ and cifar10/ (train/CLASS/IMAGE, test/CLASS/IMAGE) and lite0.safetensors."""
     folder = os.environ.get(VARIABLE)
     if not folder:
-        pytest.skip(f"real images and weights are expected: set {VARIABLE} to their folder")
+        pytest.skip(f"needs real images and weights: set {VARIABLE} to their folder")
     return Path(folder)
 
 
@@ -55,7 +55,7 @@ class Answer:
 
 
 def _type(cwd: Path, program: str, *words: object) -> Answer:
-    """What `python PROGRAM.py WORDS` does in the folder `cwd`, in this process: torch is imported once for all."""
+    """Run `python PROGRAM.py WORDS` in the folder `cwd`, in this process, so that torch is imported only once."""
     from cifar_imbalance import command_line
 
     out, err, code = StringIO(), StringIO(), 0
@@ -78,7 +78,7 @@ def typed():
 
 @pytest.fixture(scope="session")
 def tiny_words():
-    """A run of seconds: timm's smallest network on digits of 16 pixels."""
+    """A run that takes seconds: timm's smallest network on digits of 16 pixels."""
     return [
         "experiment=quickstart",
         "dataset.image_size=16",
@@ -93,7 +93,7 @@ def tiny_words():
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory, typed, tiny_words):
-    """The folder of a finished tiny run. Only to be read, or copied."""
+    """The folder of a finished tiny run. Read or copy it, do not change it."""
     folder = tmp_path_factory.mktemp("tiny") / "run"
     answer = typed(folder.parent, "train", *tiny_words, f"hydra.run.dir={folder}")
     assert answer.code == 0, answer.err

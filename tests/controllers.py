@@ -1,4 +1,4 @@
-"""Controllers for tests: one that does nothing, and one that moves every weight after every epoch."""
+"""Controllers for tests: one that does nothing, and one that changes every weight after every epoch."""
 
 from dataclasses import replace
 
@@ -8,11 +8,11 @@ from cifar_imbalance.methods.controllers import CONTROLLERS, Controller
 
 
 class Idle(Controller):
-    """Hears everything, changes nothing."""
+    """Observes everything, changes nothing."""
 
 
 class Moving(Controller):
-    """Weights [K] of 1 + the mean of the misses so far, which depend on every epoch before."""
+    """Weights [K] of 1 + the mean of 1 - recall so far, which depend on all earlier epochs."""
 
     def __init__(self, classes, settings):
         super().__init__(classes, settings)
@@ -33,6 +33,6 @@ class Moving(Controller):
         self._misses, self._epochs = np.array(state["misses"]), state["epochs"]
 
 
-def put_in(kind):
-    """Let `kind` be the controller of every run of this process."""
+def install(kind):
+    """Make `kind` the controller of every run in this process."""
     CONTROLLERS["constant"] = {"idle": Idle, "moving": Moving}[kind]

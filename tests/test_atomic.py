@@ -1,4 +1,4 @@
-"""A file appears complete or not at all."""
+"""Files are written atomically."""
 
 import json
 

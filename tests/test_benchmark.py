@@ -1,4 +1,4 @@
-"""The benchmark as a user types it: its rows, its file, its refusals. The figures themselves are in docs/results."""
+"""The benchmark command: its rows, its file, its errors. Measured results are in docs/results."""
 
 import json
 import subprocess
@@ -36,22 +36,22 @@ MISTAKES = [
 ]
 
 
-def test_every_row_of_pytorch_is_timed_and_stands_beside_the_others(typed, tmp_path):
+def test_every_pytorch_row_is_timed_and_compared(typed, tmp_path):
     rows = [name for name in BENCHMARK_ROWS if name not in ("keras", "xla_step", "step_compiled")]
     answer = typed(tmp_path, "benchmark", *WORDS, f"rows=[{','.join(rows)}]", "profile=true")
     assert answer.code == 0, answer.err
-    figures = json.loads((tmp_path / "out" / "benchmark.json").read_text())
-    assert list(figures["images_per_second"]) == rows
-    for spread in (*figures["images_per_second"].values(), figures["gflops_per_second"], *figures["ratios"].values()):
+    results = json.loads((tmp_path / "out" / "benchmark.json").read_text())
+    assert list(results["images_per_second"]) == rows
+    for spread in (*results["images_per_second"].values(), results["gflops_per_second"], *results["ratios"].values()):
         assert 0 < spread["min"] <= spread["median"] <= spread["max"]
-    assert list(figures["ratios"]) == [
+    assert list(results["ratios"]) == [
         "loop / step",
         "step / channels_last_fused",
         "step / plain",
         "loop / dataloader_loop",
     ]
-    assert figures["environment"]["threads"] == torch.get_num_threads()
-    assert "aten::convolution_backward" in figures["operator_milliseconds"]["channels_last_fused"]
+    assert results["environment"]["threads"] == torch.get_num_threads()
+    assert "aten::convolution_backward" in results["operator_milliseconds"]["channels_last_fused"]
     assert (tmp_path / "out" / "benchmark.png").stat().st_size > 1000
     assert "loop / step" in answer.out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
@@ -66,7 +66,7 @@ def test_ratios_are_of_the_same_round():
     assert measured.shares_of_matrix_product()["step"] == [0.5, 0.5]
 
 
-def test_the_arithmetic_of_a_step_is_three_times_that_of_its_convolutions_and_its_head():
+def test_the_flops_of_a_step_are_three_times_those_of_convolutions_and_head():
     module = timm.create_model("tf_efficientnet_b0", num_classes=10)
     counts = [2 * 1280 * 10]
 
@@ -81,7 +81,7 @@ def test_the_arithmetic_of_a_step_is_three_times_that_of_its_convolutions_and_it
     assert training_gflops_per_image(config) == pytest.approx(3 * sum(counts) / 1e9)
 
 
-def test_what_cannot_be_timed_here_is_said(typed, tmp_path):
+def test_unavailable_rows_are_reported(typed, tmp_path):
     answer = typed(tmp_path, "benchmark", *WORDS, "rows=[step,keras]")
     assert answer.code == 0, answer.err
     assert "left out: keras: needs a Python with TensorFlow; python3 -m venv keras" in answer.out
@@ -94,7 +94,7 @@ def test_what_cannot_be_timed_here_is_said(typed, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
-def test_a_python_without_tensorflow_is_one_line(typed, tmp_path):
+def test_a_python_without_tensorflow_gives_a_one_line_error(typed, tmp_path):
     words = [word for word in WORDS if not word.startswith("model.name")]
     answer = typed(tmp_path, "benchmark", *words, "rows=[keras]", f"keras_python={sys.executable}")
     assert answer.code == 1
@@ -104,14 +104,14 @@ def test_a_python_without_tensorflow_is_one_line(typed, tmp_path):
 
 
 @pytest.mark.parametrize(("words", "line"), MISTAKES)
-def test_a_mistake_is_one_line_and_leaves_nothing(typed, tmp_path, words, line):
+def test_a_mistake_gives_a_one_line_error_and_leaves_no_files(typed, tmp_path, words, line):
     answer = typed(tmp_path, "benchmark", *words.split())
     assert answer.code == 2
     assert answer.err.startswith(f"cifar_imbalance.benchmark: {line}")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_every_rule_of_the_benchmark_alone_is_in_the_table_above():
+def test_every_rule_specific_to_the_benchmark_is_tested_above():
     own = rules(BenchmarkConfig).keys() - field_paths(TrainConfig)
     assert own and own <= {words.partition("=")[0] for words, _ in MISTAKES}
 
@@ -119,11 +119,11 @@ def test_every_rule_of_the_benchmark_alone_is_in_the_table_above():
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["lite0", "b0"])
 def test_the_loop_reaches_95_percent_of_the_bare_step(tmp_path, model):
-    """In a process of its own: under the tests' type checks every step is slower."""
+    """In a separate process: the tests' type checks make every step slower."""
     words = [f"model={model}", "rows=[loop,step]", "rounds=40", "output=out", "runtime=cpu"]
     subprocess.run([sys.executable, "-m", "cifar_imbalance.benchmark", *words], cwd=tmp_path, check=True)
-    figures = json.loads((tmp_path / "out" / "benchmark.json").read_text())
-    assert figures["ratios"]["loop / step"]["median"] >= 0.95
+    results = json.loads((tmp_path / "out" / "benchmark.json").read_text())
+    assert results["ratios"]["loop / step"]["median"] >= 0.95
 
 
 def test_help_names_the_rows_and_the_groups(typed, tmp_path):

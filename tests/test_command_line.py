@@ -1,5 +1,5 @@
-# ruff: noqa: E501 (a mistake and its answer stand in one line)
-"""What is typed is answered: help in readable form, a mistake in one line, at once, leaving nothing behind."""
+# ruff: noqa: E501 (an input and its error are on one line)
+"""The command line: readable help; a mistake gives an immediate one-line error and leaves nothing behind."""
 
 import json
 import os
@@ -25,7 +25,7 @@ NO_DATASET = (
     "dataset.name: a value is missing; write dataset.name=VALUE or choose dataset=NAME (experiment=quickstart has one)"
 )
 
-# Typed without torch: what the configuration and the existence of paths can tell.
+# Checked without importing torch: the configuration and the existence of paths.
 MISTAKES = [
     ("train", "seeed=1", f"seeed: there is no such field (did you mean seed?); allowed are {FIELDS}"),
     ("train", "batch_size=3", f"batch_size: there is no such field (did you mean training.batch_size?); allowed are {FIELDS}"),
@@ -54,11 +54,11 @@ MISTAKES = [
     ("train", "~training.epochs", "~training.epochs: groups and fields cannot be deleted; set its value instead"),
     ("train", "training.batch_size=-1", "training.batch_size=-1: allowed is at least 2"),
     ("train", "dataset=digits augmentation=cutout augmentation.cutout.size_fraction=1.5", "augmentation.cutout.size_fraction=1.5: allowed is more than 0 and at most 1"),
-    ("train", "augmentation.cutout.count=2", "augmentation.cutout.count=2: cutout is not switched on; choose it with augmentation=cutout, or in a list: augmentation=[flip,cutout]"),
+    ("train", "augmentation.cutout.count=2", "augmentation.cutout.count=2: cutout is not enabled; enable it with augmentation=cutout, or in a list: augmentation=[flip,cutout]"),
     ("train", "seed=0,1", "seed=0,1: several values make a sweep, add -m; a list is written seed=[0,1]"),
     ("train", "help", "help: cannot be read as FIELD=VALUE or GROUP=CHOICE; see --help"),
     ("train", "=", "=: cannot be read as FIELD=VALUE or GROUP=CHOICE; see --help"),
-    ("train", "--epochs=3", "unrecognized arguments: --epochs=3; flags stand before or after all FIELD=VALUE; see --help"),
+    ("train", "--epochs=3", "unrecognized arguments: --epochs=3; flags must come before or after all FIELD=VALUE arguments; see --help"),
     ("train", "hydra.run=foo", "hydra.run=foo: a block of fields, hydra.run.FIELD=VALUE, or hydra/run=NAME for another one"),
     ("train", "-m hydra.launcher=foo seed=0,1", "hydra.launcher=foo: a block of fields, hydra.launcher.FIELD=VALUE, or hydra/launcher=NAME for another one"),
     ("train", "hydra.run.dir=null", "hydra.run.dir=null: a folder is expected"),
@@ -68,7 +68,7 @@ MISTAKES = [
     ("train", "-m seed=interval(0,3)", "seed=interval(0,3): values are listed, FIELD=VALUE,VALUE or range(FROM,TO); more needs hydra/sweeper=NAME"),
     ("train", "-m model=glob(*)", "model=glob(*): values are listed, model=VALUE,VALUE"),
     ("train", "-m hydra.sweeper.params={seed:1}", "hydra.sweeper.params={seed:1}: a sweep is written FIELD=VALUE,VALUE"),
-    ("train", "dataset=digits dataset.cache_dir=FILE/cache", "dataset.cache_dir=FILE/cache: there is a file in the way of this folder"),
+    ("train", "dataset=digits dataset.cache_dir=FILE/cache", "dataset.cache_dir=FILE/cache: a file is in the way of this folder"),
     ("train", "optimizer=sgd", NO_DATASET),
     ("train", "seed=1 schedule.max_lr=0.01", NO_DATASET),
     ("train", "experiment=custom", NO_DATASET),
@@ -80,9 +80,9 @@ MISTAKES = [
     ("train", "resume=absent", "resume=absent: this is not a run folder (there is no config.yaml in it)"),
     ("train", "repeat=absent", "repeat=absent: this is not a run folder (there is no config.yaml in it)"),
     ("train", "start=absent", "start=absent: this is not a run folder (there is no config.yaml in it)"),
-    ("train", "resume=a repeat=b", "repeat=b: not together with resume=a"),
-    ("train", "start=a resume=b", "start=a: not together with resume=b"),
-    ("train", "start=a repeat=b", "start=a: not together with repeat=b"),
+    ("train", "resume=a repeat=b", "repeat=b: cannot be combined with resume=a"),
+    ("train", "start=a resume=b", "start=a: cannot be combined with resume=b"),
+    ("train", "start=a repeat=b", "start=a: cannot be combined with repeat=b"),
     ("evaluate", "", "ckpt: a value is missing; write ckpt=RUN_FOLDER (or a checkpoint, or a file of weights)"),
     ("evaluate", "ckpt=absent", "ckpt=absent: there is no such file or folder"),
     ("evaluate", "ckpt=FILE", "ckpt=FILE: allowed are run folders and files that end in .safetensors, .pth, .pt, .bin"),
@@ -92,7 +92,7 @@ MISTAKES = [
 
 @pytest.fixture
 def type_without_torch(tmp_path):
-    """Type a command in an empty folder, in a process in which an import of torch would be seen."""
+    """Run a command in an empty folder, in a process in which importing torch fails."""
     cwd, blocker = tmp_path / "cwd", tmp_path / "blocker"
     cwd.mkdir()
     blocker.mkdir()
@@ -113,7 +113,7 @@ def type_without_torch(tmp_path):
 
 # ---------------------------------------------------------------- mistakes
 @pytest.mark.parametrize(("program", "words", "line"), MISTAKES, ids=[f"{name} {words}" for name, words, _ in MISTAKES])
-def test_a_mistake_is_one_line_before_torch_is_imported(type_without_torch, tmp_path, program, words, line):
+def test_a_mistake_gives_a_one_line_error_before_torch_is_imported(type_without_torch, tmp_path, program, words, line):
     file = tmp_path / "FILE"
     file.touch()
     answer = type_without_torch(program, *words.replace("FILE", str(file)).split())
@@ -123,7 +123,7 @@ def test_a_mistake_is_one_line_before_torch_is_imported(type_without_torch, tmp_
     assert list((tmp_path / "cwd").iterdir()) == []
 
 
-def pictures(root, **classes):
+def save_images(root, **classes):
     """root/train/CLASS/0.png ... and root/test/CLASS/0.png for {"train": [...], "test": [...]}."""
     for split, names in classes.items():
         for name in names:
@@ -142,8 +142,8 @@ def folder_words(root):
     ]
 
 
-def refusal(typed, tmp_path, *words):
-    """The line, without the program's name, that answers what only data and model can tell."""
+def error_of(typed, tmp_path, *words):
+    """The error, without the program's name, of a mistake that is found with data and model."""
     cwd = tmp_path / "cwd"
     cwd.mkdir()
     answer = typed(cwd, "train", *words)
@@ -156,53 +156,53 @@ def refusal(typed, tmp_path, *words):
 
 
 def test_a_batch_larger_than_the_data(typed, tmp_path, tiny_words):
-    line = refusal(typed, tmp_path, *tiny_words, "training.batch_size=5000")
+    line = error_of(typed, tmp_path, *tiny_words, "training.batch_size=5000")
     assert line == "training.batch_size=5000: there are only 464 training images, allowed is 2 to 464"
 
 
 def test_a_padding_as_large_as_the_image(typed, tmp_path, tiny_words):
-    line = refusal(typed, tmp_path, *tiny_words, "augmentation=pad_crop", "augmentation.pad_crop.padding=16")
+    line = error_of(typed, tmp_path, *tiny_words, "augmentation=pad_crop", "augmentation.pad_crop.padding=16")
     assert line == (
         "augmentation.pad_crop.padding=16: must be smaller than the side of the images, which are 16 x 16 pixels"
     )
 
 
 def test_a_model_that_timm_does_not_have(typed, tmp_path, tiny_words):
-    line = refusal(typed, tmp_path, *tiny_words, "model.name=test_eficientnet")
+    line = error_of(typed, tmp_path, *tiny_words, "model.name=test_eficientnet")
     assert line == "model.name=test_eficientnet: timm has no such model (did you mean test_efficientnet?)"
 
 
 def test_no_test_images(typed, tmp_path):
     root = tmp_path / "images"
-    pictures(root, train=["cat", "dog"])
-    line = refusal(typed, tmp_path, *folder_words(root))
-    assert line == f"dataset.root={root}: there is no folder test/ in it (test/CLASS/IMAGE is expected)"
+    save_images(root, train=["cat", "dog"])
+    line = error_of(typed, tmp_path, *folder_words(root))
+    assert line == f"dataset.root={root}: it has no folder test/ (test/CLASS/IMAGE is expected)"
 
 
 def test_a_truncated_image(typed, tmp_path):
     root = tmp_path / "images"
-    pictures(root, train=["cat", "dog"], test=["cat"])
+    save_images(root, train=["cat", "dog"], test=["cat"])
     broken = root / "train" / "dog" / "2.png"
     broken.write_bytes(broken.read_bytes()[:40])
-    line = refusal(typed, tmp_path, *folder_words(root))
+    line = error_of(typed, tmp_path, *folder_words(root))
     assert line.startswith(f"dataset.root: cannot read {broken}: ")
 
 
-def test_a_class_in_test_that_train_lacks(typed, tmp_path):
+def test_a_test_class_that_is_not_in_train(typed, tmp_path):
     root = tmp_path / "images"
-    pictures(root, train=["cat", "dog"], test=["cat", "dogs"])
-    line = refusal(typed, tmp_path, *folder_words(root))
+    save_images(root, train=["cat", "dog"], test=["cat", "dogs"])
+    line = error_of(typed, tmp_path, *folder_words(root))
     assert line == f"dataset.root={root}: class dogs of the test images is not in train (did you mean dog?)"
 
 
-def test_a_folder_that_was_there_before_stays(typed, tmp_path, tiny_words):
+def test_an_existing_folder_is_kept(typed, tmp_path, tiny_words):
     (tmp_path / "mine").mkdir()
     assert typed(tmp_path, "train", *tiny_words, "training.batch_size=5000", "hydra.run.dir=mine/a/b").code == 2
     assert [path.name for path in tmp_path.rglob("*")] == ["mine"]
 
 
-# ---------------------------------------------------------------- neither a mistake nor a success
-def test_a_full_disk_is_not_called_a_mistake(typed, tmp_path, tiny_words, monkeypatch):
+# ---------------------------------------------------------------- failures that are not mistakes
+def test_a_full_disk_is_not_reported_as_invalid_input(typed, tmp_path, tiny_words, monkeypatch):
     from cifar_imbalance.engine import experiment
 
     def full(*_):
@@ -213,7 +213,7 @@ def test_a_full_disk_is_not_called_a_mistake(typed, tmp_path, tiny_words, monkey
     assert (answer.code, answer.err) == (1, "train.py: run/config.yaml: No space left on device\n")
 
 
-def test_a_defect_of_ours_stays_a_traceback(typed, tmp_path, tiny_words, monkeypatch):
+def test_a_bug_gives_a_traceback(typed, tmp_path, tiny_words, monkeypatch):
     from cifar_imbalance.engine import experiment
 
     monkeypatch.setattr(experiment, "run_experiment", lambda *_: {}["defect"])
@@ -221,7 +221,7 @@ def test_a_defect_of_ours_stays_a_traceback(typed, tmp_path, tiny_words, monkeyp
         typed(tmp_path, "train", *tiny_words)
 
 
-def test_an_interrupted_run_tells_how_to_go_on(tmp_path, tiny_words):
+def test_an_interrupted_run_prints_the_command_to_resume_it(tmp_path, tiny_words):
     command = [sys.executable, ROOT / "train.py", *tiny_words, "training.epochs=1000", "hydra.run.dir=run"]
     process = subprocess.Popen(
         command,
@@ -229,7 +229,7 @@ def test_an_interrupted_run_tells_how_to_go_on(tmp_path, tiny_words):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell that starts the tests in the background has them, and so their children, ignore an interrupt.
+        # A shell that runs the tests in the background makes them, and so their children, ignore SIGINT.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not (tmp_path / "run" / "checkpoints" / "last.pt").exists():
@@ -269,7 +269,7 @@ def test_cfg_job_prints_the_configuration_and_runs_nothing(type_without_torch, t
     assert list((tmp_path / "cwd").iterdir()) == []
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
+def test_a_closed_output_pipe_is_not_an_error(tmp_path):
     line = f"{sys.executable} {ROOT / 'train.py'} --help | head -1"
     answer = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True)
     assert answer.stderr == ""
@@ -286,9 +286,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
         (["experiment=exp2", "dataset=digits"], "exp2"),
     ],
 )
-def test_without_an_experiment_it_is_the_quickstart_only_where_nothing_else_is_typed(
-    typed, tmp_path, monkeypatch, words, experiment
-):
+def test_the_quickstart_is_the_default_only_without_other_overrides(typed, tmp_path, monkeypatch, words, experiment):
     from cifar_imbalance.engine import experiment as engine
 
     started = []
@@ -300,7 +298,7 @@ def test_without_an_experiment_it_is_the_quickstart_only_where_nothing_else_is_t
     assert all((config.training.epochs == 10) == (experiment != "quickstart") for config in started)
 
 
-def test_the_typed_fields_are_the_runs(tiny_run):
+def test_overrides_are_in_the_runs_configuration(tiny_run):
     text = (tiny_run / "config.yaml").read_text()
     assert "name: test_efficientnet" in text
     assert "epochs: 2" in text

@@ -1,4 +1,4 @@
-"""The paper's three experiments are in the configuration as its tables 5, 7 and 10 give them."""
+"""The configurations of the paper's three experiments match its tables 5, 7 and 10."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from cifar_imbalance.augment.policy import Policy
 from cifar_imbalance.engine.step import Network, training_loss
 from cifar_imbalance.models.build import build_model
-from cifar_imbalance.models.freezing import set_learning
+from cifar_imbalance.models.freezing import set_trainable
 from cifar_imbalance.runtimes.select import make_runtime
 from cifar_imbalance.terminal import Terminal
 
@@ -97,20 +97,20 @@ EXP1 = {
         ("exp3_ensemble", {**EXP2, "ensemble.members": 5, "ensemble.combine": "mean_probability"}),
     ],
 )
-def test_an_experiment_is_as_the_paper_gives_it(experiment, expected, fields):
+def test_an_experiment_matches_the_paper(experiment, expected, fields):
     found = fields(f"experiment={experiment}")
     assert {path: OmegaConf.select(found, path) for path in expected} == expected
 
 
 def test_experiment_1_is_traced_at_456_pixels_in_bfloat16_and_batches_of_128():
-    """The step's own pure function on tensors that have shapes and no values: the real batch takes an accelerator."""
+    """The step's pure function on tensors with shapes but no values: the real batch needs an accelerator."""
     experiment = config_of(["experiment=exp1", "model.pretrained=false", "runtime=cpu"])
     batch = experiment.training.batch_size
     network = Network.on_device(
         build_model(experiment.model, class_count=10, image_size=(32, 32), seed=0),
         make_runtime(experiment.runtime, deterministic=False),
     )
-    set_learning(network.module, experiment.model, head_only=False)
+    set_trainable(network.module, experiment.model, head_only=False)
     policy = Policy(experiment.augmentation, height=32, width=32)
     draws = policy.draw(0, 0, labels=np.zeros((1, batch), dtype=np.int64), levels=np.zeros(10, dtype=np.int64))
     seen = {}
@@ -140,7 +140,7 @@ def test_experiment_1_is_traced_at_456_pixels_in_bfloat16_and_batches_of_128():
 
 
 @pytest.mark.slow
-def test_experiment_1_takes_steps_at_a_reduced_batch_on_the_cpu(tmp_path, real_data):
+def test_experiment_1_runs_with_a_reduced_batch_on_the_cpu(tmp_path, real_data):
     """Burn-in and warm-up of B5 at 456 px in bfloat16, two steps of two images each."""
     words = [
         "experiment=exp1",

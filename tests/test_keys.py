@@ -9,7 +9,7 @@ def test_equal_keys_give_equal_draws():
     assert np.array_equal(keys.generator(3, "order", 5).random(8), keys.generator(3, "order", 5).random(8))
 
 
-def test_seed_purpose_and_each_index_count():
+def test_draws_depend_on_seed_purpose_and_each_index():
     drawn = {
         keys.generator(*key).integers(2**62)
         for key in [

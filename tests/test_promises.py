@@ -1,4 +1,4 @@
-"""The seven promises of docs/architecture.md: for each a test that fails when it is broken."""
+"""The seven promises of docs/architecture.md, each with a test that fails if it is broken."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ from cifar_imbalance.report.write import write_report
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDED = Path(__file__).parent / "assets" / "loss_curve.json"
-# What is written when the run ends; the rest of summary.json is a function of the saved logits.
+# Written when the run ends; the rest of summary.json is a function of the saved logits.
 ABOUT_THE_RUN = {
     "experiment",
     "seed",
@@ -41,7 +41,7 @@ def summary_of(folder):
 
 
 # ---------------------------------------------------------------- 1. the configuration is the experiment
-def test_1_a_run_is_repeated_from_its_folder_alone(tiny_run, tmp_path, typed):
+def test_1_a_run_is_reproduced_from_its_folder_alone(tiny_run, tmp_path, typed):
     answer = typed(tmp_path, "train", f"repeat={tiny_run}", "hydra.run.dir=again")
     assert answer.code == 0, answer.err
     again = tmp_path / "again"
@@ -50,14 +50,14 @@ def test_1_a_run_is_repeated_from_its_folder_alone(tiny_run, tmp_path, typed):
     assert summary_of(again) == summary_of(tiny_run)
 
 
-def test_1_the_losses_of_a_small_run_are_those_that_were_recorded(tmp_path, typed):
-    """A change that nobody intended shows here; write the file anew (the command is in it) for one that was."""
+def test_1_the_losses_of_a_small_run_equal_the_recorded_ones(tmp_path, typed):
+    """Detects unintended changes; after an intended one regenerate the file (the command is in it)."""
     recorded = json.loads(RECORDED.read_text())
     answer = typed(tmp_path, "train", *recorded["overrides"], "hydra.run.dir=run")
     assert answer.code == 0, answer.err
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     for name, values in recorded["losses"].items():
-        # The rest is rounding, which differs between processors.
+        # The tolerance is for rounding, which differs between processors.
         assert [line[name] for line in lines] == pytest.approx(values, rel=recorded["tolerance"]), name
 
 
@@ -107,7 +107,7 @@ def test_4_every_result_is_a_function_of_the_saved_logits(tiny_run, tmp_path):
 
 
 # ---------------------------------------------------------------- 5. atomic writes
-def test_5_a_file_that_cannot_be_finished_leaves_the_old_one(tmp_path):
+def test_5_a_failed_write_keeps_the_old_file(tmp_path):
     file = tmp_path / "last.pt"
     atomic.write_text(file, "old")
 
@@ -121,8 +121,8 @@ def test_5_a_file_that_cannot_be_finished_leaves_the_old_one(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
 
 
-def test_5_nothing_in_the_package_writes_a_file_but_through_atomic():
-    """Apart from the log, which grows, and the cache, whose folders are renamed into place."""
+def test_5_all_files_are_written_through_atomic():
+    """Except the log, which is appended to, and the cache, whose folders are renamed into place."""
     writing = ("write_text(", "write_bytes(", 'open("w', "torch.save(", "savefig(", "np.save(", "np.savez(")
     allowed = {"atomic.py", "data/cache.py"}
     offending = []
@@ -131,13 +131,13 @@ def test_5_nothing_in_the_package_writes_a_file_but_through_atomic():
         for line in file.read_text().splitlines():
             if any(word in line for word in writing) and "atomic." not in line and name not in allowed:
                 offending.append((name, line.strip()))
-    buffered = {"torch.save({**state,", "figure.savefig(picture,", "lambda file: np.savez(file,"}
+    buffered = {"torch.save({**state,", "figure.savefig(buffer,", "lambda file: np.savez(file,"}
     assert [found for found in offending if not any(word in found[1] for word in buffered)] == []
 
 
-# ---------------------------------------------------------------- 6. one line for a mistake
+# ---------------------------------------------------------------- 6. one-line errors
 @pytest.mark.parametrize("word", ["no_such_field=1", "model=no_such_model", "training.epochs=none", "resume=nowhere"])
-def test_6_a_mistake_is_one_line_with_exit_code_2_and_leaves_nothing(tmp_path, typed, word):
+def test_6_a_mistake_gives_a_one_line_error_and_exit_code_2_and_leaves_no_files(tmp_path, typed, word):
     answer = typed(tmp_path, "train", word)
     assert (answer.code, answer.out) == (2, "")
     assert len(answer.err.splitlines()) == 1 and word.partition("=")[0] in answer.err
@@ -168,7 +168,7 @@ def test_7_the_test_images_are_evaluated_once_and_at_the_end(evaluations, tmp_pa
     assert summary_of(tmp_path / "run")["test_set_use"] == "once, at the end"
 
 
-def test_7_an_experiment_that_evaluates_them_after_every_epoch_says_so(evaluations, tmp_path, typed, tiny_words):
+def test_7_an_experiment_that_evaluates_them_after_every_epoch_records_that(evaluations, tmp_path, typed, tiny_words):
     words = [*tiny_words, "dataset.validation=test", "checkpoint.choose=last", "hydra.run.dir=run"]
     assert typed(tmp_path, "train", *words).code == 0
     assert evaluations == [TEST, TEST, TEST]

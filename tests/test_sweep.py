@@ -1,4 +1,4 @@
-"""A sweep: all its jobs are checked before the first, and one that fails leaves the others alone."""
+"""Sweeps: all jobs are checked before the first one starts, and a failed job does not affect the others."""
 
 import importlib.util
 from dataclasses import replace
@@ -32,7 +32,7 @@ def test_a_list_is_one_choice_of_a_sweep(typed, tmp_path, started):
     assert [c.augmentation.flip is not None for c in started] == [False, True]
 
 
-def test_a_wrong_value_in_job_7_is_refused_before_job_0(typed, tmp_path, started):
+def test_an_invalid_value_in_job_7_is_rejected_before_job_0(typed, tmp_path, started):
     answer = typed(tmp_path, "train", "-m", "seed=0,1", "training.batch_size=2,3,4,-4")
     assert (answer.code, answer.err) == (2, "train.py: training.batch_size=-4: allowed is at least 2\n")
     assert started == []
@@ -49,8 +49,8 @@ def test_one_process_cannot_use_xla_in_two_ways(typed, tmp_path, started):
         answer = typed(tmp_path, "train", "-m", *words)
         assert answer.code == 2
         assert answer.err == (
-            f"train.py: runtime: this sweep has {found}; XLA takes its devices once in a process, allowed is one of "
-            "them\n"
+            f"train.py: runtime: this sweep has {found}; XLA claims its devices once per process, allowed is one "
+            "of them\n"
         )
     assert typed(tmp_path, "train", "-m", "runtime=xla", "seed=0,1").code == 0
     assert [config.runtime.name for config in started] == ["xla", "xla"]
@@ -105,7 +105,7 @@ def test_jobs_that_fail_do_not_stop_the_others_and_are_named_at_the_end(typed, t
         assert str(folder.relative_to(tmp_path)) in answer.err
 
 
-def test_a_job_that_the_data_refuse_has_its_traceback_in_its_own_log(typed, tmp_path, tiny_words):
+def test_a_job_that_is_unsuitable_for_the_data_has_a_traceback_in_its_log(typed, tmp_path, tiny_words):
     words = [word for word in tiny_words if not word.startswith("training.")]
     answer = typed(tmp_path, "train", "-m", "training.batch_size=5000,6000", "hydra.sweep.dir=sweep", *words)
     assert answer.code == 1
@@ -114,7 +114,7 @@ def test_a_job_that_the_data_refuse_has_its_traceback_in_its_own_log(typed, tmp_
     assert "Traceback" in (tmp_path / "sweep" / "0_quickstart_0" / "train.log").read_text()
 
 
-def test_an_evaluation_that_breaks_off_has_its_traceback_in_its_own_log(tiny_run, tmp_path, typed, monkeypatch):
+def test_a_failed_evaluation_has_a_traceback_in_its_log(tiny_run, tmp_path, typed, monkeypatch):
     def broken(*_, **__):
         raise KeyError("a defect")
 

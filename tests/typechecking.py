@@ -1,4 +1,4 @@
-"""How types and shapes are checked while tests run: an int is a float, as Python's type rules have it (PEP 484)."""
+"""The type and shape checks of the tests: an int is accepted as a float (PEP 484)."""
 
 from beartype import BeartypeConf, beartype
 

@@ -1,1 +1,1 @@
-"""What is done to training images: pure batched operators, and the policy that draws their parameters by key."""
+"""Augmentation of training images: pure batched operators, and the policy that draws their parameters by key."""

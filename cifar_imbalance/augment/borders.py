@@ -1,4 +1,4 @@
-"""Where a pixel is read from, and what comes in over the border of an image."""
+"""Translation of images, and the pixels that are read beyond their border."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def translate(
 ) -> Float[Tensor, "batch 3 height width"]:
     """Move each image down by `rows` and right by `columns` pixels (up and left where negative).
 
-    What comes in over the border is `fill` (border="constant") or the mirrored image (border="reflect"), as numpy's
-    'reflect': the edge pixel itself is not repeated. Reflection reaches as far as side - 1 pixels, no further.
+    Beyond the border the image is `fill` (border="constant") or mirrored (border="reflect", as numpy's 'reflect': the
+    edge pixel itself is not repeated). Reflection reaches at most side - 1 pixels.
     """
     height, width = images.shape[2:]
     from_row, row_inside = _sources(rows, height, border)
@@ -39,12 +39,12 @@ def translate(
 def _sources(
     offsets: Int[Tensor, " batch"], side: int, border: str
 ) -> tuple[Int[Tensor, "batch side"], Bool[Tensor, "batch side"]]:
-    """For each place along a side: the place it is read from, and whether that was inside the image."""
+    """For each position along a side: the position it is read from, and whether that is inside the image."""
     return within(torch.arange(side, device=offsets.device) - offsets.long()[:, None], side, border)
 
 
 def within(places: Int[Tensor, ...], side: int, border: str) -> tuple[Int[Tensor, ...], Bool[Tensor, ...]]:
-    """Places along a side, those outside it mirrored or moved to its end; and which were inside."""
+    """Positions along a side, those outside it mirrored or clamped to its end; and which were inside."""
     inside = (places >= 0) & (places < side)
     if border == "reflect":
         places = (side - 1) - (places.abs() - (side - 1)).abs()

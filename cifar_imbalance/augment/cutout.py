@@ -13,7 +13,7 @@ from cifar_imbalance.errors import UsageError
 
 
 def half_square(size_fraction: float, height: int, width: int) -> int:
-    """Half the side of a cutout square in pixels; of images that are not square the shorter side counts."""
+    """Half the side of a cutout square in pixels, relative to the shorter side of the image."""
     return int(size_fraction * min(height, width)) // 2
 
 
@@ -35,7 +35,7 @@ def cutout(
 
 
 def draw(generator: np.random.Generator, settings: Cutout, images: Drawn) -> Draws:
-    """Centers are uniform over the pixels, so a square near the border is cut smaller."""
+    """Centers are uniform over the pixels, so a square near the border is clipped."""
     shape = (*images.shape, settings.count)
     rows, columns = (generator.integers(side, size=shape) for side in (images.height, images.width))
     return {"cutout.centers": np.stack([rows, columns], axis=-1).astype(np.int32)}

@@ -1,4 +1,4 @@
-"""Mirror images left and right, or top and bottom."""
+"""Flip images horizontally or vertically."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cifar_imbalance.configuration.fields import Flip
 def flip(
     images: Float[Tensor, "batch 3 height width"], flipped: Bool[Tensor, " batch"], *, vertically: bool = False
 ) -> Float[Tensor, "batch 3 height width"]:
-    """Mirror left and right, or top and bottom, the images that are `flipped`."""
+    """Flip the images that are `flipped`, horizontally or vertically."""
     return torch.where(flipped[:, None, None, None], images.flip(2 if vertically else 3), images)
 
 

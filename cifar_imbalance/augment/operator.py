@@ -1,4 +1,4 @@
-"""What an augmentation operator is: draws on the host, a pure function on the device, a check of its settings.
+"""The interface of an augmentation operator: draws on the host, a pure function on the device, a check of its settings.
 
 Images are [batch, 3, height, width] with values 0..255, of any height and width. Nothing in `apply` branches on data,
 reads the device or changes shape, so the operators are part of a compiled step on every runtime; images that are
@@ -20,7 +20,7 @@ Tensors = Mapping[str, Tensor]
 
 
 class Drawn(NamedTuple):
-    """What an epoch's draws are made for: its images' classes, the level of each class, the size in pixels."""
+    """What the draws of an epoch depend on: the images' labels, the level of each class, the size in pixels."""
 
     labels: Int64[np.ndarray, "steps batch"]
     levels: Int64[np.ndarray, " classes"]
@@ -35,7 +35,7 @@ class Drawn(NamedTuple):
 
 
 class Operator(NamedTuple):
-    """`draw` fills an epoch, `apply` changes a batch, `check` refuses settings that images of this size cannot take."""
+    """`draw` makes an epoch's draws, `apply` augments a batch, `check` rejects settings unfit for the image size."""
 
     draw: Callable[[np.random.Generator, Any, Drawn], Draws]
     apply: Callable[[Images, Tensors, Any], Images]
@@ -43,5 +43,5 @@ class Operator(NamedTuple):
 
 
 def happens(generator: np.random.Generator, probability: float, images: Drawn) -> np.ndarray:
-    """Whether something of this probability happens to each image, bool [steps, batch]."""
+    """Whether an event of this probability happens to each image, bool [steps, batch]."""
     return generator.random(images.shape) < probability

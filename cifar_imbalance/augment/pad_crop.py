@@ -1,4 +1,4 @@
-"""Pad images and crop them to their own size again."""
+"""Pad images, then crop them back to their own size."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cifar_imbalance.errors import UsageError
 
 
 def draw(generator: np.random.Generator, settings: PadCrop, images: Drawn) -> Draws:
-    """A crop of the image's own size out of the padded image is a shift by -padding..padding whole pixels."""
+    """Padding and cropping back to the image's own size is a shift by -padding..padding whole pixels."""
 
     def offsets() -> np.ndarray:
         span = (-settings.padding, settings.padding)

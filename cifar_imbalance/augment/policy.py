@@ -1,7 +1,7 @@
 """An augmentation policy: which operators, in which order, and the draws of an epoch.
 
-The draws are made on the host by key and reach the step as data; each operator has a key of its own, so adding one
-changes nothing about what the others draw.
+The draws are made on the host by key and reach the step as data. Each operator has its own key, so adding one does not
+change what the others draw.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ OPERATORS = {
 
 
 class Policy:
-    """The operators that `augmentation` switches on, for images of `height` x `width` pixels.
+    """The operators that `augmentation` enables, for images of `height` x `width` pixels.
 
     Raises UsageError where an operator's settings do not suit images of this size.
     """
@@ -49,7 +49,7 @@ class Policy:
     ) -> Draws:
         """An epoch's draws on the host, each [steps, batch, ...], under keys such as "flip.flipped".
 
-        `labels` are those of the epoch's images in their order, `levels` the strength of each class.
+        `labels` are the labels of the epoch's images in order, `levels` the augmentation strength of each class.
         """
         images = Drawn(labels, levels, self.height, self.width)
         draws: Draws = {}
@@ -59,7 +59,7 @@ class Policy:
         return draws
 
     def apply(self, images: Images, draws: Tensors) -> Images:
-        """The images after every operator in turn, by the draws of one step, each [batch, ...]. Pure."""
+        """The images after every operator in order, with the draws of one step, each [batch, ...]. Pure."""
         for name in self.names:
             images = OPERATORS[name].apply(images, draws, self.settings[name])
         return images

@@ -1,4 +1,4 @@
-"""Turn images about their centres."""
+"""Rotate images about their centres."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def rotate(
     border: str,
     fill: float,
 ) -> Float[Tensor, "batch 3 height width"]:
-    """Turn each image about its centre, counter-clockwise by the angle of this `sine` and `cosine`, bilinearly.
+    """Rotate each image about its centre, counter-clockwise by the angle of this `sine` and `cosine`, bilinearly.
 
-    What comes in over the border is `fill` or the mirrored image, as in `translate`.
+    Beyond the border the image is `fill` or mirrored, as in `translate`.
     """
     height, width = images.shape[2:]
     sine, cosine = sine[:, None, None], cosine[:, None, None]
     middle_row, middle_column = (height - 1) / 2, (width - 1) / 2
     down = torch.arange(height, device=images.device)[:, None] - middle_row
     right = torch.arange(width, device=images.device) - middle_column
-    row = cosine * down + sine * right + middle_row  # [batch, height, width], where each place is read from
+    row = cosine * down + sine * right + middle_row  # [batch, height, width], where each pixel is read from
     column = cosine * right - sine * down + middle_column
     top, left = row.floor(), column.floor()
     turned = torch.zeros_like(images)
@@ -46,7 +46,7 @@ def _read(
     border: str,
     fill: float,
 ) -> Float[Tensor, "batch 3 height width"]:
-    """The pixels at any places, also beyond the border."""
+    """The pixels at any positions, including those beyond the border."""
     height, width = images.shape[2:]
     rows, row_inside = within(rows, height, border)
     columns, column_inside = within(columns, width, border)
@@ -61,7 +61,7 @@ def _read(
 
 
 def draw(generator: np.random.Generator, settings: Rotation, images: Drawn) -> Draws:
-    """Angles are uniform; their sines and cosines are taken here, so that every device has the same."""
+    """Angles are uniform; sines and cosines are computed here, so that they are the same on every device."""
     degrees = generator.uniform(-settings.max_degrees, settings.max_degrees, images.shape)
     angle = np.deg2rad(degrees)
     return {

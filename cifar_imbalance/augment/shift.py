@@ -1,4 +1,4 @@
-"""Move images by whole pixels, up to a fraction of their sides."""
+"""Shift images by whole pixels, up to a fraction of their sides."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cifar_imbalance.errors import UsageError
 
 
 def draw(generator: np.random.Generator, settings: Shift, images: Drawn) -> Draws:
-    """Each way the nearest whole number of pixels to U(-fraction, fraction) of the side."""
+    """Along each axis, U(-fraction, fraction) of the side, rounded to whole pixels."""
 
     def offsets(fraction: float, side: int) -> np.ndarray:
         fractions = generator.uniform(-fraction, fraction, images.shape)

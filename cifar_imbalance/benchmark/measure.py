@@ -1,4 +1,4 @@
-"""Rows timed in turn, round after round, so that whatever the machine does meets them all."""
+"""Rows timed alternately, round after round, so that load on the machine affects them all alike."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ RATIOS = (
 
 @dataclass(frozen=True)
 class Measured:
-    """Images per second of each row, a value per round, and what they are to be seen beside."""
+    """Images per second of each row, one value per round, and what they are compared with."""
 
     images_per_second: dict[str, list[float]]
     gflops_per_second: list[float]  # float32 matrix product
     gflops_per_image: float  # of a training step of the plain model
     loop_is_compiled: bool
-    first_round_seconds: dict[str, float]  # of a row's first round: compiling, if it compiles
-    workers: dict[str, Any]  # what the rows in other processes say of themselves
+    first_round_seconds: dict[str, float]  # of a row's first round: includes compilation, if it compiles
+    workers: dict[str, Any]  # what the rows in other processes report about themselves
 
     def ratios(self) -> dict[str, list[float]]:
-        """`one / other`, a value per round: both were timed within seconds of each other."""
+        """`one / other`, one value per round: both were timed within seconds of each other."""
         rows = self.images_per_second
         pairs = list(RATIOS)
         if self.loop_is_compiled:
@@ -56,7 +56,7 @@ class Measured:
         return {f"{a} / {b}": [x / y for x, y in zip(rows[a], rows[b], strict=True)] for a, b in pairs}
 
     def shares_of_matrix_product(self) -> dict[str, list[float]]:
-        """The arithmetic of each row's steps over what the machine's matrix product does in the same time."""
+        """FLOP/s of each row's steps as a share of those of the machine's matrix product."""
         return {
             name: [
                 speed * self.gflops_per_image / rate for speed, rate in zip(speeds, self.gflops_per_second, strict=True)
@@ -66,13 +66,13 @@ class Measured:
 
 
 def measure(config: BenchmarkConfig, runtime: DeviceRuntime) -> Measured:
-    """Every row of `config.rows`: one round to warm up, then `config.rounds` timed ones, interleaved."""
+    """Time every row of `config.rows`: one warm-up round, then `config.rounds` timed ones, interleaved."""
     with ExitStack() as stack:
         names = [name for name in BENCHMARK_ROWS if name in config.rows]
         rows: dict[str, Steps] = {}
         workers = {}
         first: dict[str, float] = {}
-        for name in sorted(names, key=lambda name: name not in WORKERS):  # what may fail to start comes first
+        for name in sorted(names, key=lambda name: name not in WORKERS):  # those that may fail to start come first
             log.info("%s: preparing", name)
             if name in WORKERS:
                 worker = WORKERS[name](config)
@@ -84,7 +84,7 @@ def measure(config: BenchmarkConfig, runtime: DeviceRuntime) -> Measured:
         speeds: dict[str, list[float]] = {name: [] for name in names}
         products = []
         for number in range(config.rounds):
-            begin = number % len(names)  # no row always follows the same other
+            begin = number % len(names)  # rotate, so that no row always follows the same one
             for name in names[begin:] + names[:begin]:
                 speeds[name].append(config.steps * config.batch_size / _seconds(rows[name]))
             products.append(matrix_product_rate(runtime))
@@ -114,7 +114,7 @@ def _last(speeds: dict[str, list[float]], products: list[float]) -> str:
 
 
 def matrix_product_rate(runtime: DeviceRuntime) -> float:
-    """GFLOP/s of float32 products of square matrices, the machine's ceiling as far as a program can reach it."""
+    """GFLOP/s of float32 products of square matrices, an estimate of the machine's peak."""
     left, right = torch.randn(2, MATRIX_SIDE, MATRIX_SIDE, device=runtime.device)
     out = torch.mm(left, right)
     count, started = 0, time.perf_counter()
@@ -128,8 +128,8 @@ def matrix_product_rate(runtime: DeviceRuntime) -> float:
 def training_gflops_per_image(config: BenchmarkConfig) -> float:
     """Multiplications and additions of convolutions and matrix products: three times those of a forward pass.
 
-    (The gradients of inputs and weights cost as much each. torch's own count of a backward pass takes a depthwise
-    convolution for a dense one.)
+    (The gradients of inputs and of weights cost as much each. torch's own count of a backward pass treats a depthwise
+    convolution as a dense one.)
     """
     module = built(config).module.eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

@@ -11,13 +11,13 @@ from cifar_imbalance.configuration.fields import BenchmarkConfig
 from cifar_imbalance.runtimes.base import DeviceRuntime
 
 ROUNDS = 5
-SMALLEST_SHARE = 0.01  # of a step; what is less goes into `other`
+SMALLEST_SHARE = 0.01  # of a step; smaller ones are summed in `other`
 
 
 def operator_times(config: BenchmarkConfig, runtime: DeviceRuntime) -> dict[str, dict[str, float]]:
-    """Milliseconds of a step in each operator itself, of `channels_last_fused` (before) and of `step` (after).
+    """Milliseconds of a step in each operator alone, for `channels_last_fused` (before) and `step` (after).
 
-    Medians of rounds in which the two take turns.
+    Medians over rounds in which the two alternate.
     """
     rows = {
         "channels_last_fused": plain_step(config, runtime, channels_last_fused=True),
@@ -33,7 +33,7 @@ def operator_times(config: BenchmarkConfig, runtime: DeviceRuntime) -> dict[str,
 
 
 def _times(run: Steps, steps: int) -> dict[str, float]:
-    with profile() as seen:  # of every device that torch can profile here
+    with profile() as seen:  # every device that torch can profile here
         run()
     times: dict[str, float] = {}
     for event in seen.key_averages():

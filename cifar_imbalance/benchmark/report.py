@@ -1,4 +1,4 @@
-"""The benchmark as a person reads it: ratios first."""
+"""Benchmark results as tables and a plot: ratios first."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from rich.table import Table
 
 from cifar_imbalance.report.plots.canvas import new_figure, save_figure
 
-Figures = dict[str, Any]
+Results = dict[str, Any]
 
 
-def benchmark_table(figures: Figures) -> Group:
+def benchmark_table(results: Results) -> Group:
     """Ratios, then images per second with the share of the matrix product."""
     parts: list[Table] = []
-    if figures["ratios"]:
+    if results["ratios"]:
         ratios = _table("ratio of images per second", "median", "min", "max")
-        for name, spread in figures["ratios"].items():
+        for name, spread in results["ratios"].items():
             ratios.add_row(name, *(f"{spread[key]:.2f}" for key in ("median", "min", "max")))
         parts.append(ratios)
     rows = _table("images per second", "median", "min", "max", "of the matrix product")
-    for name, spread in figures["images_per_second"].items():
-        share = figures["share_of_matrix_product"][name]["median"]
+    for name, spread in results["images_per_second"].items():
+        share = results["share_of_matrix_product"][name]["median"]
         rows.add_row(name, *(f"{spread[key]:.0f}" for key in ("median", "min", "max")), f"{share:.0%}")
-    product = figures["gflops_per_second"]
+    product = results["gflops_per_second"]
     rows.caption = (
-        f"{figures['model']}, {figures['image_size']} px, batch {figures['batch_size']}, {figures['rounds']} rounds of "
-        f"{figures['steps']} steps\nfloat32 matrix product {product['median']:.0f} GFLOP/s "
-        f"({product['min']:.0f} to {product['max']:.0f}); a step is {figures['gflops_per_image']:.3f} GFLOP an image"
+        f"{results['model']}, {results['image_size']} px, batch {results['batch_size']}, {results['rounds']} rounds of "
+        f"{results['steps']} steps\nfloat32 matrix product {product['median']:.0f} GFLOP/s "
+        f"({product['min']:.0f} to {product['max']:.0f}); a step is {results['gflops_per_image']:.3f} GFLOP an image"
     )
     return Group(*parts, rows)
 
 
-def operator_table(figures: Figures) -> Table:
-    """Milliseconds of a step by operator, the plain model beside ours."""
-    times = figures["operator_milliseconds"]
+def operator_table(results: Results) -> Table:
+    """Milliseconds of a step by operator, for the plain model and for ours."""
+    times = results["operator_milliseconds"]
     table = _table("milliseconds of a step in", *times)
     names = dict.fromkeys(name for column in times.values() for name in column if name != "other")
     for name in [*sorted(names, key=lambda n: -max(column.get(n, 0) for column in times.values())), "other"]:
@@ -46,9 +46,9 @@ def operator_table(figures: Figures) -> Table:
     return table
 
 
-def benchmark_plot(path: Path, figures: Figures) -> None:
+def benchmark_plot(path: Path, results: Results) -> None:
     """Images per second of each row as bars, with the smallest and the largest round."""
-    rows = figures["images_per_second"]
+    rows = results["images_per_second"]
     figure = new_figure(8, 1.2 + 0.45 * len(rows))
     axes = figure.add_subplot()
     names = list(reversed(rows))
@@ -58,7 +58,7 @@ def benchmark_plot(path: Path, figures: Figures) -> None:
     axes.bar_label(bars, labels=[f"{value:.0f}" for value in medians], label_type="center", color="white")
     axes.set_xlabel("images per second (median, smallest and largest round)")
     axes.set_title(
-        f"{figures['model']}, {figures['image_size']} px, batch {figures['batch_size']}", fontsize=11, loc="left"
+        f"{results['model']}, {results['image_size']} px, batch {results['batch_size']}", fontsize=11, loc="left"
     )
     axes.grid(axis="x", color="0.9")
     axes.set_axisbelow(True)

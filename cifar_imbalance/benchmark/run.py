@@ -27,31 +27,31 @@ log = logging.getLogger(__name__)
 
 
 def run_benchmark(config: BenchmarkConfig, folder: Path) -> None:
-    """Time the rows that this machine has, print the table, write it into `folder`.
+    """Time the rows available on this machine, print the results and write them into `folder`.
 
-    Raises UsageError where none of the rows can be had.
+    Raises UsageError if no row is available.
     """
     with Terminal() as terminal:
         check_name(config.model)
         runtime = make_runtime(config.runtime)
         config = replace(
-            config, rows=_rows_to_be_had(config, runtime.name), model=replace(config.model, resolution=None)
+            config, rows=_available_rows(config, runtime.name), model=replace(config.model, resolution=None)
         )
         measured = measure(config, runtime)
-        figures = {**_figures(config, measured), "environment": environment(runtime)}
+        results = {**_results(config, measured), "environment": environment(runtime)}
         if config.profile:
-            figures["operator_milliseconds"] = operator_times(config, with_compile(runtime, config, False))
+            results["operator_milliseconds"] = operator_times(config, with_compile(runtime, config, False))
         folder.mkdir(parents=True, exist_ok=True)
-        atomic.write_json(folder / "benchmark.json", figures)
-        benchmark_plot(folder / "benchmark.png", figures)
-        terminal.console.print(benchmark_table(figures))
+        atomic.write_json(folder / "benchmark.json", results)
+        benchmark_plot(folder / "benchmark.png", results)
+        terminal.console.print(benchmark_table(results))
         if config.profile:
-            terminal.console.print(operator_table(figures))
+            terminal.console.print(operator_table(results))
         log.info("written to: %s", folder)
 
 
-def _rows_to_be_had(config: BenchmarkConfig, device: str) -> list[str]:
-    """The rows that can be timed here, those that cannot are told. `device` is what the other rows run on."""
+def _available_rows(config: BenchmarkConfig, device: str) -> list[str]:
+    """The rows that can be timed here; the others are logged. `device` is what the rows in this process run on."""
     missing = {}
     if config.keras_python is None:
         missing["keras"] = f"needs a Python with TensorFlow; {MAKE_KERAS_PYTHON}"
@@ -70,8 +70,8 @@ def _rows_to_be_had(config: BenchmarkConfig, device: str) -> list[str]:
     return rows
 
 
-def _figures(config: BenchmarkConfig, measured: Measured) -> dict[str, Any]:
-    """What benchmark.json holds, as medians with the smallest and the largest value of a round."""
+def _results(config: BenchmarkConfig, measured: Measured) -> dict[str, Any]:
+    """The content of benchmark.json: medians, with the smallest and the largest value of a round."""
     return {
         "model": config.model.name,
         "batch_size": config.batch_size,

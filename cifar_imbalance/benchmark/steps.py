@@ -1,4 +1,4 @@
-"""What the rows of the benchmark do: every row is a callable that runs some steps of training."""
+"""The rows of the benchmark: each is a callable that runs some training steps."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from cifar_imbalance.engine.members import cores_of
 from cifar_imbalance.engine.step import Network
 from cifar_imbalance.methods.optimizers import fresh_state, load_state, make_optimizer
 from cifar_imbalance.models.build import BuiltModel, build_model
-from cifar_imbalance.runs.folder import take
+from cifar_imbalance.runs.folder import claim
 from cifar_imbalance.runtimes.base import DeviceRuntime
 from cifar_imbalance.terminal import LiveLine
 
@@ -42,7 +42,7 @@ LEARNING_RATE = 0.001
 
 
 def random_images(config: BenchmarkConfig, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 images [count, side, side, 3] and labels [count]; a step costs the same whatever they show."""
+    """uint8 images [count, side, side, 3] and labels [count]; the time of a step does not depend on their content."""
     generator = np.random.default_rng(0)
     side = config.image_size
     images = generator.integers(0, 256, (count, side, side, 3), dtype=np.uint8)
@@ -56,7 +56,7 @@ def built(config: BenchmarkConfig) -> BuiltModel:
 
 # ---------------------------------------------------------------- ours
 def bare_step(config: BenchmarkConfig, runtime: DeviceRuntime) -> Steps:
-    """Model, loss, gradient and optimiser on one batch that lies on the device, as the training step has them."""
+    """Model, loss, gradient and optimiser on one batch that is already on the device, as in the training step."""
     host = built(config)
     state = fresh_state(host.module, ADAM)
     network = Network.on_device(host, runtime)
@@ -68,16 +68,16 @@ def bare_step(config: BenchmarkConfig, runtime: DeviceRuntime) -> Steps:
     parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
     pixels, labels = random_images(config, config.batch_size)
     images = runtime.place_batch(torch.from_numpy(pixels).permute(0, 3, 1, 2).float())
-    wanted = runtime.place_batch(torch.from_numpy(labels))
+    targets = runtime.place_batch(torch.from_numpy(labels))
 
-    def loss(parameters: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor, wanted: Tensor) -> Tensor:
-        return cross_entropy(network.logits(parameters, buffers, images), wanted)
+    def loss(parameters: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor, targets: Tensor) -> Tensor:
+        return cross_entropy(network.logits(parameters, buffers, images), targets)
 
     compiled = runtime.compiled(loss)
 
     def run() -> None:
         for _ in range(config.steps):
-            compiled(parameters, buffers, images, wanted).backward()
+            compiled(parameters, buffers, images, targets).backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             runtime.end_step()
@@ -91,8 +91,8 @@ def whole_loop(config: BenchmarkConfig, runtime: DeviceRuntime) -> Steps:
     images, labels = random_images(config, config.steps * config.batch_size)
     identity = np.arange(len(labels))
     names = tuple(str(label) for label in range(config.class_count))
-    everyone = ImageSet(images, labels, identity.astype(np.uint64), identity, names, "random")
-    data = ExperimentData(everyone, None, everyone, [], {})
+    image_set = ImageSet(images, labels, identity.astype(np.uint64), identity, names, "random")
+    data = ExperimentData(image_set, None, image_set, [], {})
     training = TrainConfig(
         dataset=Dataset(name="random", validation="none"),
         augmentation=config.augmentation,
@@ -104,14 +104,15 @@ def whole_loop(config: BenchmarkConfig, runtime: DeviceRuntime) -> Steps:
     )
     policy = Policy(config.augmentation, height=config.image_size, width=config.image_size)
     with TemporaryDirectory() as folder:
-        loop = make_loop(training, runtime, take(Path(folder) / "run", training, []), data, policy, built(config), None)
+        run = claim(Path(folder) / "run", training, [])
+        loop = make_loop(training, runtime, run, data, policy, built(config), None)
     live = LiveLine(Console(quiet=True), steps=config.steps, done=0)
     return lambda: loop.train_epoch(loop.plan(0), live)
 
 
 # ---------------------------------------------------------------- peers
 def plain_step(config: BenchmarkConfig, runtime: DeviceRuntime, *, channels_last_fused: bool) -> Steps:
-    """timm's model as it is, torch's Adam as it is, one batch; or both in the forms known to be faster."""
+    """timm's model and torch's Adam unchanged on one batch; or both in the forms known to be faster."""
     memory_format = torch.channels_last if channels_last_fused else torch.contiguous_format
     module = _timm_model(config).to(runtime.device)
     module = module.to(memory_format=memory_format)  # type: ignore[call-overload]
@@ -120,11 +121,11 @@ def plain_step(config: BenchmarkConfig, runtime: DeviceRuntime, *, channels_last
     images = (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255).to(
         runtime.device, memory_format=memory_format
     )
-    wanted = runtime.place(torch.from_numpy(labels))
+    targets = runtime.place(torch.from_numpy(labels))
 
     def run() -> None:
         for _ in range(config.steps):
-            _tutorial_step(module, optimizer, images, wanted, runtime)
+            _tutorial_step(module, optimizer, images, targets, runtime)
         runtime.wait()
 
     return run
@@ -144,8 +145,8 @@ def dataloader_loop(config: BenchmarkConfig, runtime: DeviceRuntime) -> Steps:
     )
 
     def run() -> None:
-        for images, wanted in loader:
-            loss = _tutorial_step(module, optimizer, runtime.place(images), runtime.place(wanted), runtime)
+        for images, targets in loader:
+            loss = _tutorial_step(module, optimizer, runtime.place(images), runtime.place(targets), runtime)
             loss.item()  # tutorials keep a running loss
         runtime.wait()
 
@@ -153,7 +154,7 @@ def dataloader_loop(config: BenchmarkConfig, runtime: DeviceRuntime) -> Steps:
 
 
 class _Images(torch.utils.data.Dataset[tuple[Tensor, int]]):
-    """Images as torchvision's CIFAR has them: PIL images that are transformed when they are asked for."""
+    """Images as in torchvision's CIFAR: PIL images that are transformed when they are read."""
 
     def __init__(self, images: np.ndarray, labels: np.ndarray) -> None:
         self._images, self._labels = images, labels
@@ -181,11 +182,11 @@ def _timm_model(config: BenchmarkConfig) -> nn.Module:
 
 
 def _tutorial_step(
-    module: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, wanted: Tensor, runtime: DeviceRuntime
+    module: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, targets: Tensor, runtime: DeviceRuntime
 ) -> Tensor:
     optimizer.zero_grad()
     with runtime.autocast():
-        loss = cross_entropy(module(images), wanted)
+        loss = cross_entropy(module(images), targets)
     loss.backward()
     optimizer.step()
     return loss

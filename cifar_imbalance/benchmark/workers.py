@@ -1,4 +1,4 @@
-"""Rows that need a process of their own: it says when it is ready, then runs a round each time it is asked."""
+"""Rows that need their own process: it reports when it is ready, then runs one round per request."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ KERAS_MODELS = {"tf_efficientnet_b0": "EfficientNetB0", "tf_efficientnet_b5": "E
 class Worker:
     """A child process that answers each line on its standard input with a line of JSON."""
 
-    def __init__(self, name: str, command: list[str], question: dict[str, Any]) -> None:
+    def __init__(self, name: str, command: list[str], request: dict[str, Any]) -> None:
         self._name = name
         self._other_lines: deque[str] = deque(maxlen=LINES_SHOWN)  # of libraries, and of a traceback
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
-        self.described = self._ask(json.dumps(question))
+        self.described = self._request(json.dumps(request))
 
     def __call__(self) -> None:
-        self._ask("go")
+        self._request("go")
 
     def close(self) -> None:
         self._process.terminate()
         self._process.communicate()
 
-    def _ask(self, line: str) -> dict[str, Any]:
+    def _request(self, line: str) -> dict[str, Any]:
         assert self._process.stdin is not None and self._process.stdout is not None
         try:
             self._process.stdin.write(line + "\n")
@@ -51,17 +51,17 @@ class Worker:
 
 
 def xla_worker(config: BenchmarkConfig) -> Worker:
-    """XLA takes its devices before any backward pass of a process on the CPU, so it has one of its own."""
+    """XLA must claim its devices before any backward pass on the CPU in a process, so it gets its own process."""
     return Worker("xla_step", [sys.executable, "-m", "cifar_imbalance.benchmark.xla_worker"], asdict(config))
 
 
 def keras_worker(config: BenchmarkConfig) -> Worker:
-    """TensorFlow does not share our environment: its row runs in the Python `config.keras_python`."""
+    """TensorFlow is not in our environment: its row runs in the Python `config.keras_python`."""
     script = Path(__file__).with_name("keras_worker.py")
-    wanted = ("batch_size", "image_size", "class_count", "steps")
-    question = {name: getattr(config, name) for name in wanted} | {
+    fields = ("batch_size", "image_size", "class_count", "steps")
+    request = {name: getattr(config, name) for name in fields} | {
         "model": KERAS_MODELS[config.model.name.split(".")[0]],
         "threads": config.runtime.threads,
         "precision": config.runtime.precision,
     }
-    return Worker("keras", [str(Path(str(config.keras_python)).expanduser()), str(script)], question)
+    return Worker("keras", [str(Path(str(config.keras_python)).expanduser()), str(script)], request)

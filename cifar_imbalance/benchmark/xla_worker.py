@@ -1,4 +1,4 @@
-"""The bare step on XLA's own device, asked for by workers.py."""
+"""The bare step on XLA's own device; started by workers.py."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ def main() -> None:
     config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(BenchmarkConfig), json.loads(input())))
     assert isinstance(config, BenchmarkConfig)
     config.runtime.name = "xla"
-    config.runtime.compile = False  # XLA compiles always
+    config.runtime.compile = False  # XLA always compiles
     runtime = make_runtime(config.runtime)
     run = bare_step(config, runtime)
     print(json.dumps(runtime.describe()), flush=True)

@@ -1,1 +1,1 @@
-"""What a run can be told: every field with its range and choices, and the checks before any work."""
+"""The configuration of a run: every field with its range and choices, and the checks made before any work."""

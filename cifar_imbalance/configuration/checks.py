@@ -1,7 +1,7 @@
-"""Which values a configuration may have, and which must suit each other. Values are checked here and nowhere else.
+"""Which values a configuration may have, and which combinations. Values are checked here and nowhere else.
 
-What needs the images, the model or the device is refused later, by their owners; nothing here imports anything heavy,
-so that a mistake is answered at once.
+Checks that need the images, the model or the device are made later, by the modules that own them; nothing here imports
+anything heavy, so that a mistake is reported at once.
 """
 
 from __future__ import annotations
@@ -43,9 +43,10 @@ _FACTORS = ("contrast", "saturation", "brightness")
 
 
 def checked_train(composed: DictConfig, typed: Iterable[str] = (), *, inherited: bool = False) -> TrainConfig:
-    """The configuration of a training run as dataclasses, every value checked; `typed` are the fields that were typed.
+    """The configuration of a training run as dataclasses, every value checked.
 
-    What is not typed may be `inherited` from another run (repeat=, start=). Raises UsageError.
+    `typed` are the fields given on the command line; the others may be `inherited` from another run (repeat=, start=).
+    Raises UsageError.
     """
     config = as_dataclass(TrainConfig, composed)
     _check_values(config)
@@ -68,9 +69,10 @@ def checked_train(composed: DictConfig, typed: Iterable[str] = (), *, inherited:
 def checked_evaluate(
     composed: DictConfig, typed: Iterable[str] = (), *, of_saved_logits: bool = False
 ) -> EvaluateConfig:
-    """The configuration of an evaluation as dataclasses, every value checked; `typed` are the fields that were typed.
+    """The configuration of an evaluation as dataclasses, every value checked.
 
-    An evaluation `of_saved_logits` reads no images. Raises UsageError.
+    `typed` are the fields given on the command line. An evaluation `of_saved_logits` reads no images.
+    Raises UsageError.
     """
     config = as_dataclass(EvaluateConfig, composed)
     _check_values(config)
@@ -85,7 +87,7 @@ def checked_evaluate(
 
 
 def checked_figures(composed: DictConfig) -> FiguresConfig:
-    """The configuration of pictures of the data as dataclasses, every value checked. Raises UsageError."""
+    """The configuration of plots of the data as dataclasses, every value checked. Raises UsageError."""
     config = as_dataclass(FiguresConfig, composed)
     _check_values(config)
     _check_augmentation(config.augmentation)
@@ -105,7 +107,7 @@ def checked_benchmark(composed: DictConfig) -> BenchmarkConfig:
     for field, usual in (("pretrained", False), ("weights", None), ("freeze_ratio", 0), ("freeze_batch_norm", False)):
         value = getattr(config.model, field)
         if value != usual:
-            raise UsageError(f"model.{field}={value}: not all rows of the benchmark can have it; leave it out")
+            raise UsageError(f"model.{field}={value}: not supported by all rows of the benchmark; leave it out")
     if not config.rows:
         raise UsageError(f"rows=[]: choose from {', '.join(BENCHMARK_ROWS)}")
     if config.keras_python is not None and not os.access(Path(config.keras_python).expanduser(), os.X_OK):
@@ -114,7 +116,7 @@ def checked_benchmark(composed: DictConfig) -> BenchmarkConfig:
 
 
 def _check_values(config: Any) -> None:
-    """Every value against the range or the choices of its field."""
+    """Check every value against the range or the choices of its field."""
     values = dict(leaves(config))
     for path, rule in rules(type(config)).items():
         value = values.get(path)
@@ -125,10 +127,10 @@ def _check_values(config: Any) -> None:
 
 def _check_augmentation(augmentation: Augmentation) -> None:
     if len(set(augmentation.order)) < len(augmentation.order):
-        raise UsageError(f"augmentation.order={augmentation.order}: each operator stands in it once")
+        raise UsageError(f"augmentation.order={augmentation.order}: each operator may appear only once")
     for name in OPERATORS:
         if getattr(augmentation, name) is not None and name not in augmentation.order:
-            raise UsageError(f"augmentation.order={augmentation.order}: {name} is switched on and has no place in it")
+            raise UsageError(f"augmentation.order={augmentation.order}: {name} is enabled but missing from it")
     if augmentation.color_jitter is not None:
         for name in _FACTORS:
             factors = getattr(augmentation.color_jitter, name)
@@ -162,7 +164,7 @@ def _check_phases(phases: FourPhases, epochs: int) -> None:
     lengths = [getattr(phases, name) for name in names]
     if sum(lengths) != epochs:
         listed = " + ".join(f"{name} {length}" for name, length in zip(names, lengths, strict=True))
-        raise UsageError(f"training.epochs={epochs}: allowed is {sum(lengths)}, what the schedule has: {listed}")
+        raise UsageError(f"training.epochs={epochs}: allowed is {sum(lengths)}, the length of the schedule: {listed}")
 
 
 def _check_optimizer(config: TrainConfig) -> None:
@@ -175,12 +177,12 @@ def _check_optimizer(config: TrainConfig) -> None:
 
 
 def check_sweep_in_one_process(configs: list[TrainConfig | EvaluateConfig]) -> None:
-    """Raises UsageError where jobs that one process runs in turn use XLA's devices in different ways."""
-    asked = sorted({(resolved_runtime(config.runtime.name), str(config.runtime.devices)) for config in configs})
-    if len(asked) > 1 and any(name in XLA_NAMES for name, _ in asked):
-        listed = ", ".join(f"{name} with devices={devices}" for name, devices in asked)
+    """Raises UsageError if jobs that one process runs in turn use XLA's devices in different ways."""
+    requested = sorted({(resolved_runtime(config.runtime.name), str(config.runtime.devices)) for config in configs})
+    if len(requested) > 1 and any(name in XLA_NAMES for name, _ in requested):
+        listed = ", ".join(f"{name} with devices={devices}" for name, devices in requested)
         raise UsageError(
-            f"runtime: this sweep has {listed}; XLA takes its devices once in a process, allowed is one of them"
+            f"runtime: this sweep has {listed}; XLA claims its devices once per process, allowed is one of them"
         )
 
 
@@ -191,21 +193,21 @@ def _check_runtime(runtime: Runtime) -> None:
     if name == "tpu" and not tpu_is_attached():
         raise UsageError(
             "runtime=tpu: no TPU was found on this machine; on one that has a TPU, pip install 'torch_xla[tpu]==2.9.*' "
-            "brings its driver; here use runtime=auto, cpu, cuda or xla"
+            "installs its driver; here use runtime=auto, cpu, cuda or xla"
         )
     if runtime.devices is not None and name not in XLA_NAMES:
         raise UsageError(f"runtime.devices={runtime.devices}: only with runtime=xla or runtime=tpu")
 
 
 def _check_batch_sizes(config: TrainConfig | EvaluateConfig) -> None:
-    """As far as the configuration alone can tell; see `check_batch_size` for devices and images that are known."""
+    """As far as the configuration alone allows; called again by the engine, with the actual devices and images."""
     for path, value in leaves(config.training, "training."):
         if path.endswith("batch_size"):
             check_batch_size(path, value, devices=config.runtime.devices or 1)
 
 
 def check_batch_size(path: str, value: int, *, devices: int, images: int | None = None) -> None:
-    """Raises UsageError for a batch that `devices` cannot share evenly or `images` training images do not fill."""
+    """Raises UsageError for a batch not divisible by `devices` or larger than the number of training `images`."""
     if value % devices:
         raise UsageError(f"{path}={value}: a multiple of the number of devices is expected, which is {devices}")
     if images is not None and value > images:
@@ -218,21 +220,21 @@ def _check_ensemble(config: TrainConfig) -> None:
         given = len(getattr(ensemble, name))
         if given not in (0, ensemble.members):
             raise UsageError(
-                f"ensemble.{name}: {given} entries for ensemble.members={ensemble.members}; one each, or []"
+                f"ensemble.{name}: {given} entries for ensemble.members={ensemble.members}; one per member, or []"
             )
     if ensemble.members == 1 and (ensemble.models or ensemble.weights or ensemble.augmentations):
         raise UsageError("ensemble.members=1: a single model; ensemble.models, .weights, .augmentations need more")
-    switched_on = [name for name in OPERATORS if getattr(config.augmentation, name) is not None]
+    enabled = [name for name in OPERATORS if getattr(config.augmentation, name) is not None]
     for operator in [operator for operators in ensemble.augmentations for operator in operators]:
-        if operator not in switched_on:
-            hint = f"allowed are those that are switched on: {', '.join(switched_on) or 'none is'}"
-            raise UsageError(f"ensemble.augmentations: {operator}; {hint}; switch on with augmentation=[{operator}]")
+        if operator not in enabled:
+            hint = f"allowed are enabled operators: {', '.join(enabled) or 'there are none'}"
+            raise UsageError(f"ensemble.augmentations: {operator}; {hint}; enable it with augmentation=[{operator}]")
     if ensemble.folds and (ensemble.members == 1 or config.dataset.folds is not None):
         raise UsageError("ensemble.folds=True: needs ensemble.members above 1, and dataset.folds=null")
     if ensemble.combine == "weighted" and config.dataset.validation != "holdout":
         raise UsageError(
-            f"ensemble.combine=weighted: weighs by the validation images and needs dataset.validation=holdout, "
-            f"not {config.dataset.validation}"
+            f"ensemble.combine=weighted: the weights are fitted on the validation images, which needs "
+            f"dataset.validation=holdout, not {config.dataset.validation}"
         )
     largest = (LARGEST_SEED + 1) // ensemble.members - 1
     if config.seed > largest:
@@ -246,7 +248,7 @@ def _check_ensemble(config: TrainConfig) -> None:
     ):
         raise UsageError(
             f"ensemble.workers={ensemble.workers}: only runtime=cpu trains members side by side; "
-            "on an accelerator each has all cores to itself"
+            "on an accelerator members train one after another"
         )
 
 
@@ -258,7 +260,7 @@ def _check_dataset(config: TrainConfig | EvaluateConfig | FiguresConfig) -> None
         for part in ("train", "test"):
             if not (Path(dataset.root).expanduser() / part).is_dir():
                 raise UsageError(
-                    f"dataset.root={dataset.root}: there is no folder {part}/ in it ({part}/CLASS/IMAGE is expected)"
+                    f"dataset.root={dataset.root}: it has no folder {part}/ ({part}/CLASS/IMAGE is expected)"
                 )
     elif dataset.root is not None and dataset.name != "digits" and not Path(dataset.root).expanduser().is_dir():
         raise UsageError(
@@ -266,13 +268,13 @@ def _check_dataset(config: TrainConfig | EvaluateConfig | FiguresConfig) -> None
         )
     cache = Path(dataset.cache_dir).expanduser().absolute()
     if not next(place for place in (cache, *cache.parents) if place.exists()).is_dir():
-        raise UsageError(f"dataset.cache_dir={dataset.cache_dir}: there is a file in the way of this folder")
+        raise UsageError(f"dataset.cache_dir={dataset.cache_dir}: a file is in the way of this folder")
     if (dataset.folds is None) != (dataset.without_fold is None):
         raise UsageError("dataset.folds, dataset.without_fold: one needs the other")
     if dataset.folds is not None and dataset.without_fold is not None and dataset.without_fold >= dataset.folds:
         raise UsageError(f"dataset.without_fold={dataset.without_fold}: allowed is 0 to {dataset.folds - 1}")
     if dataset.name == "digits" and dataset.root is not None:
-        raise UsageError(f"dataset.root={dataset.root}: digits come with scikit-learn and have no folder")
+        raise UsageError(f"dataset.root={dataset.root}: digits are part of scikit-learn and have no folder")
     if dataset.imbalance.profile != "none" and dataset.imbalance.factor == 1:
         raise UsageError(f"dataset.imbalance.factor=1.0: {dataset.imbalance.profile} needs a factor above 1")
 

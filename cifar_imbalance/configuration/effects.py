@@ -1,6 +1,7 @@
-"""What is typed takes effect or is refused: the fields that change nothing in a configuration, and why.
+"""Fields that have no effect in a configuration, and why.
 
-A setting that has no effect is refused where it was typed, or where a YAML file gave it another value than its default.
+A setting without effect is rejected if it was given on the command line, or if a YAML file sets it to another value
+than its default.
 """
 
 from __future__ import annotations
@@ -13,17 +14,17 @@ from cifar_imbalance.configuration.hardware import XLA_NAMES, resolved_runtime
 from cifar_imbalance.configuration.schema import choice_blocks, leaves
 from cifar_imbalance.errors import UsageError
 
-# Fields that an experiment of conf/ sets: typed with its default, such a field takes that back.
-TAKEN_BACK = ("schedule.min_lr", "schedule.warmup_fraction", "dataset.imbalance.factor", "checkpoint.monitor")
+# Fields that an experiment of conf/ sets: given with its default, such a field undoes that.
+MAY_RESET = ("schedule.min_lr", "schedule.warmup_fraction", "dataset.imbalance.factor", "checkpoint.monitor")
 
-# What an evaluation of saved logits takes; it reads no image and runs no model.
+# The fields of an evaluation of saved logits, which reads no image and runs no model.
 OF_SAVED_LOGITS = ("ckpt", "split", "reference", "ensemble.combine")
 
 
 def settle_choices(config: Any, typed: Iterable[str]) -> None:
-    """Give each group the block of its choice alone: that of another choice becomes None.
+    """Keep only the block of each group's choice: those of other choices become None.
 
-    Raises UsageError where such a block was typed or has other values than its defaults.
+    Raises UsageError if another choice's block was given on the command line or differs from its defaults.
     """
     typed = list(typed)
     for group, names in choice_blocks(type(config)).items():
@@ -40,9 +41,9 @@ def settle_choices(config: Any, typed: Iterable[str]) -> None:
 
 
 def check_effects(config: TrainConfig, typed: Iterable[str], *, inherited: bool) -> None:
-    """Raises UsageError for a field that changes nothing in this configuration.
+    """Raises UsageError for a field that has no effect in this configuration.
 
-    In one that is `inherited` from another run, such a field is set to its default where it was not typed.
+    In a configuration `inherited` from another run, such a field is reset to its default unless it was typed.
     """
     typed = list(typed)
     reasons = _without_effect(config)
@@ -50,7 +51,7 @@ def check_effects(config: TrainConfig, typed: Iterable[str], *, inherited: bool)
         for path in [path for path in reasons if not _is_typed(path, typed)]:
             _reset(config, path)
             del reasons[path]
-    _refuse(config, reasons, typed)
+    _reject(config, reasons, typed)
 
 
 def _reset(config: Any, path: str) -> None:
@@ -62,10 +63,10 @@ def _reset(config: Any, path: str) -> None:
 
 
 def check_evaluation_effects(config: EvaluateConfig, typed: Iterable[str], *, of_saved_logits: bool) -> None:
-    """Raises UsageError for a typed field that changes nothing in this evaluation."""
+    """Raises UsageError for a field on the command line that has no effect in this evaluation."""
     if not of_saved_logits:
-        _refuse(config, {"ensemble.combine": "one model is evaluated; several make an ensemble: ckpt=[A,B]"}, typed)
-        _refuse(config, dict(_of_runtime(config)), typed)
+        _reject(config, {"ensemble.combine": "only one model is evaluated; combine several with ckpt=[A,B]"}, typed)
+        _reject(config, dict(_of_runtime(config)), typed)
         return
     for key in typed:
         if key not in OF_SAVED_LOGITS and not key.startswith("hydra"):
@@ -74,24 +75,24 @@ def check_evaluation_effects(config: EvaluateConfig, typed: Iterable[str], *, of
             )
 
 
-def _refuse(config: Any, reasons: dict[str, str], typed: Iterable[str]) -> None:
+def _reject(config: Any, reasons: dict[str, str], typed: Iterable[str]) -> None:
     typed = list(typed)
     usual = dict(leaves(type(config)()))
     values = dict(leaves(config))
     for path, reason in reasons.items():
         differs = values[path] != usual[path]
-        changed = differs and isinstance(config, TrainConfig)  # of a run it is the run's own value
-        if changed or (_is_typed(path, typed) and (differs or path not in TAKEN_BACK)):
+        changed = differs and isinstance(config, TrainConfig)  # in an evaluation it is the run's own value
+        if changed or (_is_typed(path, typed) and (differs or path not in MAY_RESET)):
             raise UsageError(f"{path}={_text(values[path])}: has no effect: {reason}")
 
 
 def _is_typed(path: str, typed: Iterable[str]) -> bool:
-    """Whether a field was typed, by itself or in a block; a choice of a group is not typed field by field."""
+    """Whether a field was given on the command line, by itself or in a block; a group's choice does not count."""
     return any(path == key or ("." in key and path.startswith(f"{key}.")) for key in typed)
 
 
 def _without_effect(config: TrainConfig) -> dict[str, str]:
-    """The reasons, by dotted path."""
+    """Why fields have no effect, by dotted path."""
     return dict(_of_schedule(config)) | dict(_of_data(config)) | dict(_of_ensemble(config)) | dict(_of_runtime(config))
 
 
@@ -108,7 +109,7 @@ def _of_data(config: TrainConfig) -> Iterator[tuple[str, str]]:
     dataset = config.dataset
     if dataset.validation != "holdout":
         for field in ("holdout_fraction", "holdout_balance"):
-            yield f"dataset.{field}", f"dataset.validation={dataset.validation} cuts nothing from the training images"
+            yield f"dataset.{field}", f"dataset.validation={dataset.validation} holds out none of the training images"
         if dataset.folds is None and not config.ensemble.folds:
             yield "dataset.split_seed", "the training images are neither split nor divided into folds"
     if dataset.imbalance.profile == "none":
@@ -127,7 +128,7 @@ def _of_ensemble(config: TrainConfig) -> Iterator[tuple[str, str]]:
             yield f"ensemble.{field}", "ensemble.members=1 is a single model"
     if config.start is None:
         yield "start_sha256", "it is filled in with start=RUN"
-        yield "fresh_head", "without start=RUN every head is new or comes with model.weights"
+        yield "fresh_head", "without start=RUN the head is new or loaded from model.weights"
 
 
 def _of_runtime(config: TrainConfig | EvaluateConfig) -> Iterator[tuple[str, str]]:

@@ -1,8 +1,8 @@
-"""The schema of a run: every field with its type, its default, its range or choices, and what it means.
+"""The schema of a run: every field with its type, default, range or choices, and meaning.
 
-Each group of `conf/` has its dataclass here; `checks.py` knows which fields must suit each other. A block that is named
-as one of its group's choices (`optimizer.sgd`) holds the settings of that choice alone; in a run's config.yaml it is
-null where another one is made. The experiments' YAML files say only what differs from these defaults.
+Each group of `conf/` has its dataclass here; `checks.py` checks combinations of fields. A block named after one of its
+group's choices (`optimizer.sgd`) holds the settings of that choice alone; in a run's config.yaml it is null if another
+choice is made. The experiments' YAML files contain only what differs from these defaults.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from cifar_imbalance.configuration.values import (
     WholeNumber,
 )
 
-# The paper's order: geometry, cutout, colour (so the filled square is coloured too).
+# The paper's order: geometry, cutout, colour (so the filled square is jittered too).
 OPERATORS = ("flip", "rotation", "shift", "pad_crop", "cutout", "color_jitter")
 COMBINATIONS = Choices("mean_probability", "mean_logit", "weighted")
 
@@ -48,15 +48,15 @@ class Dataset:
     name: Annotated[str, Choices("cifar10", "cifar100", "image_folder", "digits")] = MISSING
     root: str | None = None  # folder of the images; digits needs none
     cache_dir: str = "~/.cache/cifar_imbalance"  # decoded images
-    image_size: Side | None = None  # side in pixels after decoding; null keeps the images' own
-    # holdout: cut from the training images | test: the test images, as papers do that report their best epoch | none
+    image_size: Side | None = None  # side in pixels after decoding; null keeps the original size
+    # holdout: held out from the training images | test: the test images, as papers that report the best epoch do | none
     validation: Annotated[str, Choices("holdout", "test", "none")] = "holdout"
     holdout_fraction: Annotated[float, Range(0, 1, low_open=True, high_open=True)] = 0.1  # share of the training images
-    # balanced: equally many of each class | proportional: the same share of each
+    # balanced: the same number from each class | proportional: the same share of each class
     holdout_balance: Annotated[str, Choices("balanced", "proportional")] = "balanced"
-    split_seed: Seed = 0  # which images validate
+    split_seed: Seed = 0  # which images are used for validation
     folds: Annotated[int, Range(2)] | None = (
-        None  # divide the training images, stratified, into so many folds by split_seed ...
+        None  # divide the training images into this many stratified folds by split_seed ...
     )
     without_fold: WholeNumber | None = None  # ... and leave this one out, from 0
     imbalance: Imbalance = field(default_factory=Imbalance)
@@ -65,8 +65,8 @@ class Dataset:
 # ---------------------------------------------------------------- augmentation, on values of 0..255 at the images' size
 @dataclass
 class Flip:
-    probability: Share = 0.5  # left and right
-    vertical_probability: Share = 0.0  # top and bottom
+    probability: Share = 0.5  # horizontal
+    vertical_probability: Share = 0.0  # vertical
 
 
 @dataclass
@@ -109,7 +109,7 @@ class ColorJitter:
 class Augmentation:
     order: list[Annotated[str, Choices(*OPERATORS)]] = field(
         default_factory=lambda: list(OPERATORS)
-    )  # in which the present ones are applied
+    )  # in which the enabled ones are applied
     flip: Flip | None = None
     rotation: Rotation | None = None
     shift: Shift | None = None
@@ -121,16 +121,16 @@ class Augmentation:
 # ---------------------------------------------------------------- model and training
 @dataclass
 class Model:
-    name: str = MISSING  # any model of timm
+    name: str = MISSING  # any timm model
     pretrained: bool = False  # weights from timm's hub
     weights: str | None = None  # a local .safetensors, .pth, .pt or .bin, instead of the hub
-    # of a new head: timm (as timm makes it) | glorot (uniform, bias 0, as Keras' Dense)
+    # of a new head: timm (timm's default) | glorot (uniform, bias 0, as Keras' Dense)
     head_init: Annotated[str, Choices("timm", "glorot")] = "timm"
     drop_rate: ShareBelowOne = 0.0  # dropout before the head
     drop_path_rate: ShareBelowOne = 0.0  # stochastic depth
     resolution: Positive | None = None  # input side as a factor of the model's native side; null: the images' own side
-    freeze_ratio: Share = 0.0  # share of the base's layers, from the input, that is never trained
-    freeze_batch_norm: bool = False  # batch norms use the statistics that they came with; a frozen layer's always do
+    freeze_ratio: Share = 0.0  # share of the base's layers, from the input, that is frozen
+    freeze_batch_norm: bool = False  # batch norms keep their initial statistics; those of frozen layers always do
 
 
 @dataclass
@@ -165,7 +165,7 @@ class Sampler:
 
 @dataclass
 class Controller:
-    """What changes the classes' weights and levels between epochs, by the validation images."""
+    """Adjusts class weights and augmentation levels between epochs, from the validation metrics."""
 
     name: Annotated[str, Choices("constant")] = "constant"
 
@@ -193,15 +193,15 @@ class Optimizer:
 
 @dataclass
 class Step:
-    milestones: list[Count] = field(default_factory=lambda: [5, 8])  # epochs, from 0, at which the rate falls
-    gamma: Annotated[float, Range(0, 1, low_open=True)] = 0.1  # factor of each fall
+    milestones: list[Count] = field(default_factory=lambda: [5, 8])  # epochs, from 0, at which the rate is reduced
+    gamma: Annotated[float, Range(0, 1, low_open=True)] = 0.1  # factor of each reduction
 
 
 @dataclass
 class FourPhases:
-    """Iwamoto 2023, experiment 1; the epochs of the phases make up training.epochs."""
+    """Iwamoto 2023, experiment 1; the epochs of the phases add up to training.epochs."""
 
-    burnin_epochs: WholeNumber = 3  # only the head learns
+    burnin_epochs: WholeNumber = 3  # only the head is trained
     burnin_lr: NotNegative = 0.0001
     warmup_epochs: WholeNumber = 10
     flat_epochs: WholeNumber = 5
@@ -213,8 +213,8 @@ class FourPhases:
 class Schedule:
     name: Annotated[str, Choices("constant", "cosine", "step", "four_phases")] = MISSING
     max_lr: Positive = 0.001
-    min_lr: NotNegative = 0.0  # where warm-up starts and cooling ends; all but constant
-    warmup_fraction: Share = 0.0  # of the run's epochs; cosine, step
+    min_lr: NotNegative = 0.0  # start of warm-up and end of decay; all but constant
+    warmup_fraction: Share = 0.0  # share of the run's epochs; cosine, step
     step: Step | None = field(default_factory=Step)
     four_phases: FourPhases | None = field(default_factory=FourPhases)
 
@@ -226,13 +226,13 @@ class Training:
     eval_batch_size: Count = 512
     clip_norm: Positive | None = None  # largest gradient norm
     ema_decay: Annotated[float, Range(0, 1, low_open=True, high_open=True)] | None = (
-        None  # the averaged weights are then the ones that are evaluated
+        None  # if set, the averaged weights are evaluated
     )
 
 
 @dataclass
 class Checkpoint:
-    # a metric of the validation images; of the test images where dataset.validation is test
+    # a metric on the validation images; on the test images where dataset.validation is test
     monitor: Annotated[str, Choices("macro_f1", "accuracy", "worst_recall", "loss")] = "macro_f1"
     # the reported epoch: best by monitor | last; without validation it is the last
     choose: Annotated[str, Choices("best", "last")] = "best"
@@ -240,23 +240,23 @@ class Checkpoint:
 
 @dataclass
 class Ensemble:
-    """Models that are trained alike and combined. They differ by seed: member k has seed * members + k."""
+    """Models trained with the same settings and combined. They differ by seed: member k has seed * members + k."""
 
     members: Count = 1  # 1: a single model
-    workers: str = "auto"  # processes that train side by side on a CPU: auto (by the cores) or a number
-    combine: Annotated[str, COMBINATIONS] = "mean_probability"  # weighted: by the validation images
-    # What else differs: one entry for each member.
+    workers: str = "auto"  # parallel processes on a CPU: auto (by the number of cores) or a number
+    combine: Annotated[str, COMBINATIONS] = "mean_probability"  # weighted: weights fitted on the validation images
+    # Further differences: one entry per member.
     models: list[str] = field(default_factory=list)  # model.name
     weights: list[str] = field(default_factory=list)  # model.weights
-    augmentations: list[list[str]] = field(default_factory=list)  # operators, of those that are switched on
+    augmentations: list[list[str]] = field(default_factory=list)  # enabled operators
     folds: bool = False  # member k trains without fold k of the training images
 
 
 @dataclass
 class Runtime:
     name: Annotated[str, Choices("auto", "cpu", "cuda", "xla", "tpu")] = "auto"
-    devices: Count | None = None  # xla: devices of XLA's CPU client; null is 1, or all cores of a TPU
-    threads: Count | None = None  # cpu: null is all cores
+    devices: Count | None = None  # xla: devices of XLA's CPU client; null: 1, or all cores of a TPU
+    threads: Count | None = None  # cpu: null: all cores
     precision: Annotated[str, Choices("float32", "bfloat16")] = "float32"  # bfloat16: by autocast
     compile: bool = False  # torch.compile on cpu and cuda; xla always compiles
 
@@ -265,12 +265,12 @@ class Runtime:
 class TrainConfig:
     experiment: str = "custom"
     seed: Seed = 0
-    deterministic: bool = False  # refuse operations without a deterministic form (matters on cuda)
+    deterministic: bool = False  # reject operations without a deterministic form (matters on cuda)
     resume: str | None = None  # run folder to continue
-    repeat: str | None = None  # run folder whose configuration a new run takes over
-    start: str | None = None  # run folder whose configuration and reported weights a new run begins with
-    start_sha256: str | None = None  # of the checkpoint with these weights; filled in
-    fresh_head: bool = False  # with start: the head is made anew
+    repeat: str | None = None  # run folder whose configuration a new run uses
+    start: str | None = None  # run folder whose configuration and reported weights a new run starts from
+    start_sha256: str | None = None  # of the checkpoint with these weights; filled in automatically
+    fresh_head: bool = False  # with start: reinitialise the head
     dataset: Dataset = field(default_factory=Dataset)
     augmentation: Augmentation = field(default_factory=Augmentation)
     model: Model = field(default_factory=Model)
@@ -293,14 +293,14 @@ class Evaluating:
 
 @dataclass
 class Combining:
-    combine: Annotated[str, COMBINATIONS] = "mean_probability"  # weighted: by the validation images
+    combine: Annotated[str, COMBINATIONS] = "mean_probability"  # weighted: weights fitted on the validation images
 
 
 @dataclass
 class EvaluateConfig:
     ckpt: Any = MISSING  # run folder, checkpoint of a run, or file of weights; a list of run folders is an ensemble
     split: Annotated[str, Choices("test", "validation", "train")] = "test"
-    reference: str | None = None  # paper/exp2, paper/exp3 or a run folder, to lay the figures beside
+    reference: str | None = None  # paper/exp2, paper/exp3 or a run folder, to compare the results with
     seed: Seed = 0
     deterministic: bool = False
     dataset: Dataset = field(default_factory=Dataset)
@@ -310,7 +310,7 @@ class EvaluateConfig:
     runtime: Runtime = field(default_factory=Runtime)
 
 
-# ---------------------------------------------------------------- pictures of the data
+# ---------------------------------------------------------------- plots of the data
 @dataclass
 class FiguresConfig:
     output: str = MISSING  # folder for samples.png, augmented.png, class_counts.png
@@ -326,8 +326,8 @@ BENCHMARK_ROWS = (
     "step_compiled",  # the same through torch.compile
     "channels_last_fused",  # timm's model in channels_last with torch's fused Adam
     "plain",  # timm's model and torch's Adam as they are
-    "dataloader_loop",  # plain, fed by a DataLoader with torchvision's transforms
-    "keras",  # Keras' EfficientNet, in a Python of its own
+    "dataloader_loop",  # plain, with images from a DataLoader with torchvision's transforms
+    "keras",  # Keras' EfficientNet, in its own Python
     "xla_step",  # our bare step on XLA's device
 )
 
@@ -338,13 +338,13 @@ class BenchmarkConfig:
         default_factory=lambda: list(BENCHMARK_ROWS)
     )  # what is timed
     output: str = MISSING  # folder for benchmark.json and benchmark.png
-    rounds: Count = 9  # timed ones, in which each row has its turn; one more before them warms up
-    steps: Count = 12  # of a row in a round
+    rounds: Count = 9  # timed rounds of all rows, after one warm-up round
+    steps: Count = 12  # of a row per round
     batch_size: BatchSize = 32
-    image_size: Side = 32  # side in pixels of what the model gets, in every row, whatever model.resolution is
+    image_size: Side = 32  # side in pixels of the model's input in every row; overrides model.resolution
     class_count: Annotated[int, Range(2)] = 10
-    profile: bool = False  # also where the time of a step goes, operator by operator
-    keras_python: str | None = None  # a Python that has TensorFlow, for the row keras
-    augmentation: Augmentation = field(default_factory=Augmentation)  # of the row loop
+    profile: bool = False  # also profile a step, operator by operator
+    keras_python: str | None = None  # a Python with TensorFlow, for row keras
+    augmentation: Augmentation = field(default_factory=Augmentation)  # of row loop
     model: Model = field(default_factory=Model)
-    runtime: Runtime = field(default_factory=Runtime)  # runtime.compile is of the row loop
+    runtime: Runtime = field(default_factory=Runtime)  # runtime.compile applies to row loop

@@ -1,4 +1,4 @@
-"""What is plugged into this machine and which runtime that means, found without importing torch or torch_xla."""
+"""Detection of this machine's devices and the runtime for them, without importing torch or torch_xla."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 
 INSTALL_XLA = "pip install -e '.[xla]'"
-XLA_NAMES = ("xla", "tpu")  # the runtimes that torch_xla serves
+XLA_NAMES = ("xla", "tpu")  # the runtimes that use torch_xla
 
 
 def tpu_is_attached() -> bool:
-    """Whether this machine has a TPU, from its device files and the PCI bus alone."""
+    """Whether this machine has a TPU, from its device files and PCI bus alone."""
     if os.environ.get("PJRT_DEVICE") == "TPU" or any(Path("/dev").glob("accel[0-9]*")):
         return True
     for vendor in Path("/sys/bus/pci/devices").glob("*/vendor"):
@@ -26,9 +26,9 @@ def xla_is_installed() -> bool:
 
 
 def resolved_runtime(name: str) -> str:
-    """What `runtime.name` stands for here: `auto` and `xla` are tpu where one is attached and torch_xla installed.
+    """What `runtime.name` means here: `auto` and `xla` are tpu if one is attached and torch_xla is installed.
 
-    An `auto` that remains is CUDA or the CPU, which only torch can tell.
+    An `auto` that is left unresolved means CUDA or the CPU, which only torch can detect.
     """
     if name in ("auto", "xla") and tpu_is_attached() and xla_is_installed():
         return "tpu"

@@ -1,4 +1,4 @@
-"""What was typed, word by word: parsed by Hydra's grammar, checked before anything is composed, and what it names."""
+"""Command-line overrides: parsed by Hydra's grammar, checked before anything is composed, and the fields they name."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from cifar_imbalance.configuration.schema import field_paths, unknown_field
 from cifar_imbalance.errors import UsageError, choose_from, nearest
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-QUICKSTART_KEEPS = ("seed", "runtime", "training")  # what may be typed beside it
+QUICKSTART_KEEPS = ("seed", "runtime", "training")  # what may be overridden in the quickstart
 HYDRAS_PLAIN_FIELDS = ("mode", "output_subdir", "searchpath", "verbose")
 
 
 def parse(overrides: Sequence[str]) -> list[Override]:
-    """Hydra's reading of each word. Raises UsageError for one that is no FIELD=VALUE."""
+    """The overrides as Hydra parses them. Raises UsageError for one that is not FIELD=VALUE."""
     parsed = []
     for text in overrides:
         try:
@@ -33,11 +33,11 @@ def parse(overrides: Sequence[str]) -> list[Override]:
 
 
 def keys(overrides: Sequence[str]) -> list[str]:
-    """The field or group that each word sets."""
+    """The field or group that each override sets."""
     return [override.key_or_group for override in parse(overrides)]
 
 
-def check_word(override: Override, groups: dict[str, list[str]], schema: type) -> None:
+def check_override(override: Override, groups: dict[str, list[str]], schema: type) -> None:
     """Raises UsageError for an unknown group, choice or field, and for adding or deleting one."""
     key, text = override.key_or_group, str(override.input_line)
     if not key:
@@ -67,7 +67,7 @@ def check_word(override: Override, groups: dict[str, list[str]], schema: type) -
 
 
 def _check_hydras_own(override: Override) -> None:
-    """Refuse what Hydra answers with a stack trace: a text for one of its blocks of fields, no folder at all."""
+    """Reject what Hydra would answer with a stack trace: a text for a block of its fields, or no folder."""
     key, text = override.key_or_group, str(override.input_line)
     block, _, rest = key.removeprefix("hydra.").partition(".")
     if key.startswith("hydra.") and not rest and block not in HYDRAS_PLAIN_FIELDS:
@@ -93,7 +93,7 @@ def _choices(override: Override) -> list[str]:
 
 
 def check_operators(name: str, job: Sequence[str], searchpath: list[str]) -> None:
-    """Refuse a field of an augmentation that is not switched on, where Hydra fails with an assertion."""
+    """Reject a field of an augmentation operator that is not enabled, where Hydra would fail with an assertion."""
 
     def operator(override: Override) -> str | None:
         parts = override.key_or_group.split(".")
@@ -108,15 +108,15 @@ def check_operators(name: str, job: Sequence[str], searchpath: list[str]) -> Non
         switch = operator(override)
         if composed.augmentation[switch] is None:
             raise UsageError(
-                f"{override.input_line}: {switch} is not switched on; "
-                f"choose it with augmentation={switch}, or in a list: augmentation=[flip,{switch}]"
+                f"{override.input_line}: {switch} is not enabled; "
+                f"enable it with augmentation={switch}, or in a list: augmentation=[flip,{switch}]"
             )
 
 
 def default_experiment(overrides: Sequence[str]) -> list[str]:
-    """The word that chooses the experiment where none was typed: the quickstart, if only QUICKSTART_KEEPS are typed.
+    """The override that chooses the experiment if none is given: the quickstart, if only QUICKSTART_KEEPS are set.
 
-    Whoever types anything else has an experiment of their own, which takes over nothing from the quickstart.
+    With any other override it is an experiment of the user's own, which inherits nothing from the quickstart.
     """
     typed = [key.lstrip("+~") for key in keys(overrides)]
     beyond = [key for key in typed if key.split(".")[0] not in QUICKSTART_KEEPS and not key.startswith("hydra")]
@@ -124,10 +124,10 @@ def default_experiment(overrides: Sequence[str]) -> list[str]:
 
 
 def named_values(overrides: Sequence[str], composed: DictConfig, schema: type) -> dict[str, Any]:
-    """The fields that the typed words name, by dotted path, with their values in what was composed from them.
+    """The fields that the overrides set, by dotted path, with their values in the configuration composed from them.
 
-    A choice of a group names what its YAML names and no more; an augmentation is named whole, since a choice there also
-    switches off the operators that it leaves out.
+    A group's choice sets only what its YAML sets; an augmentation is set as a whole, since a choice there also disables
+    the operators that it leaves out.
     """
     known = field_paths(schema)
     named: dict[str, Any] = {}

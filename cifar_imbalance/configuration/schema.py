@@ -1,4 +1,4 @@
-"""A schema (a dataclass of fields.py) and what is composed for it: fields, rules, a line for what does not fit."""
+"""A schema (a dataclass of fields.py) and configurations composed for it: fields, rules, one-line type errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TYPE_WORDS = {
     int: "a whole number",
     float: "a number",
     bool: "true or false",
-    str: "a text",
+    str: "a string",
     list[int]: "a list of whole numbers such as [1,2]",
     list[float]: "a list of numbers such as [0.9,1.1]",
     list[str]: "a list of names",
@@ -51,7 +51,7 @@ def field_paths(schema: type) -> set[str]:
 
 
 def rules(schema: type) -> dict[str, Rule]:
-    """The range or the choices of each field that has them; of a list they are those of each of its elements."""
+    """The range or the choices of each field that has them; for a list, those of each of its elements."""
     found: dict[str, Rule] = {}
     for path, annotation in _annotations(schema):
         for part in _parts(annotation):
@@ -61,7 +61,7 @@ def rules(schema: type) -> dict[str, Rule]:
 
 
 def choice_blocks(schema: type) -> dict[str, tuple[str, ...]]:
-    """The choices of each group that have a block of settings of their own: {'optimizer': ('adam', 'sgd'), ...}."""
+    """The choices of each group that have their own block of settings: {'optimizer': ('adam', 'sgd'), ...}."""
     chosen: dict[str, tuple[str, ...]] = {}
     allowed = rules(schema)
     for path, annotation in _annotations(schema):
@@ -79,7 +79,7 @@ def block_defaults(schema: type, path: str) -> dict[str, Any]:
 
 
 def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The dotted path and value of every field of an instance of a schema that is no block of fields."""
+    """The dotted path and value of every field of a schema's instance that is not itself a block of fields."""
     for f in fields(config):
         value = getattr(config, f.name)
         if is_dataclass(value):
@@ -108,14 +108,14 @@ def _parts(annotation: Any) -> Iterator[Any]:
             yield from _parts(inner)
 
 
-# ---------------------------------------------------------------- one line for what does not fit
+# ---------------------------------------------------------------- one-line errors
 def unknown_field(path: str, schema: type) -> UsageError:
-    """One line for a field that no schema has, with the nearest that it has."""
+    """The error for a field that the schema does not have, with the nearest one that it has."""
     if path.startswith("hydra"):
         return UsageError(f"{path}: Hydra has no such field; --cfg hydra shows those it has")
     known = sorted(field_paths(schema))
     near = nearest(path, known) or nearest(path, [name for name in known if name.endswith("." + path)])
-    if not near:  # a field typed without its group, such as batch_size
+    if not near:  # a field without its group, such as batch_size
         matches = [name for name in known if name.rsplit(".", 1)[-1] == path.rsplit(".", 1)[-1]]
         near = f" (did you mean {matches[0]}?)" if matches else ""
     parent = path.rsplit(".", 1)[0] + "." if "." in path else ""
@@ -125,27 +125,27 @@ def unknown_field(path: str, schema: type) -> UsageError:
 
 
 def explain(error: OmegaConfBaseException, schema: type) -> UsageError:
-    """One line for what OmegaConf refuses: an unknown key, a wrong type, a value that is missing."""
+    """OmegaConf's error as one line: an unknown key, a wrong type, a missing value."""
     path = str(error.full_key or "")
     if not path and "is not a ListConfig" in str(error):
-        path = "ensemble.augmentations"  # a list within a list, of which OmegaConf forgets the name
+        path = "ensemble.augmentations"  # a list within a list, whose name OmegaConf does not report
     if isinstance(error, ConfigKeyError | AttributeError):
         return unknown_field(path, schema)
     if isinstance(error, MissingMandatoryValue):
         return UsageError(f"{path}: a value is missing; write {path}=VALUE")
     if isinstance(error, ValidationError) and path:
-        return UsageError(f"{path}{_refused_value(error)}: {_expected(path, schema)} is expected")
+        return UsageError(f"{path}{_rejected_value(error)}: {_expected(path, schema)} is expected")
     first_line = str(error).splitlines()[0]
     return UsageError(f"{path}: {first_line}" if path else first_line)
 
 
-def _refused_value(error: ValidationError) -> str:
-    """'=VALUE' where OmegaConf's message tells the value."""
+def _rejected_value(error: ValidationError) -> str:
+    """'=VALUE' if OmegaConf's message contains the value."""
     first_line = str(error).splitlines()[0]
     if "is not Optional" in first_line:
         return "=null"
-    told = re.search(r"Value '(.*?)'(?: of type| is not|\s\()|value: (.*)$", first_line)
-    return f"={told[1] or told[2] or ''}" if told else ""
+    match = re.search(r"Value '(.*?)'(?: of type| is not|\s\()|value: (.*)$", first_line)
+    return f"={match[1] or match[2] or ''}" if match else ""
 
 
 def _expected(path: str, schema: type) -> str:

@@ -1,4 +1,4 @@
-"""What a value may be, written at its field: `Annotated[float, Range(0, 1)]`, `Annotated[str, Choices("a", "b")]`."""
+"""Constraints on fields' values: `Annotated[float, Range(0, 1)]`, `Annotated[str, Choices("a", "b")]`."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`; an open end is not itself allowed."""
+    """Numbers from `low` to `high`; an open end is excluded."""
 
     low: float = 0.0
     high: float = math.inf
     low_open: bool = False
     high_open: bool = False
 
-    def holds(self, value: float) -> bool:
+    def contains(self, value: float) -> bool:
         above = value > self.low if self.low_open else value >= self.low
         below = value < self.high if self.high_open else value <= self.high
         return math.isfinite(value) and above and below
 
     def check(self, path: str, value: Any) -> None:
         """Raises UsageError for a `value` of the field `path` that is not in the range."""
-        if not self.holds(value):
+        if not self.contains(value):
             raise UsageError(f"{path}={value}: allowed is {self}")
 
     def __str__(self) -> str:

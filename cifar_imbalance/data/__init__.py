@@ -1,1 +1,1 @@
-"""Images as uint8 arrays with labels, names and identity, and who of them trains, validates and tests."""
+"""Images as uint8 arrays with labels, class names and identity; training, validation and test sets."""

@@ -1,7 +1,7 @@
-"""Decoded images kept on disk: a folder of .npy files beside a metadata.json that says what they must be.
+"""Cache of decoded images on disk: a folder of .npy files and a metadata.json with their checksums.
 
-An entry is built in a folder of its own and renamed into place under a lock, so it is there whole or not at all, and
-processes that start together decode once. An entry whose files are not byte for byte those of its metadata is rebuilt.
+An entry is built in a temporary folder and renamed into place under a lock, so it appears atomically, and processes
+that start together decode only once. An entry whose files do not match the checksums is rebuilt.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from cifar_imbalance.data.identity import image_hash
 from cifar_imbalance.errors import UsageError
 
-FORMAT = 1  # raised whenever decoding or the files below change, so that older entries are not used
+FORMAT = 1  # incremented when decoding or the files below change, so that older entries are not used
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -33,9 +33,9 @@ def load_or_build(
 ) -> tuple[Arrays, dict[str, Any]]:
     """The arrays of the entry `key` by file name without suffix, and what `build` returned, a dictionary for JSON.
 
-    `build` is called where there is no good entry, with an empty folder to be filled by `write_split`. Images come
-    memory-mapped and read-only. When `build` raises, nothing new remains on disk. A folder that cannot be written
-    raises UsageError.
+    `build` is called if there is no valid entry, with an empty folder to be filled by `write_split`. Images are
+    memory-mapped and read-only. If `build` raises, nothing new is left on disk. A folder that is not writable raises
+    UsageError.
     """
     directory = Path(cache_dir).expanduser()
     folder = directory / f"{name}-{key[:16]}"
@@ -49,14 +49,14 @@ def load_or_build(
     except OSError as error:
         raise UsageError(f"dataset.cache_dir={cache_dir}: cannot write there: {error.strerror or error}") from error
     if entry is None:
-        raise UsageError(f"dataset.cache_dir={cache_dir}: what was written there does not read back the same")
+        raise UsageError(f"dataset.cache_dir={cache_dir}: files written there do not read back correctly")
     return entry
 
 
 def write_split(folder: Path, split: str, images: Iterable[NDArray[np.uint8]], labels: NDArray[np.int64]) -> None:
-    """Fill `folder` with a split's images, labels and hashes, holding one image at a time.
+    """Write a split's images, labels and hashes into `folder`, keeping one image in memory at a time.
 
-    `images`: uint8 [height, width, 3], all of one shape, as many as `labels` [n], n >= 1.
+    `images`: uint8 [height, width, 3], all of the same shape, as many as `labels` [n], n >= 1.
     """
     images = iter(images)
     first = next(images)
@@ -73,13 +73,13 @@ def write_split(folder: Path, split: str, images: Iterable[NDArray[np.uint8]], l
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[None]:
-    """Make `folder` and its parents; if the block raises, remove again those of them that were made and are empty."""
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    """Create `folder` and its parents; if the block raises, remove those that were created and are empty."""
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
     except BaseException:
-        for path in made:
+        for path in created:
             with suppress(OSError):
                 path.rmdir()
         raise
@@ -87,17 +87,17 @@ def new_folder(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`, which is gone afterwards; another process waits meanwhile."""
+    """Hold the lock file `path` and delete it afterwards; other processes wait meanwhile."""
     with FileLock(path):
         try:
             yield
-        finally:  # still held: whoever waits finds its file gone from the folder, and locks a new one
+        finally:  # still held: a waiting process finds its file deleted, and locks a new one
             path.unlink(missing_ok=True)
 
 
 def _build(folder: Path, key: str, build: Callable[[Path], dict[str, Any]]) -> None:
     part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)  # of a process that was killed: we hold the lock
+    shutil.rmtree(part, ignore_errors=True)  # left by a killed process: we hold the lock
     try:
         part.mkdir()
         content = build(part)
@@ -127,7 +127,7 @@ def _load(folder: Path, key: str) -> tuple[Arrays, dict[str, Any]] | None:
             mode: Literal["r"] | None = "r" if name.endswith("_images.npy") else None
             arrays[name.removesuffix(".npy")] = np.load(folder / name, mmap_mode=mode, allow_pickle=False)
         return arrays, record["content"]
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):  # absent or damaged, in whatever way
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):  # absent or damaged in any way
         return None
 
 

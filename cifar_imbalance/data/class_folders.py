@@ -1,8 +1,8 @@
 """A tree of class folders: root/train/CLASS/image and root/test/CLASS/image.
 
-Classes are numbered by their names in alphabetical order, images of a class by theirs. Test classes are matched by
-name. Hidden entries and files that are not images (by suffix) are ignored, subfolders of a class folder are not read;
-both are told in the notes.
+Classes are numbered in alphabetical order of their names, images of a class in that of theirs. Test classes are matched
+by name. Hidden entries and files that are not images (by suffix) are ignored, subfolders of a class folder are not
+read; both are reported in the notes.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from cifar_imbalance.data.decode import SUFFIXES
 from cifar_imbalance.errors import UsageError, nearest
 
-_File = tuple[str, int, int]  # name, size in bytes, time of change in nanoseconds
+_File = tuple[str, int, int]  # name, size in bytes, modification time in nanoseconds
 
 
 @dataclass(frozen=True)
 class ClassFolders:
-    """The listing of a tree. `train` and `test` hold one list of files for each class, in the order of class_names."""
+    """The listing of a tree. `train` and `test` contain one list of files per class, in the order of class_names."""
 
     root: Path
     class_names: tuple[str, ...]
@@ -40,7 +40,7 @@ class ClassFolders:
         return np.repeat(np.arange(len(self.class_names)), [len(files) for files in getattr(self, split)])
 
     def fingerprint(self) -> str:
-        """Changes whenever a file is added, removed, renamed or written, or the tree is moved."""
+        """Changes when a file is added, removed, renamed or modified, or the tree is moved."""
         digest = hashlib.sha256(os.fsencode(self.root))
         for split in ("train", "test"):
             for name, files in zip(self.class_names, getattr(self, split), strict=True):
@@ -49,7 +49,7 @@ class ClassFolders:
 
 
 class _Skipped:
-    """Counts what is passed over, and remembers one example."""
+    """Counts skipped entries and keeps one example."""
 
     def __init__(self, text: str) -> None:
         self.text, self.count, self.example = text, 0, ""
@@ -63,7 +63,7 @@ class _Skipped:
 
 
 def list_class_folders(root: Path) -> ClassFolders:
-    """The classes and files under `root`. UsageError where the tree is not as described at the head of this file."""
+    """The classes and files under `root`. Raises UsageError if the tree is not as described above."""
     ignored = _Skipped("ignored {count} files that are not images, such as {example}")
     subfolders = _Skipped("{count} subfolders of class folders were not read, such as {example}")
     names = {split: _class_names(root, split, ignored) for split in ("train", "test")}
@@ -101,7 +101,7 @@ def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
 def _class_names(root: Path, split: str, ignored: _Skipped) -> list[str]:
     if not (root / split).is_dir():
         raise UsageError(
-            f"dataset.root={root}: there is no folder {root / split}; wanted are train/CLASS and test/CLASS"
+            f"dataset.root={root}: there is no folder {root / split}; train/CLASS and test/CLASS are expected"
         )
     names = []
     for entry in _entries(root / split):
@@ -111,7 +111,7 @@ def _class_names(root: Path, split: str, ignored: _Skipped) -> list[str]:
         try:
             entry.name.encode()
         except UnicodeEncodeError as error:
-            raise UsageError(f"dataset.root={root}: the class folder {entry.name!r} has no UTF-8 name") from error
+            raise UsageError(f"dataset.root={root}: the class folder name {entry.name!r} is not UTF-8") from error
         names.append(entry.name)
     return names
 
@@ -131,6 +131,6 @@ def _images(folder: Path, ignored: _Skipped, subfolders: _Skipped) -> list[_File
                 raise UsageError(f"dataset.root: cannot read {entry.path}: {error.strerror}") from error
             if stat.S_ISREG(status.st_mode):
                 files.append((entry.name, status.st_size, status.st_mtime_ns))
-            else:  # a pipe or a device, which would not end
+            else:  # a pipe or a device, which would block
                 ignored.add(entry.path)
     return files

@@ -1,13 +1,13 @@
-"""One image file as RGB of 8 bits, whatever mode it was saved in.
+"""Decoding of an image file of any mode to 8-bit RGB.
 
 - Grey, 1-bit, palette, CMYK and YCbCr images are converted to RGB.
 - 16-bit grey is divided by 257 and rounded (Pillow's own conversion would clip it at 255); 12-bit grey of a TIFF is
-  scaled alike, and turned where 0 is its white. Of 16-bit colour, Pillow
+  scaled likewise, and inverted where 0 is white. Of 16-bit colour, Pillow
   itself reads the upper 8 bits.
-- Transparency (RGBA, LA, or a transparent colour) is laid over white, the page that icons and drawings are made for.
-- The orientation that a camera noted in EXIF is applied.
-- Of an animation or a file of several pages the first frame is read.
-- 32-bit float pixels have no agreed range, and are refused.
+- Transparency (RGBA, LA, or a transparent colour) is composited over white, the usual background of icons and drawings.
+- The EXIF orientation is applied.
+- Of an animation or a multi-page file only the first frame is read.
+- 32-bit float pixels have no agreed range and are rejected.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from PIL import Image, ImageOps
 
 from cifar_imbalance.errors import UsageError
 
-# judged in lower case
+# compared in lower case
 SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".jp2", ".webp", ".avif", ".gif", ".tif", ".tiff"} | (
     {".bmp", ".ppm", ".pgm", ".pbm", ".pnm", ".tga"}
 )
@@ -30,25 +30,25 @@ BITS_PER_SAMPLE, PHOTOMETRIC_INTERPRETATION, WHITE_IS_ZERO = 258, 262, 0
 
 
 def read_image(path: Path, image_size: int | None = None) -> tuple[NDArray[np.uint8], bool]:
-    """The image as uint8 [height, width, 3], and whether the file holds further frames.
+    """The image as uint8 [height, width, 3], and whether the file contains further frames.
 
-    With `image_size` it is resized to a square of that side, its proportions not kept (see `resized`).
-    A file that cannot be read whole raises UsageError with its name.
+    With `image_size` it is resized to a square of that side, ignoring its aspect ratio (see `resized`).
+    A file that cannot be read completely raises UsageError with its name.
     """
     try:
         with Image.open(path) as image:
             several_frames = getattr(image, "n_frames", 1) > 1
             image.load()
-            with suppress(Exception):  # unreadable EXIF is no reason to lose an image whose pixels are good
+            with suppress(Exception):  # unreadable EXIF does not matter if the pixels are intact
                 ImageOps.exif_transpose(image, in_place=True)
             return np.array(resized(to_rgb(image), image_size)), several_frames
-    except Exception as error:  # Pillow's readers raise many kinds for damaged files, SyntaxError among them
+    except Exception as error:  # Pillow raises many exceptions for damaged files, even SyntaxError
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise UsageError(f"dataset.root: cannot read {path}: {reason}") from error
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """`image` in mode RGB, by the rules at the head of this file. ValueError where there is no rule."""
+    """`image` in mode RGB, by the rules at the head of this file. Raises ValueError if there is no rule."""
     if image.mode == "F":
         raise ValueError("its pixels are 32-bit floats; images must have 8 or 16 bits")
     if image.mode == "I" or image.mode.startswith("I;16"):
@@ -60,22 +60,22 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def resized(image: Image.Image, image_size: int | None) -> Image.Image:
-    """`image` as a square of side `image_size`: bilinear, and antialiased where it shrinks. None leaves it as it is."""
+    """`image` as a square of side `image_size`: bilinear, antialiased when downscaling. None leaves it unchanged."""
     if image_size is None or image.size == (image_size, image_size):
         return image
-    # Pillow's filter widens with the factor of reduction: that is the antialiasing
+    # Pillow's filter widens with the reduction factor, which antialiases
     return image.resize((image_size, image_size), Image.Resampling.BILINEAR)
 
 
 def resized_array(image: NDArray[np.uint8], image_size: int | None) -> NDArray[np.uint8]:
-    """`resized` for an image that is decoded already, uint8 [height, width, 3]."""
+    """`resized` for an already decoded image, uint8 [height, width, 3]."""
     return np.array(resized(Image.fromarray(image), image_size))
 
 
 def _from_16_bit(image: Image.Image) -> Image.Image:
-    # mode I has 32 bits, but is what Pillow gives for some 16-bit files
+    # mode I has 32 bits, but Pillow uses it for some 16-bit files
     values = np.array(image).astype(np.int64)
-    tags = getattr(image, "tag_v2", {})  # a TIFF may have fewer bits than its mode, and 0 for white
+    tags = getattr(image, "tag_v2", {})  # a TIFF may have fewer bits than its mode, and 0 as white
     largest = 2 ** min(16, *tags.get(BITS_PER_SAMPLE, (16,))) - 1
     if values.min() < 0 or values.max() > largest:
         raise ValueError(f"its pixels are integers beyond 0..{largest}; images must have at most 16 bits")

@@ -1,4 +1,4 @@
-"""Decode every image of a tree of class folders into an entry of the cache."""
+"""Decode every image of a tree of class folders into a cache entry."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ from cifar_imbalance.data.class_folders import ClassFolders
 from cifar_imbalance.data.decode import read_image
 from cifar_imbalance.errors import UsageError
 
-IMAGES_AT_ONCE = 1024  # decoded and not yet written: a large set need not fit into memory
-IMAGES_IN_A_TASK = 32  # threads that hand over every small image spend their time on handing over
+IMAGES_AT_ONCE = 1024  # decoded but not yet written: a large set need not fit into memory
+IMAGES_IN_A_TASK = 32  # with one small image per task, the overhead of the tasks dominates
 
 
 def write_class_folders(
     folder: Path, tree: ClassFolders, *, image_size: int | None, native_side: int | None
 ) -> list[str]:
-    """Fill the cache's `folder` with the images of `tree`; gives notes.
+    """Write the images of `tree` into the cache's `folder`; returns notes.
 
-    All images must have the size of the first one, or `native_side` (of a known set) where that is given; else
-    UsageError.
+    Raises UsageError unless all images have the size of the first one, or `native_side` (of a known data set) if given.
     """
     first = tree.paths("train")[0]
     known = (native_side, native_side, 3) if native_side else None
@@ -35,10 +34,10 @@ def write_class_folders(
     def images(paths: list[Path]) -> Iterator[NDArray[np.uint8]]:
         for path, (image, several) in zip(paths, _read_all(paths, image_size), strict=True):
             if image.shape != shape:
-                other = "this set's images are" if known else f"{first} is"
+                other = "images of this data set are" if known else f"{first} is"
                 raise UsageError(
                     f"dataset.root={tree.root}: {path} is {_pixels(image.shape)}, {other} {_pixels(shape)}; "
-                    f"give images of one size, or set dataset.image_size to resize them"
+                    f"use images of one size, or set dataset.image_size to resize them"
                 )
             if several:
                 several_frames.append(path)
@@ -48,7 +47,7 @@ def write_class_folders(
         write_split(folder, split, images(tree.paths(split)), tree.labels(split))
     if not several_frames:
         return []
-    return [f"{len(several_frames)} files hold several frames, of which the first is used, such as {several_frames[0]}"]
+    return [f"{len(several_frames)} files have several frames, of which the first is used, such as {several_frames[0]}"]
 
 
 def _read_all(paths: Sequence[Path], image_size: int | None) -> Iterator[tuple[NDArray[np.uint8], bool]]:

@@ -1,4 +1,4 @@
-"""The images of an experiment: who trains, who validates, who tests, and the record of it for data.json."""
+"""The images of an experiment: its training, validation and test sets, and their record for data.json."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from cifar_imbalance.data.image_sets import IMAGE_SETS, ImageSet
 
 @dataclass(frozen=True)
 class ExperimentData:
-    """The three sets, and `choices`: the configuration's words that made them."""
+    """The three sets, and `choices`: the configuration values that they result from."""
 
     train: ImageSet
-    validation: ImageSet | None  # the very object `test` where dataset.validation is test
+    validation: ImageSet | None  # the same object as `test` if dataset.validation is test
     test: ImageSet
     notes: list[str]
     choices: dict[str, Any]
 
     def record(self) -> dict[str, Any]:
-        """What data.json holds. The SHA-256 of a set is over its images, then its labels, in order.
+        """The content of data.json. The SHA-256 of a set is over its images, then its labels, in order.
 
         It takes about a second for 2 GB of images (0.1 s for CIFAR's 60,000).
         """
@@ -33,9 +33,9 @@ class ExperimentData:
             sets["validation"] = self.validation
         counts: dict[str, Any] = {name: images.class_counts.tolist() for name, images in sets.items()}
         hashes: dict[str, Any] = {name: sha256(images.images, images.labels) for name, images in sets.items()}
-        stands_for_validation = "test" if self.validation is self.test else "validation"
+        validation_source = "test" if self.validation is self.test else "validation"
         for table in (counts, hashes):
-            table["validation"] = table.get(stands_for_validation)
+            table["validation"] = table.get(validation_source)
         order = ("train", "validation", "test")
         return {
             "source": self.train.source,
@@ -50,16 +50,16 @@ class ExperimentData:
 
 
 def load_experiment_data(dataset: Dataset) -> ExperimentData:
-    """The images that `dataset` describes: validation is cut first, then the long-tailed subset of what remains,
-    and of that one fold is left out.
+    """The images that `dataset` describes: validation images are held out first, then the rest is subsampled to a
+    long tail, and of that one fold is left out.
 
-    UsageError where a value or a file does not fit.
+    Raises UsageError if a value or a file is unsuitable.
     """
     whole, test, notes = IMAGE_SETS[dataset.name](dataset)
     train = np.arange(len(whole.labels), dtype=np.int64)
     validation = test if dataset.validation == "test" else None
     if dataset.validation == "holdout":
-        train, validating = splits.holdout(
+        train, validation_indices = splits.holdout(
             whole.labels,
             class_count=len(whole.class_names),
             fraction=dataset.holdout_fraction,
@@ -67,7 +67,7 @@ def load_experiment_data(dataset: Dataset) -> ExperimentData:
             seed=dataset.split_seed,
             class_names=whole.class_names,
         )
-        validation = whole.take(validating)
+        validation = whole.take(validation_indices)
     tail = dataset.imbalance
     kept = imbalance.subset(
         whole.labels[train],
@@ -98,7 +98,7 @@ def load_experiment_data(dataset: Dataset) -> ExperimentData:
         "without_fold": dataset.without_fold,
         "imbalance": {"profile": tail.profile, "factor": tail.factor, "subset_seed": tail.subset_seed},
     }
-    # a whole set stays memory-mapped
+    # a complete set stays memory-mapped
     chosen = whole if len(train) == len(whole.labels) else whole.take(train)
     return ExperimentData(chosen, validation, test, notes, choices)
 
@@ -109,5 +109,5 @@ def _imbalance_notes(whole: ImageSet, train: np.ndarray, profile: str) -> list[s
         return []
     return [
         f"classes have {available.min()} to {available.max()} training images: dataset.imbalance.profile={profile} "
-        f"counts from the largest, and a class that has fewer images than its count keeps them all"
+        f"is relative to the largest class, and a class with fewer images than its target count keeps them all"
     ]

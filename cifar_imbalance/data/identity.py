@@ -1,4 +1,4 @@
-"""Which image is which: hashes of pixels, so that runs pair by image whatever the files were called."""
+"""The identity of images: hashes of their pixels, by which runs are paired whatever the files are called."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def image_hash(image: NDArray[np.uint8]) -> int:
 
 
 def image_hashes(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """The hash of each image. `images`: [n, height, width, 3]; gives uint64 [n]."""
+    """The hash of each image. `images`: [n, height, width, 3]; returns uint64 [n]."""
     return np.fromiter((image_hash(image) for image in images), dtype=np.uint64, count=len(images))
 
 

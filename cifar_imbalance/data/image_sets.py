@@ -1,4 +1,4 @@
-"""The image sets that a configuration can name: uint8 images with labels, class names and identity."""
+"""The image sets available in a configuration: uint8 images with labels, class names and identity."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DIGITS_TEST_SHARE = 0.3
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images in order, n >= 1. `images` may be memory-mapped and read-only."""
+    """Labelled images in a fixed order, n >= 1. `images` may be memory-mapped and read-only."""
 
     images: NDArray[np.uint8]  # [n, height, width, 3]
     labels: NDArray[np.int64]  # [n]
@@ -42,7 +42,7 @@ class ImageSet:
         return np.bincount(self.labels, minlength=len(self.class_names))
 
     def take(self, indices: NDArray[np.int64]) -> ImageSet:
-        """The images at these positions of this set; `indices` of the result still count in the source's split."""
+        """The images at these positions of this set; the result's `indices` still refer to the source's split."""
         return replace(
             self,
             images=self.images[indices],
@@ -52,27 +52,27 @@ class ImageSet:
         )
 
 
-Loaded = tuple[ImageSet, ImageSet, list[str]]  # train, test, notes for the reader of the log
+Loaded = tuple[ImageSet, ImageSet, list[str]]  # train, test, notes for the log
 
 
 def load_image_folder(dataset: Dataset) -> Loaded:
-    """A tree of class folders under dataset.root; see class_folders.py, and decode.py for what becomes of a file."""
+    """A tree of class folders under dataset.root; see class_folders.py, and decode.py for how files are decoded."""
     if dataset.root is None:
-        raise UsageError("dataset.root=null: image_folder needs a folder that holds train/CLASS and test/CLASS")
+        raise UsageError("dataset.root=null: image_folder needs a folder with train/CLASS and test/CLASS in it")
     return _load_folders(dataset, list_class_folders(_absolute(dataset.root)), None)
 
 
 def load_cifar(dataset: Dataset) -> Loaded:
-    """CIFAR-10 or -100 from class folders if dataset.root holds train and test, else by torchvision, downloaded.
+    """CIFAR-10 or -100 from class folders if dataset.root has train and test, else torchvision's, downloaded if absent.
 
-    Without dataset.root torchvision's files go to a folder `torchvision` under dataset.cache_dir.
+    Without dataset.root torchvision's files are stored in a folder `torchvision` under dataset.cache_dir.
     """
     root = _absolute(dataset.root if dataset.root is not None else f"{dataset.cache_dir}/torchvision")
     if (root / "train").is_dir() or (root / "test").is_dir():
         tree = list_class_folders(root)
-        found, wanted = len(tree.class_names), CIFAR_CLASSES[dataset.name]
-        if found != wanted:
-            raise UsageError(f"dataset.root={root}: {found} class folders in train, {dataset.name} has {wanted}")
+        found, expected = len(tree.class_names), CIFAR_CLASSES[dataset.name]
+        if found != expected:
+            raise UsageError(f"dataset.root={root}: {found} class folders in train, {dataset.name} has {expected}")
         return _load_folders(dataset, tree, None if dataset.image_size else CIFAR_SIDE)
     if not (files := torchvision_cifar.files_present(dataset.name, root)):
         torchvision_cifar.download(dataset.name, root)

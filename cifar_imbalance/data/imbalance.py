@@ -1,4 +1,4 @@
-"""Long-tailed subsets as LDAM-DRW makes them (Cao 2019, imbalance_cifar.py), image for image."""
+"""Long-tailed subsets exactly as LDAM-DRW samples them (Cao 2019, imbalance_cifar.py)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from cifar_imbalance.errors import UsageError
 
 
 def class_counts(profile: str, *, factor: float, n_max: int, class_count: int) -> NDArray[np.int64]:
-    """Images of each class, [class_count], the largest first. Fractions are cut off, not rounded.
+    """Images of each class, [class_count], the largest first. Counts are rounded down.
 
     exponential: n_k = int(n_max * mu^(k / (K - 1))) with mu = 1 / factor; step: n_max for the first K // 2 classes,
-    int(n_max * mu) for the others; none: n_max. A class left without images raises UsageError.
+    int(n_max * mu) for the others; none: n_max. Raises UsageError for a class left without images.
     """
     mu = 1.0 / factor
     if profile == "exponential":
@@ -34,15 +34,15 @@ def subset(
 ) -> NDArray[np.int64]:
     """Positions of the images that are kept, sorted. `labels`: [n].
 
-    n_max is the size of the largest class. Where classes are unequal from the start, a class keeps what it has if that
-    is less than its count.
+    n_max is the size of the largest class. If classes are imbalanced from the start, a class with fewer images than its
+    target count keeps them all.
     """
     if profile == "none":
         return np.arange(len(labels), dtype=np.int64)
     n_max = int(np.bincount(labels, minlength=class_count).max())
     counts = class_counts(profile, factor=factor, n_max=n_max, class_count=class_count)
-    # numpy's legacy generator and one shuffle after the other, whole classes even of small counts: what the published
-    # subsets were drawn with
+    # numpy's legacy generator, and a shuffle of each whole class in order: this is how the published subsets were
+    # drawn
     legacy = np.random.RandomState(subset_seed)
     kept = []
     for label, count in enumerate(counts):

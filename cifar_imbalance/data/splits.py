@@ -1,4 +1,4 @@
-"""Who validates: images cut from the training images, by a seed of their own."""
+"""Validation images held out from the training images, and folds, by their own seed."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ def holdout(
     """Positions of the training and of the validation images, both sorted. `labels`: [n].
 
     balanced: round(fraction * n / class_count) of each class; proportional: round(fraction * n_k) of class k; in either
-    case at least 1. A class that would keep no training image raises UsageError, with its name if `class_names` are
-    given.
+    case at least 1. Raises UsageError, with the name if `class_names` are given, for a class that would keep no
+    training image.
     """
     generator = keys.generator(seed, "holdout")
-    validates = np.zeros(len(labels), dtype=bool)
+    is_validation = np.zeros(len(labels), dtype=bool)
     for label in range(class_count):
         of_class = np.flatnonzero(labels == label)
         share = len(labels) / class_count if balance == "balanced" else len(of_class)
-        wanted = max(1, round(fraction * share))
-        if wanted >= len(of_class):
+        count = max(1, round(fraction * share))
+        if count >= len(of_class):
             name = class_names[label] if class_names else str(label)
             raise UsageError(
-                f"dataset.holdout_fraction={fraction}, dataset.holdout_balance={balance}: {wanted} of the images of "
-                f"class {name} would validate, but it has {len(of_class)} and must keep one to train"
+                f"dataset.holdout_fraction={fraction}, dataset.holdout_balance={balance}: {count} of the images of "
+                f"class {name} would be held out, but it has {len(of_class)} and must keep one for training"
             )
-        validates[generator.permutation(of_class)[:wanted]] = True
-    return np.flatnonzero(~validates), np.flatnonzero(validates)
+        is_validation[generator.permutation(of_class)[:count]] = True
+    return np.flatnonzero(~is_validation), np.flatnonzero(is_validation)
 
 
 def without_fold(
     labels: NDArray[np.int64], *, folds: int, fold: int, seed: int, class_names: Sequence[str]
 ) -> NDArray[np.int64]:
-    """Positions of the images outside `fold` of `folds` stratified ones, sorted. `labels`: [n].
+    """Positions of the images outside `fold`, one of `folds` stratified folds, sorted. `labels`: [n].
 
     Raises UsageError for a class that would keep no image.
     """
@@ -53,7 +53,7 @@ def without_fold(
     fold_of = np.zeros(len(labels), dtype=np.int64)
     for label, name in enumerate(class_names):
         of_class = np.flatnonzero(labels == label)
-        # Where a class does not divide evenly, its surplus goes to folds that are others from class to class.
+        # If a class does not divide evenly, the folds that get its surplus differ from class to class.
         fold_of[generator.permutation(of_class)] = (np.arange(len(of_class)) + label) % folds
         if (fold_of[of_class] == fold).all() and len(of_class):
             raise UsageError(f"dataset.folds={folds}: without fold {fold} class {name} has no image left")

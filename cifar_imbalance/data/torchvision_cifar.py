@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 as torchvision downloads and verifies them."""
+"""CIFAR-10 and CIFAR-100, downloaded and verified by torchvision."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from cifar_imbalance.errors import UsageError
 
 
 def torchvision_class(name: str) -> Any:
-    """torchvision's class of `name`: cifar10 | cifar100. Imported here because it takes seconds."""
+    """torchvision's class for `name`: cifar10 | cifar100. Imported here because the import takes seconds."""
     from torchvision.datasets import CIFAR10, CIFAR100
 
     return {"cifar10": CIFAR10, "cifar100": CIFAR100}[name]
 
 
 def files_present(name: str, root: Path) -> list[Path]:
-    """torchvision's files in `root`: its extracted batches, or else its archive, or else none."""
+    """torchvision's files in `root`: the extracted batches, else the archive, else none."""
     kind = torchvision_class(name)
     names = [*(file for file, _ in kind.train_list + kind.test_list), kind.meta["filename"]]
     batches = [root / kind.base_folder / file for file in names]
@@ -37,13 +37,13 @@ def files_present(name: str, root: Path) -> list[Path]:
 
 
 def fingerprint(name: str, root: Path, files: list[Path]) -> str:
-    """Changes whenever one of the files is written, or the folder is moved."""
+    """Changes when one of the files is modified, or the folder is moved."""
     rows = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     return hashlib.sha256(repr((name, str(root), rows)).encode()).hexdigest()
 
 
 def download(name: str, root: Path) -> None:
-    """Let torchvision put its files into `root`. UsageError where that fails; then nothing new is left behind."""
+    """Download torchvision's files into `root`. Raises UsageError on failure, leaving nothing behind."""
     kind = torchvision_class(name)
     try:
         with new_folder(root), locked(root / f".{name}.lock"):
@@ -53,7 +53,7 @@ def download(name: str, root: Path) -> None:
                 kind(part, download=True)
                 os.rename(Path(part) / kind.filename, root / kind.filename)
     except Exception as error:  # urllib's, ssl's, tarfile's, torchvision's RuntimeError
-        if isinstance(error, OSError) and error.filename is not None:  # of the disk, not of the network
+        if isinstance(error, OSError) and error.filename is not None:  # from the disk, not the network
             reason = f"cannot write into {root}: {error.strerror}"
             raise UsageError(f"dataset.root (dataset.cache_dir where root is null): {reason}") from error
         raise UsageError(
@@ -63,12 +63,12 @@ def download(name: str, root: Path) -> None:
 
 
 def write_cifar(folder: Path, name: str, root: Path, image_size: int | None) -> tuple[str, ...]:
-    """Fill the cache's `folder` from torchvision's files in `root`; gives the class names. UsageError if damaged."""
+    """Write torchvision's files in `root` into the cache's `folder`; returns class names. UsageError if damaged."""
     with _extracted(name, root) as extracted:
         for split in ("train", "test"):
             try:
                 with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # of numpy, about the age of the pickles
+                    warnings.simplefilter("ignore")  # from numpy, about old pickles
                     images = torchvision_class(name)(extracted, train=split == "train")  # verifies MD5
             except Exception as error:  # RuntimeError, or pickle's
                 raise UsageError(f"dataset.root={root}: torchvision's files of {name} are damaged: {error}") from error

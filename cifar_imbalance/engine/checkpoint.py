@@ -1,4 +1,4 @@
-"""The complete state of a run after an epoch, in one file that is whole or absent."""
+"""Checkpoints: the complete state of a run after an epoch, in one file that is written atomically."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Make `target` the same file as `source`, in one step; a copy where the file system has no hard links."""
+    """Atomically make `target` a hard link to `source`, or a copy if the file system has no hard links."""
     temporary = target.with_name(f".{target.name}.part")
     temporary.unlink(missing_ok=True)
     try:
@@ -55,22 +55,22 @@ def copy(source: Path, target: Path) -> None:
 
 
 def is_one(path: Path) -> bool:
-    """Whether a file is a checkpoint of a run, wherever it lies, and not weights from elsewhere."""
+    """Whether a file is a checkpoint of a run, wherever it is, and not weights from elsewhere."""
     try:
         return "class_names" in torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception:  # whatever else it is, or a damaged one: its reader will say so
+    except Exception:  # something else, or damaged: reading it reports that
         return False
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read a checkpoint: tensors and plain values only, checked. Raises UsageError where it is damaged or missing."""
+    """Read and verify a checkpoint, tensors and plain values only. Raises UsageError if it is damaged or missing."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         checksum = state.pop("sha256")
     except FileNotFoundError as error:
         raise UsageError(f"{path}: there is no such checkpoint") from error
-    except Exception as error:  # a damaged file fails in as many ways as it has bytes
-        raise UsageError(f"{path}: is not a whole checkpoint of a run ({type(error).__name__})") from error
+    except Exception as error:  # damaged files raise many kinds of exceptions
+        raise UsageError(f"{path}: is not a complete checkpoint of a run ({type(error).__name__})") from error
     if checksum != digest(state):
         raise UsageError(f"{path}: the checkpoint is damaged (its checksum does not match its content)")
     return state

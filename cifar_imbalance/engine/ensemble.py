@@ -1,4 +1,4 @@
-"""An ensemble: its members are runs of their own, side by side on a CPU; their saved logits are combined at the end."""
+"""An ensemble: members are separate runs, in parallel on a CPU; their saved logits are combined at the end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cifar_imbalance.engine.experiment import Prepared, describe, prepare, run_e
 from cifar_imbalance.engine.members import cores_of, member_configs, workers_and_threads
 from cifar_imbalance.engine.results import report_ensemble
 from cifar_imbalance.errors import TrainingFailed, UsageError
-from cifar_imbalance.runs.folder import RunFolder, take
+from cifar_imbalance.runs.folder import RunFolder, claim
 from cifar_imbalance.terminal import MemberLines, MemberTerminal, Message, Terminal
 
 log = logging.getLogger(__name__)
@@ -37,10 +37,10 @@ class Member:
 
 
 def run_ensemble(config: TrainConfig, path: Path, overrides: list[str]) -> None:
-    """Train the members that are not finished, combine their logits, write the report. `path` is the folder to be.
+    """Train the unfinished members, combine their logits, write the report. `path` is the folder to create.
 
-    Raises UsageError before the folder is touched, as `run_experiment` does; TrainingFailed, which names the members
-    that failed, after the others have finished.
+    Raises UsageError before the folder is touched, like `run_experiment`; TrainingFailed, which names the failed
+    members, after the others have finished.
     """
     with Terminal() as terminal:
         configs = member_configs(config)
@@ -48,7 +48,7 @@ def run_ensemble(config: TrainConfig, path: Path, overrides: list[str]) -> None:
         folder = _folder(config, path, overrides, prepared)
         with folder.held():
             if config.resume is not None:
-                folder.remove_remains()
+                folder.remove_partial_files()
             terminal.write_log(folder.log)
             resumed = (folder.path / "data.json").is_file()
             describe(folder, config, prepared.data, prepared.built, prepared.runtime, resumed=resumed)
@@ -67,7 +67,7 @@ def _train_members(
     *,
     on_cpu: bool,
 ) -> None:
-    """Train the members that are not finished. Raises TrainingFailed, which names those that failed."""
+    """Train the unfinished members. Raises TrainingFailed, which names those that failed."""
     workers, threads = 1, config.runtime.threads
     if on_cpu:
         workers, threads = workers_and_threads(config.ensemble, cores=cores_of(config.runtime.threads))
@@ -85,37 +85,37 @@ def _train_members(
                 lines.finished(member.number, _result(member))
             failures = _side_by_side(pending, workers, lines) if workers > 1 else _one_by_one(pending, lines)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"go on with: python train.py resume={folder.path}") from None
+        raise KeyboardInterrupt(f"resume with: python train.py resume={folder.path}") from None
     if failures:
         raise TrainingFailed(
             f"{len(failures)} of {len(members)} members failed: {'; '.join(failures)}; "
-            f"go on with: python train.py resume={folder.path}"
+            f"resume with: python train.py resume={folder.path}"
         )
 
 
 def _prepared(config: TrainConfig, configs: list[TrainConfig]) -> Prepared:
-    """What the first member needs, after every member was found fit to run.
+    """The first member, prepared, after every member has been checked.
 
-    Members that differ by their seed alone are refused for the same reasons, so one of them is asked. Of an ensemble
-    that goes on, those that have a checkpoint no longer need their weights; the others do.
+    Members that differ only by seed fail the same checks, so only one of them is prepared. In a resumed ensemble,
+    members that have a checkpoint no longer need their weights file; the others do.
     """
     kinds: dict[str, TrainConfig] = {}
     for number, one in enumerate(configs):
         begun = config.resume is not None and _resumed(config).member(number).checkpoint("last").is_file()
         one = replace(one, resume=config.resume if begun else None)
         kinds.setdefault(repr(replace(one, seed=0)), one)
-    return [prepare(one) for one in kinds.values()][0]  # noqa: RUF015 (all are wanted, for what they refuse)
+    return [prepare(one) for one in kinds.values()][0]  # noqa: RUF015 (all are prepared, for their checks)
 
 
 def _resumed(config: TrainConfig) -> RunFolder:
-    """The folder of the ensemble to go on with."""
+    """The folder of the ensemble to resume."""
     return RunFolder(Path(str(config.resume)).expanduser())
 
 
 def _folder(config: TrainConfig, path: Path, overrides: list[str], prepared: Prepared) -> RunFolder:
-    """The ensemble's folder, new or the one to go on in."""
+    """The ensemble's folder, new or resumed."""
     if config.resume is None:
-        return take(path, config, overrides, ("members", "predictions", "report"))
+        return claim(path, config, overrides, ("members", "predictions", "report"))
     folder = _resumed(config)
     if (folder.path / "data.json").is_file():
         folder.check_images(prepared.data.record()["sha256"], f"resume={config.resume}")
@@ -124,18 +124,18 @@ def _folder(config: TrainConfig, path: Path, overrides: list[str], prepared: Pre
 
 # ---------------------------------------------------------------- training
 def _train(member: Member, send: Send) -> None:
-    """Train a member from its last checkpoint, or from the beginning where it has none."""
+    """Train a member from its last checkpoint, or from the beginning if it has none."""
     config, folder = member.config, member.folder
     if folder.checkpoint("last").is_file():
         config = replace(config, resume=str(folder.path))
-    elif folder.config.is_file():  # it was cut off before its first checkpoint
+    elif folder.config.is_file():  # it was interrupted before its first checkpoint
         with folder.held():
             shutil.rmtree(folder.path)
     run_experiment(config, folder.path, member.overrides, MemberTerminal(send))
 
 
 def _one_by_one(members: list[Member], lines: MemberLines) -> list[str]:
-    """In this process; what is said of each member that failed."""
+    """Train in this process; returns a message for each member that failed."""
     failures = []
     for member in members:
         lines.started(member.number)
@@ -149,7 +149,7 @@ def _one_by_one(members: list[Member], lines: MemberLines) -> list[str]:
 
 
 def _side_by_side(members: list[Member], workers: int, lines: MemberLines) -> list[str]:
-    """In `workers` processes at a time; what is said of each member that failed."""
+    """Train in `workers` processes at a time; returns a message for each member that failed."""
     waiting, failures = list(members), []
     running: dict[Connection, tuple[Member, SpawnProcess]] = {}
     reasons: dict[int, str] = {}
@@ -170,7 +170,7 @@ def _side_by_side(members: list[Member], workers: int, lines: MemberLines) -> li
                     if process.exitcode == 0:
                         lines.finished(member.number, _result(member))
                         continue
-                    reason = reasons.get(member.number) or _death(process.exitcode)
+                    reason = reasons.get(member.number) or _exit_reason(process.exitcode)
                     failures.append(f"member {member.number}: {reason}")
                     lines.finished(member.number, f"failed: {reason}")
                     continue
@@ -187,10 +187,10 @@ def _side_by_side(members: list[Member], workers: int, lines: MemberLines) -> li
 
 
 def _start(member: Member) -> tuple[Connection, tuple[Member, SpawnProcess]]:
-    context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+    context = multiprocessing.get_context("spawn")  # torch's threads do not survive fork
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(member, theirs), daemon=True)
-    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C is for the ensemble, which ends them
+    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: the ensemble handles Ctrl-C
     try:
         process.start()
     finally:
@@ -200,8 +200,8 @@ def _start(member: Member) -> tuple[Connection, tuple[Member, SpawnProcess]]:
 
 
 def _work(member: Member, connection: Connection) -> None:
-    """A worker's life. Where the ensemble's process is gone nobody hears it any more, and it ends as if interrupted."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # unfinished files are then taken away
+    """The worker process. If the ensemble's process is gone, the pipe is broken and it ends as if interrupted."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # partial files are then removed
 
     def send(message: Message) -> None:
         try:
@@ -225,7 +225,7 @@ def _reason(error: Exception) -> str:
     return " ".join(traceback.format_exception_only(error)[-1].split())
 
 
-def _death(code: int | None) -> str:
+def _exit_reason(code: int | None) -> str:
     return f"killed by signal {-code}" if code is not None and code < 0 else f"its process ended with code {code}"
 
 

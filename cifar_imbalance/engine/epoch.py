@@ -1,4 +1,4 @@
-"""The plan of an epoch: everything that its steps are given, made on the host by key before the first of them."""
+"""The plan of an epoch: all inputs of its steps, made on the host by key before the first step."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from cifar_imbalance.methods.schedules import learning_rates, phase
 
 @dataclass(frozen=True, eq=False)
 class EpochPlan:
-    """Of `epoch` (from 0); its length is the number of steps."""
+    """The plan of `epoch` (from 0); its length is the number of steps."""
 
     epoch: int
     indices: Int64[np.ndarray, "steps batch"]  # of the training images
     draws: Draws  # of the augmentation, [steps, batch, ...] each
     rates: Float64[np.ndarray, " steps"]
-    noise_seeds: list[int]  # of dropout and drop path, one for each step
+    noise_seeds: list[int]  # of dropout and drop path, one per step
     classes: Classes
     phase: str  # of the schedule
 
@@ -37,11 +37,11 @@ class EpochPlan:
 
     @property
     def head_only(self) -> bool:
-        """Whether the base learns nothing in this epoch."""
+        """Whether only the head is trained in this epoch."""
         return self.phase == "burnin"
 
     def first(self, steps: int) -> EpochPlan:
-        """The plan of the first `steps` alone."""
+        """The plan of only the first `steps`."""
         return replace(
             self,
             indices=self.indices[:steps],
@@ -54,7 +54,7 @@ class EpochPlan:
 def plan_epoch(
     config: TrainConfig, epoch: int, *, labels: Int64[np.ndarray, " images"], classes: Classes, policy: Policy
 ) -> EpochPlan:
-    """The plan of `epoch` for training images of these `labels`. Pure: the same arguments give the same plan."""
+    """The plan of `epoch` for training images with these `labels`. Pure: the same arguments give the same plan."""
     seed, training = config.seed, config.training
     indices = SAMPLERS[config.sampler.name](labels, seed, epoch, training.batch_size, config.sampler)
     steps = len(indices)

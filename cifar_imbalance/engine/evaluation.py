@@ -1,4 +1,4 @@
-"""Judging later: a run's model, a checkpoint, weights from elsewhere, or several runs together."""
+"""Evaluation after training: of a run's model, a checkpoint, weights from elsewhere, or several runs combined."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cifar_imbalance.configuration.fields import EvaluateConfig
 from cifar_imbalance.data.experiment_data import ExperimentData, load_experiment_data
 from cifar_imbalance.data.image_sets import ImageSet
 from cifar_imbalance.engine import checkpoint
-from cifar_imbalance.engine.memory import too_small_told
+from cifar_imbalance.engine.memory import out_of_memory_named
 from cifar_imbalance.engine.reported import load_reported, predict
 from cifar_imbalance.engine.step import Network
 from cifar_imbalance.errors import UsageError
@@ -30,7 +30,7 @@ from cifar_imbalance.report.reference import Reference, read_reference
 from cifar_imbalance.report.side_by_side import write_side_by_side
 from cifar_imbalance.report.tables import terminal_table
 from cifar_imbalance.report.write import write_report
-from cifar_imbalance.runs.folder import RunFolder, find_run, reported_epoch, take
+from cifar_imbalance.runs.folder import RunFolder, claim, find_run, reported_epoch
 from cifar_imbalance.runtimes.environment import environment
 from cifar_imbalance.runtimes.select import make_runtime
 from cifar_imbalance.terminal import Terminal
@@ -41,42 +41,42 @@ CLASSES_SHOWN = 5
 
 
 def run_evaluation(config: EvaluateConfig, path: Path, overrides: list[str]) -> None:
-    """Rebuild the model, judge it on `config.split`, write predictions and report into the folder `path`.
+    """Rebuild the model, evaluate it on `config.split`, write predictions and report into the folder `path`.
 
-    Raises UsageError where the checkpoint, the weights or the images do not fit together.
+    Raises UsageError if the checkpoint, the weights or the images do not match.
     """
     with Terminal() as terminal:
         runtime = make_runtime(config.runtime, deterministic=config.deterministic)
         check_batch_size("training.eval_batch_size", config.training.eval_batch_size, devices=runtime.devices)
         data = load_experiment_data(config.dataset)
         images = _split(data, config.split)
-        details, train_images = _fill_in(config, built := _build(config, data), data)
+        details, train_images = _load_weights(config, built := _build(config, data), data)
         batch_size = config.training.eval_batch_size
-        with too_small_told(runtime, eval_batch_size=batch_size):
+        with out_of_memory_named(runtime, eval_batch_size=batch_size):
             network = Network.on_device(built, runtime)
             predictions = predict(network, images, batch_size, train_images=train_images)
         reference = _reference(config, predictions)
-        folder = _taken(path, config, overrides, terminal, environment(runtime))
+        folder = _new_folder(path, config, overrides, terminal, environment(runtime))
         predictions.save(folder.predictions(config.split))
         epoch = details.get("chosen_epoch")
         summary = write_report(folder.report, predictions, [], chosen_epoch=epoch, details=details)
-        _tell(config, details["chosen_by"], predictions, summary, reference, folder)
+        _log_summary(config, details["chosen_by"], predictions, summary, reference, folder)
 
 
 def run_combination(config: EvaluateConfig, runs: list[RunFolder], path: Path, overrides: list[str]) -> None:
-    """Combine the saved logits of several runs on `config.split`; no model and no image is read.
+    """Combine the saved logits of several runs on `config.split`, without reading models or images.
 
-    Raises UsageError where the runs were judged on different images.
+    Raises UsageError if the runs were evaluated on different images.
     """
     with Terminal() as terminal:
         how = config.ensemble.combine
         members = MemberResults.read(runs, config.split, how)
         reference = _reference(config, members.predictions[0])
-        folder = _taken(path, config, overrides, terminal, environment(None))
+        folder = _new_folder(path, config, overrides, terminal, environment(None))
         details = {"ckpt": config.ckpt, "split": config.split, "combine": how, **members.details()}
         predictions, summary = write_ensemble_report(folder.report, members, how, details=details)
         predictions.save(folder.predictions(config.split))
-        _tell(config, f"{len(runs)} members, {how}", predictions, summary, reference, folder)
+        _log_summary(config, f"{len(runs)} members, {how}", predictions, summary, reference, folder)
 
 
 def _reference(config: EvaluateConfig, predictions: Predictions) -> Reference | None:
@@ -88,17 +88,17 @@ def _reference(config: EvaluateConfig, predictions: Predictions) -> Reference | 
     return reference
 
 
-def _taken(
+def _new_folder(
     path: Path, config: EvaluateConfig, overrides: list[str], terminal: Terminal, here: dict[str, Any]
 ) -> RunFolder:
-    """A folder that holds nothing else: never the files of a run, nor of another evaluation."""
-    folder = take(path, config, overrides, ("predictions", "report"))
+    """A folder for this evaluation alone, without the files of a run or of another evaluation."""
+    folder = claim(path, config, overrides, ("predictions", "report"))
     terminal.write_log(folder.path / "evaluate.log")
     atomic.write_json(folder.path / "environment.json", here)
     return folder
 
 
-def _tell(
+def _log_summary(
     config: EvaluateConfig,
     how: str,
     predictions: Predictions,
@@ -106,16 +106,16 @@ def _tell(
     reference: Reference | None,
     folder: RunFolder,
 ) -> None:
-    """The table, and what stands beside it where a reference was given."""
+    """Log the table, and the comparison if a reference was given."""
     table = terminal_table(class_metrics(predictions), summary, predictions.class_names)
     log.info("%s images, %s\n%s", config.split, how, table)
     if reference is not None:
-        log.info("%s\n", write_side_by_side(folder.report, predictions, reference, run=_called(config.ckpt)))
+        log.info("%s\n", write_side_by_side(folder.report, predictions, reference, run=_short_name(config.ckpt)))
     log.info("written to: %s", folder.path)
 
 
-def _called(ckpt: Any) -> str:
-    """The judged run in few words."""
+def _short_name(ckpt: Any) -> str:
+    """A short name of the evaluated run."""
     return Path(ckpt).name if isinstance(ckpt, str) else f"{len(ckpt)} runs"
 
 
@@ -132,11 +132,11 @@ def _build(config: EvaluateConfig, data: ExperimentData) -> BuiltModel:
     return build_model(model, class_count=len(data.train.class_names), image_size=(height, width), seed=config.seed)
 
 
-def _fill_in(
+def _load_weights(
     config: EvaluateConfig, built: BuiltModel, data: ExperimentData
 ) -> tuple[dict[str, Any], NDArray[np.int64] | None]:
-    """Put a run's weights into the model; what summary.json says of where they come from, and the training images of
-    each class [K], None for weights from elsewhere."""
+    """Load the weights into the model; returns their origin for summary.json, and the training images of each class
+    [K], None for weights from elsewhere."""
     details: dict[str, Any] = {"ckpt": config.ckpt, "model": config.model.name, "dataset": config.dataset.name}
     details["split"] = config.split
     run = find_run(config.ckpt)
@@ -144,7 +144,7 @@ def _fill_in(
     if run is None and not checkpoint.is_one(path):
         if load_weights(built.module, path, name=config.model.name, field="ckpt"):
             count = len(data.train.class_names)
-            raise UsageError(f"ckpt={config.ckpt}: its head is not one of the {count} classes of {config.dataset.name}")
+            raise UsageError(f"ckpt={config.ckpt}: its head does not have the {count} classes of {config.dataset.name}")
         return {**details, "chosen_by": "a file of weights"}, None
     if run is not None and path.is_dir():
         name, how = reported_epoch(run.read_config())

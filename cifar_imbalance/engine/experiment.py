@@ -1,4 +1,4 @@
-"""One run of one model from its checked configuration to its report."""
+"""One run of one model, from its checked configuration to its report."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.data.experiment_data import ExperimentData, load_experiment_data
 from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.engine.loop import Loop
-from cifar_imbalance.engine.memory import too_small_told
+from cifar_imbalance.engine.memory import out_of_memory_named
 from cifar_imbalance.engine.reported import load_parent
 from cifar_imbalance.engine.results import model_names, report_run
 from cifar_imbalance.engine.step import EvaluationStep, Network, TrainingStep, WeightAverage, resident
@@ -33,7 +33,7 @@ from cifar_imbalance.methods.schedules import burnin_epochs
 from cifar_imbalance.models.build import BuiltModel, build_model, check_name
 from cifar_imbalance.models.freezing import check_head
 from cifar_imbalance.models.summary import model_summary
-from cifar_imbalance.runs.folder import RunFolder, take
+from cifar_imbalance.runs.folder import RunFolder, claim
 from cifar_imbalance.runtimes.base import DeviceRuntime
 from cifar_imbalance.runtimes.environment import environment
 from cifar_imbalance.runtimes.select import make_runtime
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a run needs, made before its folder is taken."""
+    """What a run needs, prepared before its folder is claimed."""
 
     runtime: DeviceRuntime
     data: ExperimentData
@@ -53,7 +53,7 @@ class Prepared:
 
 
 def prepare(config: TrainConfig) -> Prepared:
-    """Device, images, augmentation and model. Raises UsageError where they do not suit the configuration."""
+    """Device, images, augmentation and model. Raises UsageError if the configuration does not suit them."""
     runtime = make_runtime(config.runtime, deterministic=config.deterministic)
     check_name(config.model)  # before images are downloaded and decoded
     data = load_experiment_data(config.dataset)
@@ -63,7 +63,7 @@ def prepare(config: TrainConfig) -> Prepared:
     check_batch_size("training.batch_size", training.batch_size, devices=runtime.devices, images=images)
     check_batch_size("training.eval_batch_size", training.eval_batch_size, devices=runtime.devices)
     model = config.model
-    if config.resume is not None:  # the weights are in the checkpoint; neither hub nor file is asked again
+    if config.resume is not None:  # the weights are in the checkpoint; neither hub nor file is needed
         model = replace(model, pretrained=False, weights=None)
     class_count = len(data.train.class_names)
     built = build_model(model, class_count=class_count, image_size=(height, width), seed=config.seed)
@@ -74,15 +74,15 @@ def prepare(config: TrainConfig) -> Prepared:
 
 
 def run_experiment(config: TrainConfig, path: Path, overrides: list[str], terminal: Terminal | None = None) -> None:
-    """Train, choose the epoch, evaluate it on the test images, write the report. `path` is the run folder to be.
+    """Train, choose the epoch, evaluate it on the test images, write the report. `path` is the run folder to create.
 
-    Raises UsageError before the folder is touched where images, model or device do not suit the configuration, and
-    TrainingFailed where the loss is not finite.
+    Raises UsageError, before the folder is touched, if the configuration does not suit images, model or device, and
+    TrainingFailed if the loss is not finite.
     """
     with terminal or Terminal() as terminal:
         prepared = prepare(config)
         resumed = None if config.resume is None else RunFolder(Path(config.resume).expanduser())
-        folder = resumed or take(path, config, overrides)
+        folder = resumed or claim(path, config, overrides)
         with folder.held():
             state = None if resumed is None else _state_to_resume(folder, config, prepared.data)
             terminal.write_log(folder.log)
@@ -91,7 +91,7 @@ def run_experiment(config: TrainConfig, path: Path, overrides: list[str], termin
             except KeyboardInterrupt:
                 if not folder.checkpoint("last").exists():
                     raise
-                raise KeyboardInterrupt(f"go on with: python train.py resume={folder.path}") from None
+                raise KeyboardInterrupt(f"resume with: python train.py resume={folder.path}") from None
             except Exception:
                 with folder.log.open("a", encoding="utf-8") as file:
                     file.write(traceback.format_exc())
@@ -104,7 +104,7 @@ def _train_and_report(
     runtime, data, built = prepared.runtime, prepared.data, prepared.built
     describe(folder, config, data, built, runtime, resumed=state is not None)
     training = config.training
-    with too_small_told(runtime, batch_size=training.batch_size, eval_batch_size=training.eval_batch_size):
+    with out_of_memory_named(runtime, batch_size=training.batch_size, eval_batch_size=training.eval_batch_size):
         loop = make_loop(config, runtime, folder, data, prepared.policy, built, state)
         loop.run(terminal)
         report_run(loop, data)
@@ -119,11 +119,11 @@ def make_loop(
     built: BuiltModel,
     state: dict[str, Any] | None,
 ) -> Loop:
-    """A loop with its model, images and optimiser on the device, at the beginning or at a checkpoint's `state`."""
+    """A loop with model, images and optimiser on the device, at the start or at a checkpoint's `state`."""
     counts = data.train.class_counts
     classes = Classes(counts, class_weights(counts, config.class_weights), np.zeros_like(counts))
     controller = CONTROLLERS[config.controller.name](classes, config.controller)
-    host_average = copy.deepcopy(built.module)  # everything is filled on the host and placed whole
+    host_average = copy.deepcopy(built.module)  # weights are loaded on the host, then moved to the device
     if state is None:
         optimizer_state = fresh_state(built.module, config.optimizer)
     else:
@@ -179,17 +179,17 @@ def make_loop(
 
 
 def _state_to_resume(folder: RunFolder, config: TrainConfig, data: ExperimentData) -> dict[str, Any]:
-    """The last checkpoint of a run that goes on on the images it began with."""
-    folder.remove_remains()
+    """The last checkpoint of a resumed run, whose images must be those it started with."""
+    folder.remove_partial_files()
     state = checkpoint.load(folder.checkpoint("last"))
     if state["best"] is not None and state["best"]["epoch"] == state["epoch"]:
-        checkpoint.copy(folder.checkpoint("last"), folder.checkpoint("best"))  # the run may have died in between
+        checkpoint.copy(folder.checkpoint("last"), folder.checkpoint("best"))  # the run may have been killed in between
     folder.check_images(data.record()["sha256"], f"resume={config.resume}")
     epochs = [line["epoch"] for line in folder.read_history(state["epoch"])]
     if epochs != list(range(1, state["epoch"] + 1)):
-        raise UsageError(f"resume={config.resume}: metrics.jsonl lacks lines of the epochs 1 to {state['epoch']}")
+        raise UsageError(f"resume={config.resume}: metrics.jsonl lacks lines for epochs 1 to {state['epoch']}")
     if data.validation is not None and len(folder.read_recalls(state["epoch"])) != state["epoch"]:
-        raise UsageError(f"resume={config.resume}: recalls.csv lacks lines of the epochs 1 to {state['epoch']}")
+        raise UsageError(f"resume={config.resume}: recalls.csv lacks lines for epochs 1 to {state['epoch']}")
     return state
 
 
@@ -202,7 +202,7 @@ def describe(
     *,
     resumed: bool,
 ) -> None:
-    """Write environment.json, data.json and model.txt, and say what is about to run."""
+    """Write environment.json, data.json and model.txt, and log what is about to run."""
     here = environment(runtime)
     name = "environment.json"
     if resumed:
@@ -231,5 +231,5 @@ def describe(
     )
     counts = data.train.class_counts
     factor = imbalance_factor(counts)
-    log.info("training images of a class: %d to %d, imbalance factor %.4g", counts.min(), counts.max(), factor)
+    log.info("training images per class: %d to %d, imbalance factor %.4g", counts.min(), counts.max(), factor)
     log.info("run folder: %s", folder.path)

@@ -1,4 +1,4 @@
-"""The loop: epochs, validation, checkpoints, progress. It reads like a method section and knows no formula."""
+"""The training loop: epochs, validation, checkpoints, progress. It contains no formulas."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from cifar_imbalance.methods.controllers import Controller
 from cifar_imbalance.methods.samplers import steps_per_epoch
 from cifar_imbalance.runs.folder import RunFolder
 from cifar_imbalance.runtimes.base import DeviceRuntime
-from cifar_imbalance.terminal import EPOCHS, Progressing, Terminal
+from cifar_imbalance.terminal import EPOCHS, ProgressView, Terminal
 
-SLOW_STEP = 5.0  # seconds; a first step that took longer was most likely compiled, and is told
+SLOW_STEP = 5.0  # seconds; a slower first step was most likely compiled, and its time is logged
 
 
 @dataclass
 class Loop:
-    """What moves while a run goes on: the model, its average, the optimiser, the history and the best epoch."""
+    """The state that changes during training: the model, its average, the optimiser, the history and the best epoch."""
 
     config: TrainConfig
     runtime: DeviceRuntime
@@ -52,37 +52,37 @@ class Loop:
 
     @property
     def reported(self) -> nn.Module:
-        """The weights that are evaluated and reported: the average's, where there is one."""
+        """The weights that are evaluated and reported: the average's, if there is one."""
         return self.network.module if self.average is None else self.average.module
 
     @property
-    def validates_on(self) -> str:
-        """What the images are that every epoch is evaluated on: test images are never called validation."""
+    def evaluated_on(self) -> str:
+        """Which images every epoch is evaluated on: test images are never called validation."""
         return "test" if self.config.dataset.validation == "test" else "validation"
 
     def run(self, terminal: Terminal) -> None:
-        """All epochs that are still to do."""
+        """Run all remaining epochs."""
         epochs = self.config.training.epochs
         steps = steps_per_epoch(len(self.train.labels), self.config.training.batch_size)
         with terminal.progress(steps=epochs * steps, done=len(self.history) * steps) as live:
             for epoch in range(len(self.history), epochs):
                 line = self.train_epoch(self.plan(epoch), live) | self._validate()
                 self.history.append(line)
-                is_best = self._note_best(line)
-                EPOCHS.info(_epoch_line(line, epochs, self.validates_on))
+                is_best = self._update_best(line)
+                EPOCHS.info(_epoch_line(line, epochs, self.evaluated_on))
                 state = self._state()
-                # In this order: a line too many is dropped by a resumed run, a line too few could not be made again.
-                self.folder.write_recalls(self.recalls, self.train.class_names, self.validates_on)
+                # In this order: a resumed run drops an extra line, but could not recreate a missing one.
+                self.folder.write_recalls(self.recalls, self.train.class_names, self.evaluated_on)
                 self.folder.write_history(self.history)
                 self._save(state, is_best)
 
     def plan(self, epoch: int) -> EpochPlan:
-        """What the steps of `epoch` (from 0) are given."""
+        """The inputs of the steps of `epoch` (from 0)."""
         classes = self.controller.classes()
         return plan_epoch(self.config, epoch, labels=self.train.labels, classes=classes, policy=self.policy)
 
-    def train_epoch(self, plan: EpochPlan, live: Progressing) -> dict[str, Any]:
-        """Make the steps of `plan`; what metrics.jsonl says of them. Raises TrainingFailed for a loss not finite."""
+    def train_epoch(self, plan: EpochPlan, live: ProgressView) -> dict[str, Any]:
+        """Run the steps of `plan`; returns a line for metrics.jsonl. Raises TrainingFailed if a loss is not finite."""
         steps, batch, epoch = len(plan), plan.batch_size, plan.epoch
         self.training_step.begin_epoch(plan)
         started = time.perf_counter()
@@ -113,7 +113,7 @@ class Loop:
             "train_accuracy": correct.mean().item(),
             "images_per_second": round(steps * batch / seconds, 1),
             "seconds": round(seconds, 2),
-            "first_step_seconds": round(first_step_seconds, 2),  # with compiling, where it is compiled
+            "first_step_seconds": round(first_step_seconds, 2),  # includes compilation, if compiled
         }
 
     def _validate(self) -> dict[str, Any]:
@@ -124,14 +124,14 @@ class Loop:
         results, by_class = epoch_metrics(logits, self.validation.labels)
         self.recalls.append(by_class.recall)
         self.controller.observe(by_class)
-        on = self.validates_on
+        on = self.evaluated_on
         seconds = round(time.perf_counter() - started, 2)
         return {**{f"{on}_{name}": value for name, value in results.items()}, f"{on}_seconds": seconds}
 
-    def _note_best(self, line: Mapping[str, Any]) -> bool:
-        """Whether this epoch is the best so far by checkpoint.monitor; of equal ones the first stays."""
+    def _update_best(self, line: Mapping[str, Any]) -> bool:
+        """Whether this epoch is the best so far by checkpoint.monitor; the first of equal ones is kept."""
         monitor = self.config.checkpoint.monitor
-        value = line.get(f"{self.validates_on}_{monitor}")
+        value = line.get(f"{self.evaluated_on}_{monitor}")
         if value is None:
             return False
         if self.best is not None:
@@ -142,7 +142,7 @@ class Loop:
         return True
 
     def _state(self) -> dict[str, Any]:
-        """What the checkpoint of this epoch holds. Raises TrainingFailed where the weights are not finite."""
+        """The content of this epoch's checkpoint. Raises TrainingFailed if the weights are not finite."""
         state = {
             "epoch": len(self.history),
             "model": self._on_host(self.network.module.state_dict()),
@@ -178,17 +178,17 @@ def _check_finite(losses: Tensor, epoch: int, steps: int) -> None:
 
 def _not_finite(epoch: int, step: int, steps: int, loss: float) -> TrainingFailed:
     return TrainingFailed(
-        f"the loss is {loss} at step {step + 1} of {steps} of epoch {epoch + 1}; the checkpoints are those of the "
-        "epochs before; a smaller schedule.max_lr or training.clip_norm=1 may help"
+        f"the loss is {loss} at step {step + 1} of {steps} of epoch {epoch + 1}; checkpoints of earlier "
+        "epochs are kept; a smaller schedule.max_lr or training.clip_norm=1 may help"
     )
 
 
-def _epoch_line(line: Mapping[str, Any], epochs: int, validates_on: str) -> str:
+def _epoch_line(line: Mapping[str, Any], epochs: int, evaluated_on: str) -> str:
     parts = [f"epoch {line['epoch']}/{epochs}", f"loss {line['train_loss']:.4f}"]
-    if f"{validates_on}_loss" in line:
-        results = {name: line[f"{validates_on}_{name}"] for name in ("loss", "accuracy", "macro_f1", "worst_recall")}
+    if f"{evaluated_on}_loss" in line:
+        results = {name: line[f"{evaluated_on}_{name}"] for name in ("loss", "accuracy", "macro_f1", "worst_recall")}
         shown = [f"{name} {'not finite' if value is None else f'{value:.4f}'}" for name, value in results.items()]
-        parts.append(f"{validates_on} " + " ".join(shown))
+        parts.append(f"{evaluated_on} " + " ".join(shown))
     parts += [f"lr {line['lr_end']:.3g}", f"{line['images_per_second']:.0f} images/s", f"{line['seconds']:.1f} s"]
     if line["first_step_seconds"] > SLOW_STEP:
         parts.append(f"(first step {line['first_step_seconds']:.0f} s)")

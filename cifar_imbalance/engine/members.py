@@ -1,4 +1,4 @@
-"""An ensemble's members as configurations of single runs, and how many of them train at a time."""
+"""The configurations of an ensemble's members, and how many of them train at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cifar_imbalance.runs.folder import RunFolder
 
 
 def member_configs(config: TrainConfig) -> list[TrainConfig]:
-    """What each member's own config.yaml says. Seeds of ensembles with other `seed`s do not overlap."""
+    """The configuration of each member. Seeds of ensembles with different `seed`s do not overlap."""
     return [_member(config, number) for number in range(config.ensemble.members)]
 
 
@@ -49,10 +49,10 @@ def _member(config: TrainConfig, number: int) -> TrainConfig:
 
 
 def workers_and_threads(ensemble: Ensemble, *, cores: int) -> tuple[int, int]:
-    """Processes that train side by side on a CPU, and threads of each.
+    """Number of parallel training processes on a CPU, and threads of each.
 
-    A core gives most to a process of one thread, so there is a process for each core; a few more where the members do
-    not divide by the cores, rather than that cores idle while the last member trains.
+    Throughput per core is highest with one thread, so there is one process per core; a few more if the members do not
+    divide evenly by the cores, so that no core idles while the last member trains.
     """
     rounds = max(1, ensemble.members // cores)
     workers = math.ceil(ensemble.members / rounds) if ensemble.workers == "auto" else int(ensemble.workers)
@@ -61,5 +61,5 @@ def workers_and_threads(ensemble: Ensemble, *, cores: int) -> tuple[int, int]:
 
 
 def cores_of(threads: int | None) -> int:
-    """`runtime.threads`, or the cores that this process may use."""
+    """`runtime.threads`, or the number of cores that this process may use."""
     return threads or len(os.sched_getaffinity(0))

@@ -1,4 +1,4 @@
-"""A device whose memory is too small is told in one line."""
+"""A one-line error when the device runs out of memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cifar_imbalance.runtimes.base import DeviceRuntime
 
 
 @contextmanager
-def too_small_told(runtime: DeviceRuntime, **batch_sizes: int) -> Iterator[None]:
+def out_of_memory_named(runtime: DeviceRuntime, **batch_sizes: int) -> Iterator[None]:
     """Turns torch's OutOfMemoryError into TrainingFailed, which names the fields that the memory depends on."""
     try:
         yield

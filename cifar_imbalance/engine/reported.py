@@ -1,4 +1,4 @@
-"""Which weights of a run are judged, and their logits on an image set."""
+"""The weights of a run that are evaluated, and their logits on an image set."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from cifar_imbalance.runs.folder import RunFolder
 
 
 def load_reported(module: nn.Module, state: dict[str, Any], *, name: str) -> None:
-    """Put the weights that a checkpoint reports into `module`: the average's where there is one.
+    """Load the reported weights of a checkpoint into `module`: the average's, if there is one.
 
-    Raises UsageError where they belong to another model.
+    Raises UsageError if they belong to another model.
     """
     if state["model_name"] != name:
         raise UsageError(f"ckpt: the checkpoint is of {state['model_name']}, not of model.name={name}")
@@ -33,9 +33,9 @@ def load_reported(module: nn.Module, state: dict[str, Any], *, name: str) -> Non
 
 
 def load_parent(module: nn.Module, config: TrainConfig) -> None:
-    """Put the reported weights of the run `config.start` into `module`; the head keeps its own where it is to be fresh.
+    """Load the reported weights of the run `config.start` into `module`; with `fresh_head` the head keeps its own.
 
-    A member of an ensemble begins with the parent's member of its number. Raises UsageError where they do not fit.
+    A member of an ensemble starts from the parent's member of the same number. Raises UsageError if they do not fit.
     """
     parent = RunFolder(Path(str(config.start)))
     file = parent.reported_checkpoint(parent.read_config())
@@ -45,7 +45,7 @@ def load_parent(module: nn.Module, config: TrainConfig) -> None:
 def predict(
     network: Network, images: ImageSet, batch_size: int, *, train_images: NDArray[np.int64] | None
 ) -> Predictions:
-    """Logits of all images with the network's present weights; `train_images` [K] are those that they come of."""
+    """Logits of all images with the network's current weights; `train_images` [K]: images of each class in training."""
     step = EvaluationStep(network, resident(images.images, network.runtime), batch_size)
     logits = step(network.module).numpy()
     return Predictions(

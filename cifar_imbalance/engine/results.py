@@ -1,4 +1,4 @@
-"""The end of a training: the reported epoch on the test images, the members of an ensemble combined, and the report."""
+"""The end of training: evaluation of the reported epoch on the test images, combination of members, and the report."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ log = logging.getLogger(__name__)
 def report_run(loop: Loop, data: ExperimentData) -> None:
     """Evaluate the reported epoch on the test images, once, and write its predictions and its report.
 
-    Raises TrainingFailed where no epoch is the best.
+    Raises TrainingFailed if there is no best epoch.
     """
     config, folder = loop.config, loop.folder
     name, how = reported_epoch(config)
     if name == "best" and loop.best is None:
-        raise TrainingFailed(f"no epoch is the best: {config.checkpoint.monitor} was finite after none of them")
+        raise TrainingFailed(f"there is no best epoch: {config.checkpoint.monitor} was not finite after any epoch")
     state = checkpoint.load(folder.checkpoint(name))
     load_reported(loop.network.module, state, name=config.model.name)
     sets = {"test": data.test}
@@ -58,22 +58,24 @@ def report_run(loop: Loop, data: ExperimentData) -> None:
         details=details,
         recalls=loop.recalls,
     )
-    _tell(f"epoch {state['epoch']} ({how})", predictions["test"], summary, folder, folder.report / "per_class.png")
+    description = f"epoch {state['epoch']} ({how})"
+    _log_summary(description, predictions["test"], summary, folder, folder.report / "per_class.png")
 
 
 def report_ensemble(config: TrainConfig, folder: RunFolder, *, wall_seconds: int | None) -> None:
-    """Combine the members and report. `wall_seconds` of training them all, None where that was not done at one go."""
+    """Combine the members and report. `wall_seconds` of training all members, None if the run was resumed."""
     how = config.ensemble.combine
     members = MemberResults.read(folder.members(config), "test", how)
     details = {"experiment": config.experiment, "split": "test", "combine": how, "wall_seconds": wall_seconds}
     details |= members.details()
     combined = {"test": members.predictions, "validation": members.validation}
-    for split, answers in combined.items():
-        if answers is not None:
-            combine(answers, how, validation=members.validation).save(folder.predictions(split))
-    predictions, summary = write_ensemble_report(folder.report, members, how, details=details)  # last: it is finished
-    said = f"{config.ensemble.members} members, {how}"
-    _tell(said, predictions, summary, folder, folder.report / "ensemble.png")
+    for split, members_predictions in combined.items():
+        if members_predictions is not None:
+            combine(members_predictions, how, validation=members.validation).save(folder.predictions(split))
+    # Last: the summary marks the run as finished.
+    predictions, summary = write_ensemble_report(folder.report, members, how, details=details)
+    description = f"{config.ensemble.members} members, {how}"
+    _log_summary(description, predictions, summary, folder, folder.report / "ensemble.png")
 
 
 def model_names(config: TrainConfig) -> str:
@@ -81,7 +83,7 @@ def model_names(config: TrainConfig) -> str:
 
 
 def _details(config: TrainConfig) -> dict[str, Any]:
-    """What summary.json says of the run first."""
+    """The first entries of summary.json."""
     parent = {} if config.start is None else {"start": config.start}
     return {
         "experiment": config.experiment,
@@ -101,10 +103,10 @@ def _use_of_test_images(config: TrainConfig) -> str:
     return "once, at the end"
 
 
-def _tell(how: str, predictions: Predictions, summary: dict[str, Any], folder: RunFolder, picture: Path) -> None:
-    """The table of the classes, where everything lies, and what to type next."""
+def _log_summary(how: str, predictions: Predictions, summary: dict[str, Any], folder: RunFolder, plot: Path) -> None:
+    """Log the table of the classes, where the results are, and the next command."""
     table = terminal_table(class_metrics(predictions), summary, predictions.class_names)
     log.info("\ntest images, %s\n%s", how, table)
     log.info("run folder: %s", folder.path)
-    log.info("look at:    %s", picture)
+    log.info("plot:       %s", plot)
     log.info("next:       python evaluate.py ckpt=%s", folder.path)

@@ -1,4 +1,4 @@
-"""One training step and one evaluation step, each a pure function on tensors and what stands around it."""
+"""The training step and the evaluation step: pure functions on tensors, and the classes that call them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cifar_imbalance.configuration import fields
 from cifar_imbalance.engine.epoch import EpochPlan
 from cifar_imbalance.methods.losses import LOSSES, weighted_mean
 from cifar_imbalance.models.build import BuiltModel
-from cifar_imbalance.models.freezing import set_learning
+from cifar_imbalance.models.freezing import set_trainable
 from cifar_imbalance.runtimes.base import DeviceRuntime
 
 State = dict[str, Tensor]
@@ -43,11 +43,11 @@ class Network:
     def gather(
         self, images: UInt8[Tensor, "all height width 3"], indices: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch 3 height width"]:
-        """The chosen images as floats of 0..255, channels_last in memory."""
+        """The selected images as floats of 0..255, channels_last in memory."""
         return images.index_select(0, indices).permute(0, 3, 1, 2).float()
 
     def logits(self, parameters: State, buffers: State, images: Float[Tensor, "batch 3 height width"]) -> Tensor:
-        """Logits [batch, classes] in float32 of images of 0..255: resized, normalised, through the model."""
+        """Logits [batch, classes] in float32 of images of 0..255: resize, normalise, model."""
         if images.shape[-2:] != self.input_size:
             images = interpolate(images, self.input_size, mode="bilinear", align_corners=False)
         with self.runtime.autocast():
@@ -84,7 +84,7 @@ def evaluation_logits(
 
 
 def resident(images: np.ndarray, runtime: DeviceRuntime) -> UInt8[Tensor, "all height width 3"]:
-    """Images on the device, in a copy of their own (the cache's are read-only)."""
+    """Images on the device, copied (those of the cache are read-only)."""
     return runtime.place(torch.from_numpy(np.array(images)))
 
 
@@ -107,7 +107,7 @@ class WeightAverage:
 
 
 class TrainingStep:
-    """Moves the model by one batch. Loss and accuracy of every step gather on the device, in `records`."""
+    """Updates the model on one batch. Loss and accuracy of every step are collected on the device, in `records`."""
 
     def __init__(
         self,
@@ -135,9 +135,9 @@ class TrainingStep:
         self.records: Float[Tensor, "2 steps"] = torch.zeros(2, 0)
 
     def begin_epoch(self, plan: EpochPlan) -> None:
-        """Take the plan whose steps are to be made."""
+        """Set the plan whose steps are to be run."""
         place = self._runtime.place
-        set_learning(self._module, self._model, head_only=plan.head_only)
+        set_trainable(self._module, self._model, head_only=plan.head_only)
         self._plan = plan
         self._indices = torch.from_numpy(plan.indices)
         self._draws = {name: torch.from_numpy(values) for name, values in plan.draws.items()}
@@ -145,7 +145,7 @@ class TrainingStep:
         self.records = place(torch.zeros(2, len(plan)))
 
     def __call__(self, position: int) -> Tensor:
-        """Make the step at this `position` of the plan; its loss, scalar, on the device."""
+        """Run the step at this `position` of the plan; returns its loss, a scalar on the device."""
         place = self._runtime.place_batch
         self._runtime.seed_noise(self._plan.noise_seeds[position])
         loss, correct = self._loss(
@@ -174,7 +174,7 @@ class TrainingStep:
 
 
 class EvaluationStep:
-    """Logits of a resident image set, in batches of one size: the last one is filled up and cut again."""
+    """Logits of a resident image set, in batches of one size: the last one is padded and its logits truncated."""
 
     def __init__(self, network: Network, images: UInt8[Tensor, "all height width 3"], batch_size: int) -> None:
         self._runtime = network.runtime

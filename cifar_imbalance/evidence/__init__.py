@@ -1,1 +1,1 @@
-"""From saved logits to metrics, combinations, comparisons: everything that needs neither model nor image."""
+"""Metrics, combinations and comparisons from saved logits: everything that needs neither model nor images."""

@@ -1,4 +1,4 @@
-"""Several models' logits of the same images as one model's: an ensemble."""
+"""Ensembles: combining several models' logits on the same images."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from scipy.special import log_softmax, logsumexp
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.evidence.predictions import Predictions
 
-LARGEST_CHANGE = 1e-6  # of a weight, at which the search for weights ends
+LARGEST_CHANGE = 1e-6  # of a weight, below which the optimisation of the weights stops
 MOST_ROUNDS = 10_000
 
 
 def combine(
     members: Sequence[Predictions], how: str, *, validation: Sequence[Predictions] | None = None
 ) -> Predictions:
-    """The ensemble's answer. Its logits are log-probabilities, or for mean_logit the mean of the members' logits.
+    """The ensemble's predictions. Its logits are log-probabilities, or for mean_logit the mean of the members' logits.
 
-    mean_probability: the mean of the members' softmax. mean_logit: of their logits, centred for each image, since
-    softmax does not see a constant. weighted: the mean of softmax by `mixture_weights` on `validation`, the members'
-    answers to the validation images. Raises UsageError where the members answered other images.
+    mean_probability: the mean of the members' softmax. mean_logit: the mean of their logits, centred for each image,
+    since softmax is invariant to a constant. weighted: the mean of softmax with `mixture_weights` from `validation`,
+    the members' predictions on the validation images. Raises UsageError if the members' images differ.
     """
     members = paired(members)
     alike = replace(members[0], train_images=_train_images_of_all(members))
@@ -33,14 +33,14 @@ def combine(
     weights = np.full(len(members), 1 / len(members))
     if how == "weighted":
         if validation is None:
-            raise UsageError("ensemble.combine=weighted: the members have no validation images to weigh them by")
+            raise UsageError("ensemble.combine=weighted: the members have no validation images to fit the weights on")
         weights = mixture_weights(validation)
     logits = logsumexp(log_probabilities(members), axis=0, b=weights[:, None, None])
     return replace(alike, logits=np.maximum(logits, np.finfo(np.float32).min).astype(np.float32))
 
 
 def _train_images_of_all(members: Sequence[Predictions]) -> NDArray[np.int64] | None:
-    """The training images of each class [K], where all members had equally many; else None."""
+    """The training images of each class [K] if they are the same for all members, else None."""
     first = members[0].train_images
     others = [member.train_images for member in members[1:]]
     if first is None or not all(other is not None and np.array_equal(first, other) for other in others):
@@ -54,7 +54,7 @@ def log_probabilities(members: Sequence[Predictions]) -> NDArray[np.float64]:
 
 
 def mixture_weights(validation: Sequence[Predictions]) -> NDArray[np.float64]:
-    """The weights [members], at least 0 and of sum 1, of the mixture of softmax that makes the labels most likely.
+    """The weights [members], at least 0 and summing to 1, of the softmax mixture that maximises the labels' likelihood.
 
     A concave problem, solved by expectation-maximisation from equal weights: each member's new weight is its mean share
     of the mixture's probability of the labels.
@@ -74,10 +74,10 @@ def mixture_weights(validation: Sequence[Predictions]) -> NDArray[np.float64]:
 
 
 def paired(members: Sequence[Predictions], names: Sequence[str] = ()) -> list[Predictions]:
-    """All answers in the order of the first's images; `names` are what they are called in a refusal.
+    """All predictions in the order of the first's images; `names` are used in error messages.
 
-    Images pair by their pixels and labels, wherever each stands in its data set: class folders and torchvision's
-    archives have orders of their own. Raises UsageError where the images or the classes are others.
+    Images are paired by pixels and labels, whatever their position in the data set: class folders and torchvision's
+    archives are ordered differently. Raises UsageError if the images or the classes differ.
     """
     names = names or [f"member {number}" for number in range(len(members))]
     first = members[0]
@@ -92,13 +92,13 @@ def paired(members: Sequence[Predictions], names: Sequence[str] = ()) -> list[Pr
                 places[order] = _order(other)
                 other = other.take(places)
             if not _same_images(first, other):
-                raise UsageError(f"{name}: it was judged on other images than {names[0]}")
+                raise UsageError(f"{name}: it was evaluated on other images than {names[0]}")
         result.append(other)
     return result
 
 
 def _order(predictions: Predictions) -> NDArray[np.int64]:
-    """[n], the same images in the same order whatever theirs is; images that are equal are interchangeable."""
+    """[n], a canonical order of the images, whatever their own order; equal images are interchangeable."""
     return np.lexsort((predictions.labels, predictions.hashes))
 
 

@@ -1,4 +1,4 @@
-"""What an ensemble has over its members: by class, and by the number of members."""
+"""The gain of an ensemble over its members: by class, and by number of members."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from cifar_imbalance.evidence.metrics import class_metrics, summarize
 from cifar_imbalance.evidence.predictions import Predictions
 
 SUBSETS_OF_A_SIZE = 30
-FIGURES_BY_SIZE = ("accuracy", "macro_f1", "worst_recall", "worst_decile_recall", "recall_sd")
+METRICS_BY_SIZE = ("accuracy", "macro_f1", "worst_recall", "worst_decile_recall", "recall_sd")
 
 
 @dataclass(frozen=True, eq=False)
 class ClassGains:
-    """Figures of each class, arrays [K]; NaN for a class without images."""
+    """Results of each class, arrays [K]; NaN for a class without images."""
 
     mean_member_recall: NDArray[np.float64]  # mean of the members' recalls
     ensemble_recall: NDArray[np.float64]
     disagreement: NDArray[np.float64]  # share of pairs of members whose predicted classes differ (Skalak 1996)
-    mutual_information: NDArray[np.float64]  # nats: entropy of the mean softmax less the mean of the members' entropies
+    mutual_information: NDArray[np.float64]  # nats: entropy of the mean softmax minus mean entropy of the members
 
     @property
     def gain(self) -> NDArray[np.float64]:
@@ -35,7 +35,7 @@ class ClassGains:
 
 
 def class_gains(members: Sequence[Predictions], ensemble: Predictions) -> ClassGains:
-    """`members` [M >= 2] and their `ensemble`, all of the same images."""
+    """`members` [M >= 2] and their `ensemble`, all on the same images."""
     ensemble, *members = paired([ensemble, *members])
     recalls = np.stack([class_metrics(member).recall for member in members])
     log_p = log_probabilities(members)
@@ -53,23 +53,23 @@ def class_gains(members: Sequence[Predictions], ensemble: Predictions) -> ClassG
     )
 
 
-def figures_by_size(
+def metrics_by_size(
     members: Sequence[Predictions],
     how: str,
     *,
     validation: Sequence[Predictions] | None = None,
     seed: int = 0,
 ) -> list[dict[str, float | int]]:
-    """A row for each subset of the members: `members`, their count, and FIGURES_BY_SIZE of their combination.
+    """A row for each subset of the members: its size `members`, and METRICS_BY_SIZE of its combination.
 
-    All subsets of a size, or where there are more than SUBSETS_OF_A_SIZE so many of them, drawn by `seed`.
+    All subsets of each size, or SUBSETS_OF_A_SIZE of them, drawn by `seed`, if there are more.
     """
     rows = []
     for size in range(1, len(members) + 1):
         for subset in _subsets(len(members), size, seed):
-            weighed_by = None if validation is None else [validation[k] for k in subset]
-            summary = summarize(combine([members[k] for k in subset], how, validation=weighed_by))
-            rows.append({"members": size, **{name: summary[name] for name in FIGURES_BY_SIZE}})
+            subset_validation = None if validation is None else [validation[k] for k in subset]
+            summary = summarize(combine([members[k] for k in subset], how, validation=subset_validation))
+            rows.append({"members": size, **{name: summary[name] for name in METRICS_BY_SIZE}})
     return rows
 
 

@@ -1,7 +1,7 @@
-"""From logits to figures: how well, and above all how unequally, the classes are recognised.
+"""Metrics from logits: how well, and how unequally, the classes are recognised.
 
-A class without images has no recall: its figures are NaN, it is left out of every mean and named in a field of its own.
-A class that has images and is never predicted has precision 0, with a flag.
+A class without images has no recall: its metrics are NaN, it is excluded from every mean and listed separately.
+A class that has images but is never predicted has precision 0, with a flag.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from torchmetrics.functional.classification import (
 from cifar_imbalance.evidence.predictions import Predictions
 
 CALIBRATION_BINS = 15
-# torchmetrics divides in float32; the digits beyond its precision would only blur ties and litter the files.
+# torchmetrics divides in float32; digits beyond its precision would only break ties and clutter the files.
 _DIGITS = 7
 
 
 @dataclass(frozen=True, eq=False)
 class ClassMetrics:
-    """Figures of each class, arrays [K]."""
+    """Metrics of each class, arrays [K]."""
 
     precision: NDArray[np.float64]  # NaN: absent
     recall: NDArray[np.float64]  # NaN: absent
     f1: NDArray[np.float64]  # NaN: absent
     support: NDArray[np.int64]  # images of the class
-    predicted_count: NDArray[np.int64]  # images taken for the class
-    train_images: NDArray[np.int64] | None = None  # of the class in the model's training; None: not known
+    predicted_count: NDArray[np.int64]  # images predicted as the class
+    train_images: NDArray[np.int64] | None = None  # training images of the class; None: unknown
 
     @property
     def absent(self) -> NDArray[np.bool_]:
@@ -50,12 +50,12 @@ class ClassMetrics:
 
     @property
     def never_predicted(self) -> NDArray[np.bool_]:
-        """Classes that have images, but that no image was taken for [K]."""
+        """Classes that have images but were never predicted [K]."""
         return (self.predicted_count == 0) & ~self.absent
 
     @cached_property
     def worst_first(self) -> NDArray[np.int64]:
-        """The classes that have images, by rising recall, then F1, then index."""
+        """The classes that have images, by ascending recall, then F1, then index."""
         order = np.lexsort((self.f1, self.recall))
         return order[~self.absent[order]]
 
@@ -91,18 +91,18 @@ def recall_interval(metrics: ClassMetrics) -> NDArray[np.float64]:
 
 
 def wilson_interval(correct: int, images: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share (Wilson 1927): low, high."""
+    """Wilson's 95 % interval of a proportion (Wilson 1927): low, high."""
     low, high = binomtest(correct, images).proportion_ci(confidence_level=0.95, method="wilson")
     return low, high
 
 
 def summarize(predictions: Predictions) -> dict[str, Any]:
-    """The figures of one evaluation, ready for JSON: a figure that is not finite is None.
+    """The metrics of one evaluation, ready for JSON: one that is not finite is None.
 
-    Means run over the classes with images, P of them. `worst_decile_recall` and `best_decile_recall` are the means of
+    Means are over the P classes with images. `worst_decile_recall` and `best_decile_recall` are the means of
     the ceil(P/10) lowest and highest recalls; `recall_sd` is the standard deviation of the P recalls themselves
-    (divided by P, numpy's default: the classes are all there are, not a sample); `recall_gini` is 0 for equal recalls.
-    `worst_class` is the one of lowest recall, then lowest F1. `top5_accuracy` stands only where K > 5.
+    (divided by P, numpy's default: the classes are the population, not a sample); `recall_gini` is 0 for equal recalls.
+    `worst_class` is the one of lowest recall, then lowest F1. `top5_accuracy` is present only if K > 5.
     """
     metrics, names = class_metrics(predictions), predictions.class_names
     logits, labels = torch.from_numpy(predictions.logits), torch.from_numpy(predictions.labels)
@@ -135,7 +135,7 @@ def summarize(predictions: Predictions) -> dict[str, Any]:
 
 
 def _training(metrics: ClassMetrics, names: Sequence[str]) -> dict[str, Any]:
-    """The training images of each class, and how unequal they are."""
+    """The training images of each class, and their imbalance."""
     counts = metrics.train_images
     if counts is None:
         return {}
@@ -153,7 +153,7 @@ def imbalance_factor(counts: NDArray[np.int64]) -> float:
 def epoch_metrics(
     logits: NDArray[np.float32], labels: NDArray[np.int64]
 ) -> tuple[dict[str, float | None], ClassMetrics]:
-    """The few results of an epoch's line, from logits [n, K] and labels [n], and those of each class.
+    """The results in an epoch's line, from logits [n, K] and labels [n], and those of each class.
 
     A loss that is not finite is None.
     """
@@ -169,10 +169,10 @@ def epoch_metrics(
 
 
 def _class_metrics(predicted: NDArray[np.int64], labels: NDArray[np.int64], *, classes: int) -> ClassMetrics:
-    """Per-class figures from torchmetrics; its own means are not taken, as they count absent classes.
+    """Per-class metrics from torchmetrics; its own means are not used, as they include absent classes.
 
-    The images are handed over as one-hot rows [n, K] to its multilabel functions, which give the same figures by class:
-    where torch_xla is installed its multiclass ones build an array [n, K * K], 0.8 GB for 10,000 images of 100 classes.
+    The images are passed as one-hot rows [n, K] to its multilabel functions, which give the same metrics per class:
+    with torch_xla installed its multiclass ones build an array [n, K * K], 0.8 GB for 10,000 images of 100 classes.
     """
     support, predicted_count = (np.bincount(values, minlength=classes) for values in (labels, predicted))
     columns = torch.arange(classes)
@@ -203,19 +203,19 @@ def _top_k_accuracy(logits: torch.Tensor, labels: torch.Tensor, *, k: int) -> fl
 
 def _calibration_error(logits: torch.Tensor, labels: torch.Tensor) -> float:
     """Expected calibration error of logits [n, K] in bins of equal width."""
-    # Handed over as probabilities: torchmetrics takes logits that happen to lie in 0..1 for such.
+    # Passed as probabilities: torchmetrics would mistake logits that happen to be in 0..1 for probabilities.
     probabilities = logits.softmax(dim=1).clamp(max=1.0)
     classes = logits.shape[1]
     value = multiclass_calibration_error(probabilities, labels, num_classes=classes, n_bins=CALIBRATION_BINS)
     return _rounded(value)
 
 
-def _gini(rising: NDArray[np.float64]) -> float | None:
-    """Gini coefficient of values in rising order; None where all are 0."""
-    if rising.sum() == 0:
+def _gini(ascending: NDArray[np.float64]) -> float | None:
+    """Gini coefficient of values in ascending order; None if all are 0."""
+    if ascending.sum() == 0:
         return None
-    ranks = np.arange(1, len(rising) + 1)
-    return _rounded(max(0.0, ((2 * ranks - len(rising) - 1) * rising).sum() / (len(rising) * rising.sum())))
+    ranks = np.arange(1, len(ascending) + 1)
+    return _rounded(max(0.0, ((2 * ranks - len(ascending) - 1) * ascending).sum() / (len(ascending) * ascending.sum())))
 
 
 def _rounded(value: float | torch.Tensor) -> float:

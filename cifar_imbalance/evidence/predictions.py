@@ -1,4 +1,4 @@
-"""Logits as evidence: what an evaluation writes, and all that metrics, tables, plots and comparisons read."""
+"""Saved logits: what an evaluation writes, and the only input of metrics, tables, plots and comparisons."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _ARRAYS = {"logits": np.float32, "labels": np.int64, "indices": np.int64, "hashe
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """A model's answer to n images (n >= 1) of K classes (K >= 2).
+    """A model's predictions on n images (n >= 1) of K classes (K >= 2).
 
-    Arrays of other shapes or types, labels outside 0..K-1 and a wrong number of class names raise ValueError.
+    Raises ValueError for arrays of other shapes or types, labels outside 0..K-1 or a wrong number of class names.
     """
 
     logits: NDArray[np.float32]  # [n, K]
     labels: NDArray[np.int64]  # [n], 0..K-1
-    indices: NDArray[np.int64]  # [n], where each image stands in its data set
-    hashes: NDArray[np.uint64]  # [n], of each image's pixels, so that two runs pair by image
+    indices: NDArray[np.int64]  # [n], position of each image in its data set
+    hashes: NDArray[np.uint64]  # [n], of each image's pixels, by which the images of two runs are paired
     class_names: tuple[str, ...]  # [K]
-    train_images: NDArray[np.int64] | None = None  # [K], of each class in the model's training; None: not known
+    train_images: NDArray[np.int64] | None = None  # [K], training images of each class; None: unknown
 
     def __post_init__(self) -> None:
         if self.logits.ndim != 2 or self.logits.shape[0] < 1 or self.logits.shape[1] < 2:
@@ -41,7 +41,7 @@ class Predictions:
             if name != "logits" and array.shape != (images,):
                 raise ValueError(f"{name} have shape {array.shape}: expected [{images}], one for each row of logits")
         if self.labels.min() < 0 or self.labels.max() >= classes:
-            raise ValueError(f"labels lie in {self.labels.min()}..{self.labels.max()}: expected 0..{classes - 1}")
+            raise ValueError(f"labels are in {self.labels.min()}..{self.labels.max()}: expected 0..{classes - 1}")
         if len(self.class_names) != classes:
             raise ValueError(f"there are {len(self.class_names)} class names for {classes} columns of logits")
         if self.train_images is not None and self.train_images.shape != (classes,):
@@ -49,15 +49,15 @@ class Predictions:
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """The class of the largest logit of each image [n], the first of equal ones."""
+        """The class of each image's largest logit [n], the first of equal ones."""
         return self.logits.argmax(axis=1)
 
     def take(self, places: NDArray[np.int64]) -> Predictions:
-        """The answers to the images at `places`, in that order."""
+        """The predictions on the images at `places`, in that order."""
         return replace(self, **{name: getattr(self, name)[places] for name in _ARRAYS})
 
     def save(self, path: Path) -> None:
-        """Write the npz file `path`, whole or not at all; equal predictions give equal bytes."""
+        """Write the npz file `path` atomically; equal predictions give equal bytes."""
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         if self.train_images is not None:
             arrays["train_images"] = self.train_images
@@ -65,7 +65,7 @@ class Predictions:
 
     @classmethod
     def load(cls, path: Path) -> Predictions:
-        """What `save` wrote. UsageError where `path` is missing or holds anything else; nothing is ever unpickled."""
+        """Read what `save` wrote. Raises UsageError if `path` is missing or anything else; nothing is unpickled."""
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in _ARRAYS}
@@ -73,7 +73,7 @@ class Predictions:
                 return cls(**arrays, class_names=names, train_images=stored.get("train_images"))
         except FileNotFoundError:
             raise UsageError(f"predictions={path}: there is no such file") from None
-        # One kind of error for each way in which a file can be something else: no archive, a torn one, a foreign one.
+        # The errors of files that are not archives, or are truncated, or have other contents.
         except (
             OSError,
             EOFError,

@@ -1,4 +1,4 @@
-"""The tables that the paper prints, by name: NAME.csv has its classes, NAME.json its other results and remarks."""
+"""The tables printed in the paper, by name: NAME.csv has the classes, NAME.json the other results and remarks."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ PREFIX = "paper/"  # reference=paper/exp2 is the table exp2
 
 
 def published_tables() -> list[str]:
-    """The names that `reference=` takes: paper/exp2, ..."""
+    """The names accepted by `reference=`: paper/exp2, ..."""
     return [f"{PREFIX}{file.stem}" for file in sorted(_TABLES.glob("*.csv"))]
 
 
 def read_published(name: str) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
-    """What the JSON of `name` says, and the row of each class by the class's name."""
+    """The JSON of `name`, and the row of each class by class name."""
     stem = name.removeprefix(PREFIX)
     with (_TABLES / f"{stem}.csv").open(encoding="utf-8") as file:
         rows = {row["name"]: row for row in csv.DictReader(file)}

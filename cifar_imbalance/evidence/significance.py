@@ -1,4 +1,4 @@
-"""Whether a difference between two models, class by class, is more than noise."""
+"""Significance tests of the differences between two models, class by class."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ FALSE_DISCOVERY_RATE = 0.05
 class PairedTest:
     """McNemar's exact test of each class, arrays [K]; NaN for a class without images."""
 
-    won: NDArray[np.int64]  # images that only the second model recognised
-    lost: NDArray[np.int64]  # images that only the first recognised
+    won: NDArray[np.int64]  # images that only the second model classified correctly
+    lost: NDArray[np.int64]  # images that only the first classified correctly
     p: NDArray[np.float64]
-    adjusted_p: NDArray[np.float64]  # for the number of classes (Benjamini and Hochberg 1995)
+    adjusted_p: NDArray[np.float64]  # adjusted for the number of classes (Benjamini and Hochberg 1995)
 
     @property
     def beyond_noise(self) -> NDArray[np.bool_]:
@@ -30,9 +30,9 @@ class PairedTest:
 
 
 def paired_test(first: Predictions, second: Predictions) -> PairedTest:
-    """Both models on the same images: of those that one alone recognised, are they as likely of either (McNemar 1947)?
+    """Test, on the same images, whether either model is as likely to be the only correct one (McNemar 1947).
 
-    Raises UsageError where the images are others.
+    Raises UsageError if the images differ.
     """
     first, second = paired([first, second])
     classes = len(first.class_names)
@@ -51,7 +51,7 @@ def paired_test(first: Predictions, second: Predictions) -> PairedTest:
 def difference_interval(
     first: NDArray[np.float64], second: NDArray[np.float64], *, images_1: NDArray[np.int64], images_2: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """95 % interval of second - first, two shares [K] of independent samples: [2, K]; NaN where one is NaN.
+    """95 % interval of second - first, proportions [K] of independent samples: [2, K]; NaN where one is NaN.
 
     Newcombe 1998, method 10: from Wilson's intervals of the two.
     """

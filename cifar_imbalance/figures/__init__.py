@@ -1,1 +1,1 @@
-"""What a data set and an augmentation look like, without any training."""
+"""Plots of a data set and of its augmentation, without training."""

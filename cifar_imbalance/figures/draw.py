@@ -1,4 +1,4 @@
-"""Pictures of the training images: samples of every class, what augmentation makes of them, images of each class."""
+"""Plots of the training images: samples of every class, augmented versions, the number of images of each class."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cifar_imbalance.terminal import Terminal
 
 log = logging.getLogger(__name__)
 
-SEVERAL_OF_EACH_UP_TO = 20  # classes; of more, one image stands for each
+SEVERAL_OF_EACH_UP_TO = 20  # classes; of more, one image of each
 COLUMNS = 10
 
 Images = UInt8[np.ndarray, "images height width 3"]
@@ -29,7 +29,7 @@ Grid = UInt8[np.ndarray, "cells height width 3"]
 def run_figures(config: FiguresConfig, folder: Path) -> None:
     """Write samples.png, augmented.png and class_counts.png into `folder`.
 
-    Raises UsageError before the folder is made where images and augmentation do not suit each other.
+    Raises UsageError, before the folder is created, if the augmentation does not suit the images.
     """
     with Terminal():
         data = load_experiment_data(config.dataset)
@@ -49,7 +49,7 @@ def run_figures(config: FiguresConfig, folder: Path) -> None:
             image_grid_plot(folder / "samples.png", train.images[samples], COLUMNS, title=source, names=names)
         shown = samples[:: len(samples) // COLUMNS][:COLUMNS]
         grid = _augmented(train.images[shown], train.labels[shown], policy, config.seed)
-        title = f"As they are, and nine times after {', '.join(policy.names) or 'no augmentation'}"
+        title = f"Original, and nine times with {', '.join(policy.names) or 'no augmentation'}"
         image_grid_plot(
             folder / "augmented.png",
             grid,
@@ -66,7 +66,7 @@ def run_figures(config: FiguresConfig, folder: Path) -> None:
 
 
 def _samples(images: ImageSet, of_each: int, seed: int) -> np.ndarray:
-    """Positions of `of_each` images of every class, class by class; fewer images than that repeat."""
+    """Positions of `of_each` images of every class, class by class, repeated if there are fewer."""
     chosen: list[int] = []
     for label in range(len(images.class_names)):
         of_class = np.flatnonzero(images.labels == label)
@@ -76,7 +76,7 @@ def _samples(images: ImageSet, of_each: int, seed: int) -> np.ndarray:
 
 
 def _augmented(images: Images, labels: np.ndarray, policy: Policy, seed: int) -> Grid:
-    """Each image as it is and COLUMNS - 1 times augmented by draws of this seed."""
+    """Each image unchanged and COLUMNS - 1 times augmented with draws from this seed."""
     repeated = np.repeat(images, COLUMNS, axis=0)
     levels = np.zeros(labels.max() + 1, dtype=np.int64)
     drawn = policy.draw(seed, 0, labels=np.repeat(labels, COLUMNS)[None], levels=levels)

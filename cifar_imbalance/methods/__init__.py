@@ -1,1 +1,1 @@
-"""What a study varies: losses, samplers, schedules, optimisers."""
+"""The methods under study: losses, class weights, samplers, controllers, schedules, optimisers."""

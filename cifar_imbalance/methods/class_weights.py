@@ -20,7 +20,7 @@ def none(counts: Counts, settings: ClassWeights) -> Weights:
 
 def effective_number(counts: Counts, settings: ClassWeights) -> Weights:
     """(1 - beta) / (1 - beta^n) for a class of n images (Cui 2019, eq. 4)."""
-    assert settings.effective_number is not None  # the block of the choice that was made
+    assert settings.effective_number is not None  # set by the configuration's choice
     beta = settings.effective_number.beta
     return (1.0 - beta) / (1.0 - beta ** np.maximum(counts, 1))
 

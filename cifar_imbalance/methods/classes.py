@@ -1,4 +1,4 @@
-"""What training knows of each class, as values that may change from epoch to epoch."""
+"""Per-class values used in training, which may change from epoch to epoch."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Classes:
-    """Arrays [K]. The step has `counts` and `weight` on its device; the draws of an epoch are made by `level`."""
+    """Arrays [K]. The step has `counts` and `weight` on its device; the draws of an epoch depend on `level`."""
 
     counts: NDArray[np.int64]  # training images of the class
-    weight: NDArray[np.float64]  # of its images in the loss
-    level: NDArray[np.int64]  # strength of its augmentation, for operators that go by classes
+    weight: NDArray[np.float64]  # weight of its images in the loss
+    level: NDArray[np.int64]  # augmentation strength, for class-dependent operators
 
     def on_host(self) -> dict[str, NDArray[np.float32]]:
-        """What a loss is given, before it is placed on the device."""
+        """The class tensors that a loss receives, before they are placed on the device."""
         return {"counts": self.counts.astype(np.float32), "weight": self.weight.astype(np.float32)}

@@ -1,7 +1,7 @@
-"""What changes the classes between epochs, on the host; looked up by `controller.name`.
+"""Controllers adjust the class values between epochs, on the host; looked up by `controller.name`.
 
-A controller hears the class metrics of the validation images after every epoch and says what the next one knows of the
-classes. Its state is part of the checkpoint, so that a resumed run continues with the same values.
+A controller receives the validation metrics of each class after every epoch and provides the class values of the next
+one. Its state is part of the checkpoint, so that a resumed run continues with the same values.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from cifar_imbalance.methods.classes import Classes
 
 
 class Controller:
-    """The one that changes nothing, and what all others are made of."""
+    """The constant controller, and the base class of all others."""
 
     def __init__(self, classes: Classes, settings: Settings) -> None:
         """`classes` are those of the first epoch."""
@@ -22,18 +22,18 @@ class Controller:
         self.settings = settings
 
     def classes(self) -> Classes:
-        """What the next epoch knows of the classes."""
+        """The class values of the next epoch."""
         return self._classes
 
     def observe(self, metrics: ClassMetrics) -> None:
-        """Hear how well the validation images of each class were recognised after an epoch."""
+        """Receive the validation metrics of each class after an epoch."""
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain values."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
 
 
 CONTROLLERS: dict[str, type[Controller]] = {"constant": Controller}

@@ -1,6 +1,6 @@
 """Losses: pure functions of logits and labels that give a value for each image, looked up by `loss.name`.
 
-The step weighs them: the loss of a batch is sum(w l) / sum(w), with w the weight of each image's class. A loss may read
+The step weights them: the loss of a batch is sum(w l) / sum(w), with w the weight of each image's class. A loss may use
 `classes`, tensors [K] on its device: "counts", the training images of each class, and "weight".
 """
 
@@ -22,7 +22,7 @@ ClassTensors = Mapping[str, Float[Tensor, " classes"]]
 
 
 def cross_entropy(logits: Logits, labels: Labels, classes: ClassTensors, settings: Loss) -> Losses:
-    """Cross-entropy; the target keeps 1 - label_smoothing, all classes share the rest equally (Szegedy 2016)."""
+    """Cross-entropy; the target has 1 - label_smoothing, all classes share the rest equally (Szegedy 2016)."""
     return functional.cross_entropy(logits, labels, reduction="none", label_smoothing=settings.label_smoothing)
 
 
@@ -31,7 +31,7 @@ def focal(logits: Logits, labels: Labels, classes: ClassTensors, settings: Loss)
 
     p comes from the logits alone, so that class weights stay factors; label_smoothing is that of the cross-entropy.
     """
-    assert settings.focal is not None  # the block of the choice that was made
+    assert settings.focal is not None  # set by the configuration's choice
     log_p = functional.log_softmax(logits, dim=1).gather(1, labels[:, None]).squeeze(1)
     missing = -torch.expm1(log_p)
     # At exactly 0 the gradient of a power below 1 is infinite.

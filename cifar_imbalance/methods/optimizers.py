@@ -1,4 +1,4 @@
-"""torch.optim's optimisers from the configuration, with a state that exists before the first step."""
+"""torch.optim's optimisers from the configuration, with their state initialised before the first step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cifar_imbalance.configuration import fields
 
 
 def _betas(block: fields.Adam | None) -> tuple[float, float]:
-    assert block is not None  # the block of the choice that was made
+    assert block is not None  # set by the configuration's choice
     return block.betas[0], block.betas[1]
 
 
@@ -25,7 +25,7 @@ def _adamw(groups: list[dict[str, Any]], config: fields.Optimizer, variant: dict
 
 
 def _sgd(groups: list[dict[str, Any]], config: fields.Optimizer, variant: dict[str, Any]) -> torch.optim.Optimizer:
-    options = {name: value for name, value in variant.items() if name != "capturable"}  # SGD knows no such switch
+    options = {name: value for name, value in variant.items() if name != "capturable"}  # not an argument of SGD
     assert config.sgd is not None
     return torch.optim.SGD(groups, momentum=config.sgd.momentum, nesterov=config.sgd.nesterov, **options)
 
@@ -34,7 +34,7 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adam": _adam, "a
 
 
 def parameter_groups(module: nn.Module, config: fields.Optimizer) -> list[dict[str, Any]]:
-    """The trainable parameters in groups by weight decay.
+    """The trainable parameters, grouped by weight decay.
 
     With `decay_norm_and_bias` false, vectors and scalars (norms' weights and biases, all biases) are not decayed.
     """
@@ -61,12 +61,12 @@ def make_optimizer(
 def fresh_state(module: nn.Module, config: fields.Optimizer) -> dict[int, Any]:
     """The optimiser's state before the first step, on the host: `state_dict()["state"]`, all zero.
 
-    torch.optim makes its state inside the first step, which on XLA would be a graph of its own.
+    torch.optim creates its state in the first step, which on XLA would be a separate graph.
     """
     optimizer = make_optimizer(module, config, learning_rate=torch.tensor(0.0), variant={"foreach": False})
     for parameter in module.parameters():
         parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
-    optimizer.step()  # at rate 0 this moves nothing
+    optimizer.step()  # at rate 0 this changes nothing
     optimizer.zero_grad(set_to_none=True)
     for values in optimizer.state.values():
         for value in values.values():
@@ -76,10 +76,10 @@ def fresh_state(module: nn.Module, config: fields.Optimizer) -> dict[int, Any]:
 
 
 def load_state(optimizer: torch.optim.Optimizer, state: dict[int, Any], place: Callable[[Tensor], Tensor]) -> None:
-    """Give an optimiser the host state of another of the same parameters, whatever implementation either has.
+    """Load the host state of another optimiser of the same parameters, whatever the implementation of either.
 
-    `place` puts a tensor on the device. What has a parameter's shape gets its memory format too: the fused kernels
-    walk through memory, not through indices.
+    `place` moves a tensor to the device. State with a parameter's shape also gets its memory format: the fused kernels
+    iterate over memory, not over indices.
     """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for index, values in state.items():

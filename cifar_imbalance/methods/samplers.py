@@ -1,6 +1,6 @@
-"""Which images make up each batch of an epoch: matrices of indices, written on the host by key.
+"""Samplers: the images of each batch of an epoch, as matrices of indices made on the host by key.
 
-An epoch has as many steps as the training images fill batches, whichever sampler draws them.
+An epoch has as many steps as the training images fill batches, whatever the sampler.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Order = Int64[np.ndarray, "steps batch"]
 
 
 def instance(labels: Labels, seed: int, epoch: int, batch_size: int, settings: Sampler) -> Order:
-    """Every image once, in an order of this epoch's own; the incomplete last batch is dropped."""
+    """Every image once, in an order specific to the epoch; the incomplete last batch is dropped."""
     return _batches(keys.generator(seed, "order", epoch).permutation(len(labels)), batch_size)
 
 

@@ -1,7 +1,7 @@
 """The learning rate of every step, as a pure function of the step's number.
 
-A step's rate depends on its index t from the start of training, on the steps of an epoch and on the number of epochs
-alone: there is no scheduler with a state, and a resumed run goes on at the rate it left.
+A step's rate depends only on its index t from the start of training, the steps per epoch and the number of epochs:
+there is no stateful scheduler, and a resumed run continues at the rate it had reached.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def constant(t: Steps, schedule: Schedule, *, steps_per_epoch: int, epochs: int)
 
 
 def cosine(t: Steps, schedule: Schedule, *, steps_per_epoch: int, epochs: int) -> Rates:
-    """Warm-up, then half a cosine (Loshchilov 2017) that starts at max_lr and gives min_lr to the last step."""
+    """Warm-up, then half a cosine (Loshchilov 2017) from max_lr to min_lr, which is the last step's rate."""
     warmup = _warmup_steps(schedule, steps_per_epoch * epochs)
     first = math.ceil(warmup)
     last = epochs * steps_per_epoch - 1
@@ -44,15 +44,15 @@ def step(t: Steps, schedule: Schedule, *, steps_per_epoch: int, epochs: int) -> 
 
 
 def _warmup_steps(schedule: Schedule, steps: int) -> float:
-    """The warm-up's part of all `steps`, which need not be whole."""
-    return round(schedule.warmup_fraction * steps, 6)  # 0.07 of 100 is 7, and not a little more
+    """The warm-up's share of all `steps`, not necessarily an integer."""
+    return round(schedule.warmup_fraction * steps, 6)  # 0.07 of 100 is 7, not slightly more
 
 
 def _warmup(t: Steps, schedule: Schedule, warmup: float) -> Rates:
-    """Linear from min_lr to max_lr over W = `warmup` steps, which need not be whole.
+    """Linear from min_lr to max_lr over W = `warmup` steps, not necessarily an integer.
 
-    Step t has the share (t + 1) / W of the way, so no step is spent at min_lr, which may be 0, and the last one of the
-    warm-up is at max_lr.
+    Step t is (t + 1) / W of the way, so no step is spent at min_lr, which may be 0, and the last step of the warm-up is
+    at max_lr.
     """
     share = np.minimum((t + 1) / max(warmup, 1.0), 1.0)
     return schedule.min_lr + (schedule.max_lr - schedule.min_lr) * share
@@ -61,8 +61,8 @@ def _warmup(t: Steps, schedule: Schedule, warmup: float) -> Rates:
 def four_phases(t: Steps, schedule: Schedule, *, steps_per_epoch: int, epochs: int) -> Rates:
     """Iwamoto 2023, experiment 1: burnin_lr; a cosine from min_lr up; max_lr; a cosine down to min_lr.
 
-    The rate of an epoch is that of all its steps, or with `per_step` the phases are counted in steps. Of warm-up's W
-    values the first is min_lr; of cool-down's C the last.
+    The rate is constant within an epoch, or with `per_step` the phases are counted in steps. The first of the warm-up's
+    W values is min_lr, and so is the last of the cool-down's C values.
     """
     phases = schedule.four_phases
     assert phases is not None
@@ -85,12 +85,12 @@ SCHEDULES = {
 
 
 def burnin_epochs(schedule: Schedule) -> int:
-    """Epochs, from the first on, in which the head alone learns."""
+    """The number of initial epochs in which only the head is trained."""
     return schedule.four_phases.burnin_epochs if schedule.name == "four_phases" and schedule.four_phases else 0
 
 
 def phase(schedule: Schedule, epoch: int) -> str:
-    """burnin, warmup, flat or cooldown for `epoch` (from 0) of a schedule that has them; else training."""
+    """burnin, warmup, flat or cooldown for `epoch` (from 0) of a schedule with phases; else training."""
     phases = schedule.four_phases
     if schedule.name != "four_phases" or phases is None:
         return "training"
@@ -99,6 +99,6 @@ def phase(schedule: Schedule, epoch: int) -> str:
 
 
 def learning_rates(schedule: Schedule, *, epoch: int, steps_per_epoch: int, epochs: int) -> Rates:
-    """The rates of the steps of `epoch` (from 0), of `epochs` in all."""
+    """The rates of the steps of `epoch` (from 0), of `epochs` in total."""
     t = epoch * steps_per_epoch + np.arange(steps_per_epoch, dtype=np.int64)
     return SCHEDULES[schedule.name](t, schedule, steps_per_epoch=steps_per_epoch, epochs=epochs)

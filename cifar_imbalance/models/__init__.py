@@ -1,1 +1,1 @@
-"""Networks: any model of timm, its weights from a key, a file or the hub."""
+"""Networks: any timm model, with weights initialised by key or loaded from a file or the hub."""

@@ -1,4 +1,4 @@
-"""From the model's configuration to a network with its weights, its input size and its normalisation."""
+"""From the model configuration to a network with its weights, input size and normalisation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class BuiltModel:
-    """`module` is on the CPU; it takes [batch, 3, *input_size] of values 0..1 after `mean` and `std`."""
+    """`module` is on the CPU; its input is [batch, 3, *input_size], values 0..1 normalised by `mean` and `std`."""
 
     module: nn.Module
     mean: tuple[float, ...]
@@ -37,13 +37,13 @@ class BuiltModel:
 def build_model(model: fields.Model, *, class_count: int, image_size: tuple[int, int], seed: int) -> BuiltModel:
     """The network `model.name` with `class_count` logits, for images of `image_size` (height, width).
 
-    Equal seeds give equal weights; torch's own random state is left as it was. Raises UsageError for an unknown name,
-    for weights that cannot be had or do not fit, and for an input size that the network cannot take.
+    Equal seeds give equal weights; torch's own random state is unchanged. Raises UsageError for an unknown name, for
+    weights that are unavailable or do not fit, and for an input size that the network does not support.
     """
     check_name(model)
     native = get_pretrained_cfg(model.name) or PretrainedCfg()
     input_size = _input_size(model, native.input_size[1:], image_size)
-    # A rate of 0 is every model's default, and some models know no such argument.
+    # A rate of 0 is every model's default, and some models do not have these arguments.
     optional: dict[str, Any] = {
         name: rate for name in ("drop_rate", "drop_path_rate") if (rate := getattr(model, name))
     }
@@ -62,7 +62,7 @@ def build_model(model: fields.Model, *, class_count: int, image_size: tuple[int,
 
 
 def check_name(model: fields.Model) -> None:
-    """Raises UsageError for a name that timm does not know, or has no weights for where they are asked."""
+    """Raises UsageError for a name that timm does not have, or has no weights for if they are requested."""
     name = model.name
     architecture = name.split(".")[0]
     if not timm.is_model(name):
@@ -91,38 +91,38 @@ def _input_size(model: fields.Model, native: tuple[int, int], image_size: tuple[
 def _create(model: fields.Model, class_count: int, optional: dict[str, Any], input_size: tuple[int, int]) -> nn.Module:
     pretrained = model.pretrained and model.weights is None
     try:
-        with _impatient_hub() if pretrained else contextlib.nullcontext():
+        with _offline_if_unreachable() if pretrained else contextlib.nullcontext():
             return timm.create_model(model.name, pretrained=pretrained, num_classes=class_count, **optional)
     except TypeError as error:
-        refused = next((name for name in optional if f"'{name}'" in str(error)), None)
-        if refused in ("drop_rate", "drop_path_rate"):
+        rejected = next((name for name in optional if f"'{name}'" in str(error)), None)
+        if rejected in ("drop_rate", "drop_path_rate"):
             raise UsageError(
-                f"model.{refused}={getattr(model, refused)}: {model.name} has no such rate, allowed is 0"
+                f"model.{rejected}={getattr(model, rejected)}: {model.name} has no such rate, allowed is 0"
             ) from error
-        if refused == "img_size":
-            raise _size_refused(model.name, input_size, error) from error
+        if rejected == "img_size":
+            raise _size_error(model.name, input_size, error) from error
         raise
     except Exception as error:
         if "img_size" in optional and isinstance(error, (AssertionError, RuntimeError, ValueError, ArithmeticError)):
-            raise _size_refused(model.name, input_size, error) from error
-        if pretrained:  # whatever the hub's client raises, the answer is the same
+            raise _size_error(model.name, input_size, error) from error
+        if pretrained:  # whatever the hub's client raises, the message is the same
             raise UsageError(
-                f"model.pretrained=true: the weights of {model.name} cannot be had from the hub "
-                f"({type(error).__name__}); without network give model.weights=FILE or model.pretrained=false"
+                f"model.pretrained=true: the weights of {model.name} cannot be downloaded from the hub "
+                f"({type(error).__name__}); without network use model.weights=FILE or model.pretrained=false"
             ) from error
         raise
 
 
 @contextlib.contextmanager
-def _impatient_hub() -> Iterator[None]:
-    """Where the hub does not answer, leave huggingface_hub its cache alone: its own retries last a minute."""
+def _offline_if_unreachable() -> Iterator[None]:
+    """If the hub does not answer, let huggingface_hub use only its cache: its own retries take a minute."""
     import huggingface_hub.utils
     from huggingface_hub import constants
 
     offline = constants.HF_HUB_OFFLINE
     try:
         huggingface_hub.utils.get_session().head(constants.ENDPOINT, timeout=5)
-    except Exception:  # of the client's own HTTP library, which differs between its versions
+    except Exception:  # from the client's HTTP library, which differs between versions
         constants.HF_HUB_OFFLINE = True
     try:
         yield
@@ -131,23 +131,23 @@ def _impatient_hub() -> Iterator[None]:
 
 
 def _check_forward(module: nn.Module, name: str, class_count: int, input_size: tuple[int, int]) -> None:
-    """Try one image: only the network itself knows which sizes it can take."""
+    """Run one image through the network: there is no other way to find out which sizes it supports."""
     modes = {part: part.training for part in module.modules()}
     module.eval()
     try:
         with torch.no_grad():
             shape = tuple(getattr(module(torch.zeros(1, 3, *input_size)), "shape", ()))
     except (AssertionError, RuntimeError, ValueError, ArithmeticError) as error:
-        raise _size_refused(name, input_size, error) from error
+        raise _size_error(name, input_size, error) from error
     for part, mode in modes.items():
         part.training = mode
     if shape != (1, class_count):
-        raise UsageError(f"model.name={name}: gives {list(shape)} for one image; allowed are models that classify")
+        raise UsageError(f"model.name={name}: outputs {list(shape)} for one image; allowed are classifiers")
 
 
-def _size_refused(name: str, input_size: tuple[int, int], error: Exception) -> UsageError:
+def _size_error(name: str, input_size: tuple[int, int], error: Exception) -> UsageError:
     height, width = input_size
     return UsageError(
-        f"model.name={name}: cannot take images of {height} x {width} ({error}); "
+        f"model.name={name}: does not support images of {height} x {width} ({error}); "
         "model.resolution=FACTOR resizes them to FACTOR times the model's native side"
     )

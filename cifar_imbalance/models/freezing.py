@@ -1,4 +1,4 @@
-"""Which part of a network learns, and which batch norms go on counting."""
+"""Freezing: which parameters are trained, and which batch norms update their statistics."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from cifar_imbalance.errors import UsageError
 from cifar_imbalance.models.heads import base_and_head, head_prefixes
 
 
-def set_learning(module: nn.Module, model: fields.Model, *, head_only: bool) -> None:
-    """Put `module` into training mode, with gradients for what learns alone.
+def set_trainable(module: nn.Module, model: fields.Model, *, head_only: bool) -> None:
+    """Put `module` into training mode, with gradients only for what is trained.
 
-    The base is all but the classifier; its first `model.freeze_ratio` layers never learn, and with `head_only` none of
-    them. The batch norms of what does not learn use their running statistics, as Keras' frozen layers do, and with
-    `model.freeze_batch_norm` all batch norms.
+    The base is everything but the classifier; the first `model.freeze_ratio` of its layers is frozen, and with
+    `head_only` all of it. Batch norms of frozen layers use their running statistics, as in Keras, and with
+    `model.freeze_batch_norm` all batch norms do.
     """
     base, head = base_and_head(module)
     frozen = base if head_only else base[: round(model.freeze_ratio * len(base))]
@@ -29,11 +29,11 @@ def set_learning(module: nn.Module, model: fields.Model, *, head_only: bool) -> 
 
 
 def check_head(module: nn.Module, model: fields.Model, *, burnin_epochs: int) -> None:
-    """Raises UsageError where a part is to be frozen and it is not known which part is the head."""
+    """Raises UsageError if a part is to be frozen but it is unknown which part is the head."""
     if head_prefixes(module):
         return
     for field, value in (("model.freeze_ratio", model.freeze_ratio), ("schedule.burnin_epochs", burnin_epochs)):
         if value:
             raise UsageError(
-                f"{field}={value}: timm does not say which layer of {model.name} is its head; allowed is 0"
+                f"{field}={value}: timm does not define which layer of {model.name} is its head; allowed is 0"
             )

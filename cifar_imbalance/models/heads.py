@@ -1,4 +1,4 @@
-"""The classifier of a network, as timm names it: which layers it has, and how a new one begins."""
+"""The classifier of a network, as named by timm: its layers and their initialisation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import nn
 
 
 def base_and_head(module: nn.Module) -> tuple[list[nn.Module], list[nn.Module]]:
-    """The layers with parameters of their own, from the input on (in timm's order of names)."""
+    """The layers that have parameters, from the input on (in timm's order of names)."""
     prefixes = head_prefixes(module)
     base: list[nn.Module] = []
     head: list[nn.Module] = []
@@ -17,13 +17,13 @@ def base_and_head(module: nn.Module) -> tuple[list[nn.Module], list[nn.Module]]:
 
 
 def head_prefixes(module: nn.Module) -> tuple[str, ...]:
-    """How the names of the classifier's parameters begin; empty where timm does not know it."""
+    """The prefixes of the classifier's parameter names; empty if timm does not define it."""
     names = getattr(module, "default_cfg", {}).get("classifier") or ()
     return tuple(f"{name}." for name in ([names] if isinstance(names, str) else names))
 
 
 def init_head_as_keras(module: nn.Module) -> None:
-    """Glorot's uniform weights (Glorot and Bengio 2010, eq. 16) and a bias of 0.
+    """Glorot uniform weights (Glorot and Bengio 2010, eq. 16) and a bias of 0.
 
     timm's EfficientNets draw a head's weights from U(-r, r) with r = 1 / sqrt(classes), 0.32 for ten classes instead of
     0.07.

@@ -1,4 +1,4 @@
-"""The layers of a network for a reader: model.txt."""
+"""The summary of a network's layers, model.txt."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from cifar_imbalance.models.build import BuiltModel
 
 
 def model_summary(built: BuiltModel, batch_size: int) -> str:
-    """The layers of the network with their shapes for one image and their parameters, and what a batch takes.
+    """The network's layers with shapes for one image and parameter counts, and the cost of a batch.
 
-    Works on a copy, so modes, batch norm statistics and random state stay as they are.
+    Works on a copy, so modes, batch norm statistics and random state are unchanged.
     """
     statistics = torchinfo.summary(
         copy.deepcopy(built.module),
@@ -27,7 +27,7 @@ def model_summary(built: BuiltModel, batch_size: int) -> str:
         verbose=0,
     )
     layers = str(statistics)
-    for unit in Units:  # torchinfo 1.8 prints the name of the enumeration since Python 3.11
+    for unit in Units:  # torchinfo 1.8 prints the enum's name since Python 3.11
         layers = layers.replace(str(unit), unit.value)
     height, width = built.input_size
     return (

@@ -1,4 +1,4 @@
-"""Weights from a file: a state dict in whatever wrapping, checked against the network that it is for."""
+"""Weights from a file: a state dict, however it is nested, checked against the network."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NESTINGS = (
     "ema",
     "model",
     "model_state",
-)  # where training scripts keep the tensors in their files
+)  # keys under which training scripts save the tensors
 WRAPPINGS = ("_orig_mod.", "module.", "model.")  # torch.compile, DataParallel and AveragedModel, Lightning
 NAMES_SHOWN = 3
 
@@ -32,11 +32,11 @@ NAMES_SHOWN = 3
 def load_weights(
     module: nn.Module, file: Path, *, name: str, field: str = "model.weights", fresh_head: bool = False
 ) -> bool:
-    """Fill `module` from a state dict in `file`; the head keeps its own weights where the file's has other classes,
-    and with `fresh_head` in any case.
+    """Load a state dict in `file` into `module`; the head keeps its own weights if the file's has other classes,
+    and always with `fresh_head`.
 
-    Gives whether the head is such a new one. Everything else must fit. Raises UsageError, which names `field`, where
-    the file cannot be read or does not fit.
+    Returns whether the head is new. Everything else must fit. Raises UsageError, which names `field`, if the file
+    cannot be read or does not fit.
     """
     own = module.state_dict()
     given = {_unwrapped(key, own): tensor for key, tensor in _read(file, field).items()}
@@ -51,9 +51,9 @@ def load_weights(
     if new_head:
         given = {key: tensor for key, tensor in given.items() if key not in head}
 
-    # Counters that only batch norms without momentum read; converted files often lack them.
-    wanted = {key for key in own if not (new_head and key in head) and not key.endswith("num_batches_tracked")}
-    missing = sorted(wanted - given.keys())
+    # Counters that only batch norms without momentum use; converted files often lack them.
+    required = {key for key in own if not (new_head and key in head) and not key.endswith("num_batches_tracked")}
+    missing = sorted(required - given.keys())
     unexpected = sorted(given.keys() - own.keys())
     misshapen = sorted(key for key in given.keys() & own.keys() if given[key].shape != own[key].shape)
     if missing or unexpected or misshapen:
@@ -70,7 +70,7 @@ def load_weights(
 
 
 def _unwrapped(key: str, own: Mapping[str, Tensor]) -> str:
-    """`key` without the names of wrappers around the network, of which there may be several."""
+    """`key` without the prefixes of wrapper modules, of which there may be several."""
     while key not in own:
         wrapping = next((wrapping for wrapping in WRAPPINGS if key.startswith(wrapping)), None)
         if wrapping is None:
@@ -92,10 +92,10 @@ def _read(file: Path, field: str) -> dict[str, Tensor]:
         )
     except pickle.UnpicklingError as error:
         raise UsageError(
-            f"{field}={file}: refused, it is damaged or holds Python objects, whose loading could run any code; "
+            f"{field}={file}: rejected, it is damaged or contains Python objects, which could run arbitrary code; "
             "allowed are tensors in a state dict"
         ) from error
-    except Exception as error:  # what a damaged file provokes depends on where it is damaged
+    except Exception as error:  # the exception depends on where the file is damaged
         raise UsageError(f"{field}={file}: cannot be read ({type(error).__name__}: {error})") from error
     while isinstance(content, Mapping):
         inner = next((content[key] for key in NESTINGS if isinstance(content.get(key), Mapping)), None)
@@ -109,6 +109,7 @@ def _read(file: Path, field: str) -> dict[str, Tensor]:
     }
     if not tensors:
         raise UsageError(
-            f"{field}={file}: holds no state dict; allowed are named tensors, also under one of {', '.join(NESTINGS)}"
+            f"{field}={file}: contains no state dict; allowed are named tensors, possibly under one of "
+            f"{', '.join(NESTINGS)}"
         )
     return tensors

@@ -1,1 +1,1 @@
-"""From figures to tables and pictures. Reads predictions and the epochs' lines; opens no checkpoint, runs no model."""
+"""Tables and plots of results. Reads predictions and per-epoch metrics; opens no checkpoint, runs no model."""

@@ -1,4 +1,4 @@
-"""The report of an ensemble: that of its combination, and beside it what it has over its members."""
+"""The report of an ensemble: the results of its combination, compared with those of its members."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cifar_imbalance import atomic
 from cifar_imbalance.configuration.fields import COMBINATIONS
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.evidence.combination import combine, mixture_weights, paired
-from cifar_imbalance.evidence.diversity import FIGURES_BY_SIZE, ClassGains, class_gains, figures_by_size
+from cifar_imbalance.evidence.diversity import METRICS_BY_SIZE, ClassGains, class_gains, metrics_by_size
 from cifar_imbalance.evidence.metrics import class_metrics, summarize
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.report.plots.comparisons import ensemble_plot
@@ -34,17 +34,17 @@ COLUMNS = (
     "loss",
     "calibration_error",
 )
-# What a summary.json says of a run that the summary of a combination says of its members.
+# The entries of a run's summary.json that the summary of a combination lists for its members.
 DETAILS = ("model", "weights", "dataset", "seed", "epochs", "chosen_epoch", "chosen_by", "test_set_use")
 
 
 @dataclass(frozen=True)
 class MemberResults:
-    """What the members of an ensemble left behind: runs that are finished."""
+    """The results of an ensemble's members, which are finished runs."""
 
-    names: list[str]  # no two alike
-    predictions: list[Predictions]  # of the same images in the same order
-    validation: list[Predictions] | None  # None where they have no validation images, or not the same ones
+    names: list[str]  # unique
+    predictions: list[Predictions]  # on the same images in the same order
+    validation: list[Predictions] | None  # None if they have no validation images, or different ones
     histories: list[list[dict[str, Any]]]
     summaries: list[dict[str, Any]]
 
@@ -52,16 +52,16 @@ class MemberResults:
     def read(cls, folders: Sequence[RunFolder], split: str, how: str) -> MemberResults:
         """The saved logits, histories and summaries of runs that are to be combined by `how`.
 
-        Raises UsageError where a run has no logits of `split`, or has them of other images than the first; where `how`
-        is weighted, also of other validation images.
+        Raises UsageError if a run has no logits of `split`, or its images are not those of the first run; if `how`
+        is weighted, also if its validation images are not.
         """
-        called = [f"ckpt={folder.path}" for folder in folders]
-        predictions = paired([Predictions.load(folder.predictions(split)) for folder in folders], called)
+        labels = [f"ckpt={folder.path}" for folder in folders]
+        predictions = paired([Predictions.load(folder.predictions(split)) for folder in folders], labels)
         validation = None
         if all(folder.predictions("validation").is_file() for folder in folders):
-            called = [f"ckpt={folder.path} (validation images)" for folder in folders]
+            labels = [f"ckpt={folder.path} (validation images)" for folder in folders]
             try:
-                validation = paired([Predictions.load(folder.predictions("validation")) for folder in folders], called)
+                validation = paired([Predictions.load(folder.predictions("validation")) for folder in folders], labels)
             except UsageError:
                 if how == "weighted":
                     raise
@@ -74,7 +74,7 @@ class MemberResults:
         )
 
     def details(self) -> dict[str, Any]:
-        """What summary.json of their combination says of them: a value where they agree, else one of each."""
+        """The members' entries in summary.json of their combination: one value if they agree, else one per member."""
         details: dict[str, Any] = {"members": len(self.names)}
         for name in DETAILS:
             values = [summary.get(name) for summary in self.summaries]
@@ -83,7 +83,7 @@ class MemberResults:
 
 
 def _names(folders: Sequence[RunFolder]) -> list[str]:
-    """As much of the ends of the folders' paths as tells them apart, with the model's name where the models differ."""
+    """The shortest unique suffixes of the folders' paths, with the model's name if the models differ."""
     parts = [folder.path.resolve().parts for folder in folders]
     depth = 1
     while len({path[-depth:] for path in parts}) < len(parts):
@@ -97,13 +97,13 @@ def _names(folders: Sequence[RunFolder]) -> list[str]:
 def write_ensemble_report(
     folder: Path, members: MemberResults, how: str, *, details: Mapping[str, Any]
 ) -> tuple[Predictions, dict[str, Any]]:
-    """Combine the members by `how` and write everything into `folder`; gives the combination and its summary."""
+    """Combine the members by `how` and write the report into `folder`; returns the combination and its summary."""
     folder.mkdir(parents=True, exist_ok=True)
-    hows = [other for other in COMBINATIONS if other != "weighted" or members.validation is not None]
-    answers = {other: combine(members.predictions, other, validation=members.validation) for other in hows}
+    methods = [other for other in COMBINATIONS if other != "weighted" or members.validation is not None]
+    answers = {other: combine(members.predictions, other, validation=members.validation) for other in methods}
     extra: dict[str, Any] = {}
     if len(members.predictions) > 1:
-        extra = _write_beside_members(folder, members, answers, how)
+        extra = _write_comparison_with_members(folder, members, answers, how)
     histories = {name: history for name, history in zip(members.names, members.histories, strict=True) if history}
     if histories:
         member_curves_plot(folder / "curves.png", histories)
@@ -111,7 +111,7 @@ def write_ensemble_report(
     return answers[how], summary
 
 
-def _write_beside_members(
+def _write_comparison_with_members(
     folder: Path, members: MemberResults, answers: Mapping[str, Predictions], how: str
 ) -> dict[str, Any]:
     predictions = answers[how]
@@ -119,15 +119,15 @@ def _write_beside_members(
     mean = {column: _mean([single[column] for single in singles]) for column in COLUMNS}
     combined = {other: summarize(answer) for other, answer in answers.items()}
     rows = {f"member {name}": single for name, single in zip(members.names, singles, strict=True)}
-    rows |= {"mean of the members": mean} | {f"ensemble, {other}": figures for other, figures in combined.items()}
+    rows |= {"mean of the members": mean} | {f"ensemble, {other}": results for other, results in combined.items()}
     atomic.write_text(folder / "members.csv", csv_text(["model", *COLUMNS], [[n, *_cells(r)] for n, r in rows.items()]))
     atomic.write_text(folder / "members.txt", _table(rows))
 
     gains = class_gains(members.predictions, predictions)
     recalls = {other: class_metrics(answers[other]).recall for other in ("mean_probability", "mean_logit")}
     atomic.write_text(folder / "class_gains.csv", _gains_csv(gains, recalls, predictions.class_names))
-    sizes = figures_by_size(members.predictions, how, validation=members.validation)
-    size_columns = ["members", *FIGURES_BY_SIZE]
+    sizes = metrics_by_size(members.predictions, how, validation=members.validation)
+    size_columns = ["members", *METRICS_BY_SIZE]
     atomic.write_text(
         folder / "ensemble_size.csv",
         csv_text(size_columns, [[f"{row[name]:.6g}" for name in size_columns] for row in sizes]),
@@ -135,7 +135,7 @@ def _write_beside_members(
     ensemble_plot(folder / "ensemble.png", sizes, gains, predictions.class_names)
     extra: dict[str, Any] = {
         "mean_of_members": mean,
-        "combinations": {other: {column: figures[column] for column in COLUMNS} for other, figures in combined.items()},
+        "combinations": {other: {column: results[column] for column in COLUMNS} for other, results in combined.items()},
     }
     if members.validation is not None:
         extra["weights_by_validation"] = [round(float(w), 4) for w in mixture_weights(members.validation)]
@@ -143,9 +143,9 @@ def _write_beside_members(
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    """None where one is: a member whose logits are not finite has no loss."""
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if len(known) == len(values) else None
+    """None if any value is None: a member whose logits are not finite has no loss."""
+    present = [value for value in values if value is not None]
+    return float(np.mean(present)) if len(present) == len(values) else None
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
@@ -153,7 +153,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
 
 
 def _table(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """One line for each model, columns as wide as their names."""
+    """One line per model, columns as wide as their names."""
     width = max(len(name) for name in rows)
     lines = ["  ".join([" " * width, *COLUMNS])]
     for name, row in rows.items():

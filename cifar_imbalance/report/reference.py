@@ -1,4 +1,4 @@
-"""What a run is laid side by side with: a table of the paper, or another run's saved logits."""
+"""The reference that a run is compared with: a table of the paper, or another run's saved logits."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from cifar_imbalance.runs.folder import RunFolder
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Figures of each class, arrays [K] in the order of the run's classes; NaN where the reference does not say."""
+    """Results of each class, arrays [K] in the order of the run's classes; NaN where the reference has none."""
 
     source: str
     precision: NDArray[np.float64]
     recall: NDArray[np.float64]
     f1: NDArray[np.float64]
-    support: NDArray[np.int64]  # 0 where the reference does not say
+    support: NDArray[np.int64]  # 0 where the reference has none
     summary: dict[str, Any]
-    predictions: Predictions | None  # None: only printed figures
-    remarks: dict[str, str]  # on a figure of the summary
-    in_text: dict[str, float]  # figures of the summary that its text gives otherwise
-    contradictions: list[str]  # of the reference with itself
+    predictions: Predictions | None  # None: only printed results
+    remarks: dict[str, str]  # on a result in the summary
+    in_text: dict[str, float]  # results of the summary that differ in the paper's text
+    contradictions: list[str]  # within the reference
 
 
 def read_reference(name: str, split: str, class_names: tuple[str, ...]) -> Reference:
-    """`paper/exp2`, `paper/exp3` or the folder of a run. Raises UsageError where its classes are others."""
+    """`paper/exp2`, `paper/exp3` or the folder of a run. Raises UsageError if its classes differ from the run's."""
     if name.startswith(PREFIX):
-        return _of_paper(name, class_names)
+        return _from_paper(name, class_names)
     folder = RunFolder(Path(name).expanduser())
     predictions = Predictions.load(folder.predictions(split))
     if predictions.class_names != class_names:
@@ -55,8 +55,8 @@ def read_reference(name: str, split: str, class_names: tuple[str, ...]) -> Refer
     )
 
 
-def _of_paper(name: str, class_names: tuple[str, ...]) -> Reference:
-    said, rows = read_published(name)
+def _from_paper(name: str, class_names: tuple[str, ...]) -> Reference:
+    published, rows = read_published(name)
     unknown = sorted(rows.keys() - set(class_names))
     if unknown:
         raise UsageError(f"reference={name}: it is of CIFAR-100; the run has no class {', '.join(unknown[:3])}")
@@ -65,14 +65,14 @@ def _of_paper(name: str, class_names: tuple[str, ...]) -> Reference:
         return np.array([float(rows[c][key]) if c in rows else np.nan for c in class_names])
 
     return Reference(
-        source=said["source"],
+        source=published["source"],
         precision=column("precision"),
         recall=column("recall"),
         f1=column("f1"),
         support=np.nan_to_num(column("support")).astype(np.int64),
-        summary={key: said[key] for key in ("accuracy", "macro_precision", "macro_recall", "macro_f1")},
+        summary={key: published[key] for key in ("accuracy", "macro_precision", "macro_recall", "macro_f1")},
         predictions=None,
-        remarks=said["remarks"],
-        in_text=said["in_text"],
-        contradictions=said["contradictions"],
+        remarks=published["remarks"],
+        in_text=published["in_text"],
+        contradictions=published["contradictions"],
     )

@@ -1,4 +1,4 @@
-"""A run beside a reference: which classes gained and lost, and whether that is more than noise."""
+"""Comparison of a run with a reference: which classes gained or lost, and whether significantly."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from cifar_imbalance.report.plots.comparisons import side_by_side_plot
 from cifar_imbalance.report.reference import Reference
 from cifar_imbalance.report.tables import csv_text
 
-FIGURES = ("precision", "recall", "f1")
+METRICS = ("precision", "recall", "f1")
 SUMMARY = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
 
 
 def write_side_by_side(folder: Path, predictions: Predictions, reference: Reference, *, run: str) -> str:
-    """Write side_by_side.txt, .csv and .png into `folder`; gives the text's head, without the table of the classes.
+    """Write side_by_side.txt, .csv and .png into `folder`; returns the text's head, without the per-class table.
 
-    `run` is what the judged run is called in the picture.
+    `run` is the name of the evaluated run in the plot.
     """
     ours, names = class_metrics(predictions), predictions.class_names
     difference = ours.recall - reference.recall
@@ -34,8 +34,8 @@ def write_side_by_side(folder: Path, predictions: Predictions, reference: Refere
         beyond = test.beyond_noise
         evidence = {"won": test.won, "lost": test.lost, "p": test.p, "adjusted_p": test.adjusted_p}
         how = (
-            "gained, lost: McNemar's exact test on the same images (won: the run alone is right, lost: the reference "
-            f"alone), p adjusted for the number of classes (Benjamini-Hochberg) at most {FALSE_DISCOVERY_RATE}"
+            "gained, lost: McNemar's exact test on the same images (won: only the run is right, lost: only the "
+            f"reference is), p adjusted for the number of classes (Benjamini-Hochberg) at most {FALSE_DISCOVERY_RATE}"
         )
     else:
         low, high = difference_interval(
@@ -45,12 +45,12 @@ def write_side_by_side(folder: Path, predictions: Predictions, reference: Refere
         evidence = {"low": low, "high": high}
         compared = int(np.sum(~np.isnan(difference)))
         how = (
-            "gained, lost: the 95 % interval of the difference of recalls (low, high; Newcombe) leaves out 0; of "
-            f"{compared} equal classes about {0.05 * compared:.0f} would by chance"
+            "gained, lost: the 95 % interval of the difference of recalls (low, high; Newcombe) excludes 0; of "
+            f"{compared} classes without a difference about {0.05 * compared:.0f} would by chance"
         )
     verdicts = np.select([beyond & (difference > 0), beyond & (difference < 0)], ["gained", "lost"], "").tolist()
     columns: dict[str, NDArray[Any]] = {}
-    for name in FIGURES:
+    for name in METRICS:
         theirs, own = getattr(reference, name), getattr(ours, name)
         columns |= {f"reference_{name}": theirs, f"run_{name}": own, f"{name}_difference": own - theirs}
     columns |= evidence
@@ -65,7 +65,7 @@ def write_side_by_side(folder: Path, predictions: Predictions, reference: Refere
         ours.recall,
         verdicts,
         names,
-        title=f"{run} beside {reference.source}",
+        title=f"{run} compared with {reference.source}",
     )
     return head
 
@@ -76,13 +76,13 @@ def _head(
     names, summary = predictions.class_names, summarize(predictions)
     compared = ~np.isnan(difference)
     lines = [f"Side by side with {reference.source}", "", f"{'':16}  reference     run  difference"]
-    figures = {name: (reference.summary[name], summary[name], reference.remarks.get(name, "")) for name in SUMMARY}
-    figures |= {f"{name} (text)": (value, summary[name], "") for name, value in reference.in_text.items()}
+    results = {name: (reference.summary[name], summary[name], reference.remarks.get(name, "")) for name in SUMMARY}
+    results |= {f"{name} (text)": (value, summary[name], "") for name, value in reference.in_text.items()}
     theirs = float(np.mean(reference.recall[compared]))
     own = float(np.mean((reference.recall + difference)[compared]))
     if not compared.all():
-        figures[f"recall of {compared.sum()}"] = (theirs, own, "mean of the classes that both have figures of")
-    for name, (first, second, remark) in figures.items():
+        results[f"recall of {compared.sum()}"] = (theirs, own, "mean over the classes that both have results for")
+    for name, (first, second, remark) in results.items():
         line = f"{name:16}  {first:>9.4f}  {second:.4f}  {second - first:>+10.4f}"
         lines.append(f"{line}   ({remark})" if remark else line)
     for word in ("gained", "lost"):
@@ -98,11 +98,11 @@ def _head(
 def _table(
     columns: Mapping[str, NDArray[Any]], verdicts: Sequence[str], names: Sequence[str], order: NDArray[np.int64]
 ) -> str:
-    """A line for each class, the largest loss first: theirs, ours and the difference of each figure, the evidence."""
+    """A line for each class, the largest loss first: theirs, ours and the difference of each metric, the evidence."""
     width = max(len(name) for name in names)
     short = {"reference": "theirs", "run": "ours"}
     heads = [short.get(name.split("_")[0], "differ." if name.endswith("difference") else name) for name in columns]
-    over = "".join(f"{name:^24}" for name in FIGURES)
+    over = "".join(f"{name:^24}" for name in METRICS)
     lines = [
         f"{'':5}  {'':{width}}{over}".rstrip(),
         f"class  {'name':{width}}" + "".join(f"{head:>{_width(head)}}" for head in heads),

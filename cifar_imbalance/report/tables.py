@@ -1,4 +1,4 @@
-"""Figures by class as text: the classification report, its CSV, and the short table that a terminal shows."""
+"""Per-class results as text: the classification report, its CSV, and a short table for the terminal."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ NEVER_PREDICTED = "*"
 ALL_CLASSES_UP_TO = 20
 EXTREMES = 10
 _WIDTH = 80
-_ABSENT_NOTE = f"{ABSENT} absent: the class has no images; it is left out of the averages"
+_ABSENT_NOTE = f"{ABSENT} absent: the class has no images; it is excluded from the averages"
 _NEVER_PREDICTED_NOTE = f"{NEVER_PREDICTED} never predicted: the precision is set to 0"
 
 
 def classification_report_text(metrics: ClassMetrics, summary: dict[str, Any], class_names: Sequence[str]) -> str:
-    """A row for each class and the averages, laid out as scikit-learn's classification_report."""
+    """A row for each class and the averages, in the layout of scikit-learn's classification_report."""
     digits = len(str(len(class_names) - 1))
     labels = [f"{index:>{digits}} {_one_line(name)}" for index, name in enumerate(class_names)]
     width = max(cell_len(label) for label in [*labels, "weighted avg"])
@@ -57,7 +57,7 @@ def classification_report_text(metrics: ClassMetrics, summary: dict[str, Any], c
 
 
 def classification_report_csv(metrics: ClassMetrics, class_names: Sequence[str]) -> str:
-    """Columns class, name, precision, recall, f1, support, predicted, train_images; what is not known is empty."""
+    """Columns class, name, precision, recall, f1, support, predicted, train_images; unknown values are empty."""
     counts = metrics.train_images
     rows = []
     for index, name in enumerate(class_names):
@@ -97,7 +97,7 @@ def terminal_table(metrics: ClassMetrics, summary: dict[str, Any], class_names: 
         title = f"All {len(class_names)} classes"
     else:
         ranking = metrics.worst_first.tolist()
-        # With few present classes the two ends would overlap.
+        # With few classes that have images the two ends would overlap.
         worst = ranking[:EXTREMES]
         best = ranking[EXTREMES:][-EXTREMES:]
         shown = worst + best
@@ -122,22 +122,22 @@ def terminal_table(metrics: ClassMetrics, summary: dict[str, Any], class_names: 
 
 def _summary_lines(summary: dict[str, Any]) -> list[str]:
     worst = summary["worst_class"]
-    figures = [(key, _number(summary[key])) for key in ("accuracy", "macro_precision", "macro_recall", "macro_f1")]
-    figures += [
+    results = [(key, _number(summary[key])) for key in ("accuracy", "macro_precision", "macro_recall", "macro_f1")]
+    results += [
         ("worst_class", f"{_number(worst['recall'])}  {_one_line(worst['name'])}"),
         ("worst_decile_recall", _number(summary["worst_decile_recall"])),
         ("recall_sd", f"{_number(summary['recall_sd'])}  between classes"),
     ]
     if summary["absent_classes"]:
-        figures.append(("absent_classes", str(len(summary["absent_classes"]))))
+        results.append(("absent_classes", str(len(summary["absent_classes"]))))
     if summary["never_predicted_classes"]:
-        figures.append(("never_predicted_classes", str(len(summary["never_predicted_classes"]))))
-    width = max(len(key) for key, _ in figures)
-    return [f"{key:<{width}}  {value}" for key, value in figures]
+        results.append(("never_predicted_classes", str(len(summary["never_predicted_classes"]))))
+    width = max(len(key) for key, _ in results)
+    return [f"{key:<{width}}  {value}" for key, value in results]
 
 
 def _notes(metrics: ClassMetrics, shown: Sequence[int]) -> list[str]:
-    """What the marks mean, as far as classes that are `shown` bear them."""
+    """The meaning of the marks that occur in the classes `shown`."""
     indices = list(shown)
     absent = [_ABSENT_NOTE] if metrics.absent[indices].any() else []
     return absent + ([_NEVER_PREDICTED_NOTE] if metrics.never_predicted[indices].any() else [])

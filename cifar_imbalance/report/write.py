@@ -1,4 +1,4 @@
-"""A report: one folder with tables, figures as JSON and pictures."""
+"""A report: one folder with tables, results as JSON and plots."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def write_report(
     details: Mapping[str, Any],
     recalls: Sequence[NDArray[np.float64]] = (),
 ) -> dict[str, Any]:
-    """Write tables, summary.json and pictures of `predictions` into `folder`, which is made where it is missing.
+    """Write tables, summary.json and plots of `predictions` into `folder`, which is created if it does not exist.
 
-    `history` is one mapping per epoch, as in metrics.jsonl, `recalls` the recall of each class [K] after each; without
-    them the pictures of the training are left out. `details` (how the epoch was chosen, which split, which run) come
-    first in summary.json; a result of the same name replaces one. Gives what stands in summary.json.
+    `history` is one mapping per epoch, as in metrics.jsonl, `recalls` the recall of each class [K] after each epoch;
+    without them the training plots are omitted. `details` (how the epoch was chosen, which split, which run) come first
+    in summary.json; a result of the same name overrides one. Returns the content of summary.json.
     """
     folder.mkdir(parents=True, exist_ok=True)
     metrics, names = class_metrics(predictions), predictions.class_names
@@ -47,6 +47,6 @@ def write_report(
     if recalls:
         images = evaluated_images(history)
         recall_by_epoch_plot(folder / "recall_by_epoch.png", recalls, names, images=images)
-    # Last: a reader who finds the summary finds a whole report.
+    # Last: if the summary exists, the report is complete.
     atomic.write_json(folder / "summary.json", summary)
     return summary

@@ -1,1 +1,1 @@
-"""A run on disk: its folder, and how a later command continues from one."""
+"""A run on disk: its folder, and how later commands resume, repeat, start from or evaluate it."""

@@ -1,4 +1,4 @@
-"""The folder of a run: where its files lie, and how one is taken for a new run."""
+"""The folder of a run: its files, and how a new run claims one."""
 
 from __future__ import annotations
 
@@ -67,16 +67,16 @@ class RunFolder:
         return RunFolder(self.path / "members" / str(number))
 
     def members(self, config: TrainConfig) -> list[RunFolder]:
-        """The folders of an ensemble's members; of a single model its own. `config` is the run's own."""
+        """The folders of an ensemble's members; for a single model its own folder. `config` is the run's own."""
         count = config.ensemble.members
         return [self] if count == 1 else [self.member(number) for number in range(count)]
 
     def reported_checkpoint(self, config: TrainConfig) -> Path:
-        """The checkpoint whose results are reported. `config` is the run's own."""
+        """The checkpoint of the reported epoch. `config` is the run's own."""
         return self.checkpoint(reported_epoch(config)[0])
 
     def reported_sha256(self) -> str | None:
-        """SHA-256 of the reported checkpoint of a single model; None where the run is not finished."""
+        """SHA-256 of the reported checkpoint of a single model; None if the run is not finished."""
         file = self.reported_checkpoint(self.read_config())
         if not (self.is_finished and file.is_file()):
             return None
@@ -85,30 +85,30 @@ class RunFolder:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """While entered, no other process trains here. Raises UsageError where one does."""
+        """Lock the folder, so that no other process trains in it. Raises UsageError if one does."""
         with self.config.open() as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system gives it back, however the process ends
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released by the system, however the process ends
             except BlockingIOError:
                 raise UsageError(f"resume={self.path}: another process is training in it") from None
             except OSError:
-                log.info("%s: its file system has no locks; let no other process train in it", self.path)
+                log.info("%s: its file system has no locks; do not train in it from another process", self.path)
             yield
 
-    def remove_remains(self) -> None:
-        """Take away the files that a process which was killed left half written. For a run that goes on, and held.
+    def remove_partial_files(self) -> None:
+        """Delete the partial files that a killed process left. Only for a resumed run, while its folder is locked:
 
-        Into a new folder another run may be writing at this moment, to find that it is taken.
+        in a new folder another run may be writing a file at this moment, to find that the folder is claimed.
         """
         for folder in (self.path, *self.path.glob("*/")):
-            atomic.remove_remains(folder)
+            atomic.remove_partial_files(folder)
 
     @property
     def is_finished(self) -> bool:
         return self.summary.is_file()
 
     def read_config(self) -> TrainConfig:
-        """The run's own configuration. Raises UsageError where the file is not one."""
+        """The run's own configuration. Raises UsageError if the file cannot be read as one."""
         try:
             stored = OmegaConf.merge(OmegaConf.structured(TrainConfig), OmegaConf.load(self.config))
             config = OmegaConf.to_object(stored)
@@ -122,14 +122,14 @@ class RunFolder:
         return summary
 
     def check_images(self, sha256: dict[str, str | None], owner: str) -> None:
-        """Raises UsageError where the SHA-256 of the given image sets are not those that the run wrote down."""
-        written = json.loads((self.path / "data.json").read_text())["sha256"]
+        """Raises UsageError if the SHA-256 of the given image sets are not those recorded by the run."""
+        recorded = json.loads((self.path / "data.json").read_text())["sha256"]
         for name, value in sha256.items():
-            if written[name] != value:
+            if recorded[name] != value:
                 raise UsageError(f"{owner}: the {name} images are not those of the run (dataset.root, data.json)")
 
     def read_history(self, up_to_epoch: int | None = None) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl for epochs 1 to `up_to_epoch`; a later one belongs to an epoch to be repeated."""
+        """The lines of metrics.jsonl for epochs 1 to `up_to_epoch`; later ones belong to an epoch to be repeated."""
         if not self.metrics.exists():
             return []
         lines = [json.loads(line) for line in self.metrics.read_text().splitlines()]
@@ -145,7 +145,7 @@ class RunFolder:
         return [np.array([float(cell or "nan") for cell in row[2:]]) for row in kept]
 
     def write_recalls(self, recalls: Sequence[NDArray[np.float64]], class_names: Sequence[str], images: str) -> None:
-        """A row for each epoch: epoch, which images, and the recall of each class, empty where it has none of them."""
+        """A row per epoch: epoch, which images, and the recall of each class, empty for a class without images."""
         if not recalls:
             return
         rows: list[list[object]] = [["epoch", "images", *class_names]]
@@ -160,7 +160,7 @@ class RunFolder:
 
 
 def reported_epoch(config: TrainConfig) -> tuple[str, str]:
-    """The checkpoint that is reported, `best` or `last`, and how it was chosen, in words."""
+    """The reported checkpoint, `best` or `last`, and a description of how it was chosen."""
     if config.dataset.validation == "none":
         return "last", "the last epoch: there are no validation images"
     if config.checkpoint.choose == "last":
@@ -170,23 +170,23 @@ def reported_epoch(config: TrainConfig) -> tuple[str, str]:
 
 
 def find_run(path: str | Path) -> RunFolder | None:
-    """The run that a path belongs to: its folder, or a file in its checkpoints/; None where it is neither."""
+    """The run that a path belongs to: its folder, or a file in its checkpoints/; None if it is neither."""
     place = Path(path).expanduser()
     if place.is_file():
         place = place.parent.parent
     return RunFolder(place) if (place / "config.yaml").is_file() else None
 
 
-def take(
+def claim(
     path: Path,
     config: TrainConfig | EvaluateConfig,
     overrides: list[str],
     parts: Sequence[str] = ("checkpoints", "predictions", "report"),
 ) -> RunFolder:
-    """Make `path` the folder of a run or evaluation, with `parts` in it, by putting a config.yaml there; one alone can.
+    """Claim `path` as the folder of a run or evaluation by creating its config.yaml, and create the subfolders `parts`.
 
-    A folder that another run has taken (two may start in the same second) is left to it, and a number is added.
-    Raises UsageError if the folder cannot be made or written.
+    If another run has claimed the folder (two may start in the same second), a number is appended to the name.
+    Raises UsageError if the folder cannot be created or written.
     """
     text = OmegaConf.to_yaml(OmegaConf.structured(config))
     attempt, number = path, 1
@@ -196,7 +196,7 @@ def take(
             draft = attempt / f".config.{os.getpid()}.part"
             atomic.write_text(draft, text)
             try:
-                os.link(draft, attempt / "config.yaml")  # fails where the file exists: taking is one atomic step
+                os.link(draft, attempt / "config.yaml")  # fails if the file exists: claiming is atomic
                 break
             except FileExistsError:
                 number += 1

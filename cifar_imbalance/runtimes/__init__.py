@@ -1,1 +1,1 @@
-"""Where a step runs. The only package that knows devices."""
+"""Runtimes: the devices that a step runs on. The only package with device-specific code."""

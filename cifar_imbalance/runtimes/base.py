@@ -1,4 +1,4 @@
-"""The questions that a runtime answers, and no others."""
+"""The interface of a runtime."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class DeviceRuntime(ABC):
-    """A device and its ways. A further one (TorchTPU, say) is one more file with such a class."""
+    """A device and its specifics. Support for another one (TorchTPU, say) is one more file with such a class."""
 
     name: str
     device: torch.device
@@ -22,19 +22,19 @@ class DeviceRuntime(ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """What environment.json says of the device."""
+        """The device's entries in environment.json."""
 
     @abstractmethod
     def place(self, tensor: Tensor) -> Tensor:
-        """A host tensor on the device, whole on every part of it."""
+        """Copy a host tensor to the device, replicated on every part of it."""
 
     @abstractmethod
     def place_batch(self, tensor: Tensor) -> Tensor:
-        """A host tensor [batch, ...] on the device, split over its parts by the first axis."""
+        """Copy a host tensor [batch, ...] to the device, split over its parts along the first axis."""
 
     @abstractmethod
     def place_model(self, module: nn.Module) -> nn.Module:
-        """The module on the device, in the memory format that is fastest there."""
+        """Move the module to the device, in the memory format that is fastest there."""
 
     @abstractmethod
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,7 +50,7 @@ class DeviceRuntime(ABC):
 
     @abstractmethod
     def learning_rate(self, value: float) -> Tensor:
-        """A rate as data, scalar: a new value makes no new graph."""
+        """A learning rate as a scalar tensor, so that a new value does not cause a new graph."""
 
     @abstractmethod
     def optimizer_variant(self) -> dict[str, Any]:
@@ -58,11 +58,11 @@ class DeviceRuntime(ABC):
 
     @abstractmethod
     def end_step(self) -> None:
-        """Say that a step's work is complete and may be sent to the device."""
+        """Mark the end of a step: its work may be sent to the device."""
 
     @abstractmethod
     def wait(self) -> None:
-        """Return when the device has done all that it was given."""
+        """Wait until the device has finished all its work."""
 
     def to_host(self, tensor: Tensor) -> Tensor:
         return tensor.detach().to("cpu")

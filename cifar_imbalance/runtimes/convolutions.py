@@ -1,17 +1,17 @@
-"""Convolutions on the CPU in the form that is fastest for the map they get.
+"""Convolutions on the CPU in the form that is fastest for the size of their feature map.
 
-At 32 px most maps of an EfficientNet are 1 to 4 pixels wide, and there oneDNN's convolutions are far from what the
-machine can do. Which form a convolution takes depends on shapes alone (under autocast, depthwise ones stay as they
-are), by these measurements (`python tests/runtimes/convolution_forms.py`; docs/results has the figures):
+At 32 px most feature maps of an EfficientNet are 1 to 4 pixels wide, and there oneDNN's convolutions are far below the
+machine's peak. The form of a convolution depends on shapes alone (under autocast, depthwise ones are unchanged), by
+these measurements (`python tests/runtimes/convolution_forms.py`; results in docs/results):
 
 - 1 x 1 kernels as one matrix product over the pixels: 1.2 to 2.1 times as fast, forward and backward, on maps up to
   8 x 8 in batches of 32; within a tenth at 14 and 16, slower from 28 on and in batches of 512 from 14 on.
-- Depthwise on a map of one pixel: a product with the one tap that meets the image.
+- Depthwise on a map of one pixel: a product with the one tap that overlaps the image.
 - Depthwise on a map smaller than its kernel: 2.6 to 8 times as fast with the weight's gradient summed tap by tap, over
-  the taps that meet the image; on any larger map slower. Forward and input gradient stay oneDNN's.
+  the taps that overlap the image; slower on any larger map. Forward pass and input gradient are still oneDNN's.
 
-A model's names, parameters and state stay as they are, it computes the same function, and what is exported of it are
-plain convolutions.
+A model's names, parameters and state are unchanged, it computes the same function, and it is exported with plain
+convolutions.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Pads = tuple[int, int, int, int]  # left, right, top, bottom, as torch.nn.functi
 
 
 def use_small_map_forms(module: nn.Module) -> None:
-    """Let the convolutions of `module` take the form that is fastest for the map they get."""
+    """Switch the convolutions of `module` to the form that is fastest for the size of their feature map."""
     for part in module.modules():
         if type(part) not in _FORMS or part.dilation != (1, 1) or part.padding_mode != "zeros":
             continue
@@ -54,7 +54,7 @@ class DepthwiseConv2d(nn.Conv2d):
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[2:]
         small = height < self.kernel_size[0] or width < self.kernel_size[1]
-        # Under autocast the sums over taps would be of half precision.
+        # Under autocast the sums over taps would be in half precision.
         plain = torch.is_autocast_enabled(images.device.type) or torch.compiler.is_exporting()
         if not small or plain or isinstance(self.padding, str):
             return super().forward(images)
@@ -82,7 +82,7 @@ _FORMS: dict[type[nn.Module], tuple[type[nn.Conv2d], type[nn.Conv2d]]] = {
 
 
 def _pads(part: nn.Conv2d, height: int, width: int) -> Pads:
-    """What a convolution adds to a map of this size on each side."""
+    """The padding that a convolution adds to a map of this size on each side."""
     if not isinstance(part, Conv2dSame):
         assert not isinstance(part.padding, str)
         rows, columns = part.padding
@@ -97,33 +97,33 @@ def _pads(part: nn.Conv2d, height: int, width: int) -> Pads:
 def weight_gradient(images: Tensor, gradient: Tensor, *, kernel: Pair, stride: Pair, pads: Pads) -> Tensor:
     """Gradient [channels, 1, *kernel] of a depthwise kernel.
 
-    `images` [batch, channels, height, width] went in, `gradient` [batch, channels, height', width'] came back.
+    `images` [batch, channels, height, width] is the input, `gradient` [batch, channels, height', width'] the output's.
     """
     images, gradient = images.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)  # channels last, as in memory
     result = gradient.new_zeros(*kernel, images.shape[3])
-    rows = _meetings(images.shape[1], gradient.shape[1], kernel[0], stride[0], pads[2])
-    columns = _meetings(images.shape[2], gradient.shape[2], kernel[1], stride[1], pads[0])
+    rows = _overlaps(images.shape[1], gradient.shape[1], kernel[0], stride[0], pads[2])
+    columns = _overlaps(images.shape[2], gradient.shape[2], kernel[1], stride[1], pads[0])
     for row, from_row, to_row in rows:
         for column, from_column, to_column in columns:
-            met = images[:, from_row, from_column] * gradient[:, to_row, to_column]
-            result[row, column] = met.sum((0, 1, 2))
+            product = images[:, from_row, from_column] * gradient[:, to_row, to_column]
+            result[row, column] = product.sum((0, 1, 2))
     return result.permute(2, 0, 1).unsqueeze(1)
 
 
-def _meetings(side: int, places: int, kernel: int, stride: int, before: int) -> list[tuple[int, slice, slice]]:
-    """Along one axis: each tap that meets the image, the pixels that it meets and the places of the output it gives to.
+def _overlaps(side: int, places: int, kernel: int, stride: int, before: int) -> list[tuple[int, slice, slice]]:
+    """Along one axis: each tap that overlaps the image, the pixels it covers and the output positions they go to.
 
-    Place p reads pixel p * stride + tap - before of `side` pixels.
+    Position p reads pixel p * stride + tap - before of `side` pixels.
     """
-    meetings = []
+    overlaps = []
     for tap in range(kernel):
-        first = max(0, -((tap - before) // stride))  # the first place whose pixel is not negative
+        first = max(0, -((tap - before) // stride))  # the first position whose pixel is not negative
         last = min(places - 1, (side - 1 + before - tap) // stride)
         if first <= last:
             start = first * stride + tap - before
             end = last * stride + tap - before + 1
-            meetings.append((tap, slice(start, end, stride), slice(first, last + 1)))
-    return meetings
+            overlaps.append((tap, slice(start, end, stride), slice(first, last + 1)))
+    return overlaps
 
 
 class _SmallMapDepthwise(torch.autograd.Function):
@@ -159,7 +159,7 @@ class _SmallMapDepthwise(torch.autograd.Function):
 
 
 def _padded(images: Tensor, pads: Pads) -> tuple[Tensor, Pair]:
-    """The images for a convolution, and the padding that it has still to add: all of it where it is symmetric."""
+    """The images for a convolution, and the padding left for it to add: all of it if it is symmetric."""
     left, right, top, bottom = pads
     if left == right and top == bottom:
         return images, (top, left)

@@ -1,4 +1,4 @@
-"""Where and with what a run was made: environment.json."""
+"""The environment of a run, environment.json: machine, versions, command."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGES = ("cifar_imbalance", "torch", "torchvision", "torch_xla", "timm", "tor
 
 
 def environment(runtime: DeviceRuntime | None) -> dict[str, Any]:
-    """Versions, device, threads, git commit and command, JSON-ready; without a runtime, of no device."""
+    """Versions, device, threads, git commit and command, JSON-ready; without a runtime, no device."""
     return {
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "command": " ".join(sys.argv),

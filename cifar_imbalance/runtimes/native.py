@@ -51,7 +51,7 @@ class NativeRuntime(DeviceRuntime):
         return described
 
     def place(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self.device, non_blocking=True)  # a copy to a card need not wait for its work
+        return tensor.to(self.device, non_blocking=True)  # a copy to the GPU need not wait for its work
 
     def place_batch(self, tensor: Tensor) -> Tensor:
         return self.place(tensor)
@@ -67,7 +67,7 @@ class NativeRuntime(DeviceRuntime):
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         if not self._compile:
             return function
-        # The small-map convolutions are such functions; without this they are compiled anew in every process.
+        # The small-map convolutions are such functions; without this they are recompiled in every process.
         torch._functorch.config.autograd_cache_allow_custom_autograd_functions = True
         return torch.compile(function, fullgraph=True, dynamic=False)
 
@@ -87,7 +87,7 @@ class NativeRuntime(DeviceRuntime):
         return {"fused": True}
 
     def end_step(self) -> None:
-        pass  # work begins as it is asked for
+        pass  # operations are dispatched eagerly
 
     def wait(self) -> None:
         if self.name == "cuda":
@@ -95,9 +95,9 @@ class NativeRuntime(DeviceRuntime):
 
 
 def _keep_freed_memory() -> None:
-    """Let the C library keep what is freed: it would give the larger tensors of each step back to the kernel.
+    """Let the C library keep freed memory: it would return that of each step's larger tensors to the kernel.
 
-    A step of B0 then takes no page faults instead of 8,000, and a tenth less time. Only glibc knows these switches.
+    A step of B0 then causes no page faults instead of 8,000, and takes a tenth less time. Only glibc has these options.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -1,4 +1,4 @@
-"""From the configuration's word to a runtime."""
+"""From `runtime.name` to a runtime."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 def make_runtime(config: Runtime, *, deterministic: bool = False) -> DeviceRuntime:
     """The runtime of `config.name`; `auto` takes a TPU if there is one, else CUDA, else the CPU.
 
-    Raises UsageError where the device is not there.
+    Raises UsageError if the device is not available.
     """
     name = resolved_runtime(config.name)
     if name in XLA_NAMES:

@@ -1,7 +1,7 @@
 """torch_xla: TPU cores, or XLA's own CPU device. One process, every tensor on a mesh with one axis, `data`.
 
-The batch is split along the axis, all else is whole on every device; XLA's partitioner (GSPMD) does the rest, so one
-program serves any number of cores and batch statistics are those of the whole batch.
+The batch is split along the axis, everything else is replicated on every device; XLA's partitioner (GSPMD) does the
+rest, so one program runs on any number of cores and batch statistics are those of the whole batch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cifar_imbalance.configuration.fields import Runtime
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.runtimes.base import DeviceRuntime
 
-SMALLEST_RATE = 1e-30  # moves no float32 weight, and its inverse is still a float32
+SMALLEST_RATE = 1e-30  # changes no float32 weight, and its inverse is a finite float32
 
 
 class XlaRuntime(DeviceRuntime):
@@ -29,7 +29,7 @@ class XlaRuntime(DeviceRuntime):
         os.environ["PJRT_DEVICE"] = "TPU" if name == "tpu" else "CPU"
         if name == "xla":
             os.environ["CPU_NUM_DEVICES"] = str(config.devices or 1)
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # each compile warns that GSPMD will give way to Shardy
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # each compilation warns that Shardy will replace GSPMD
 
         import torch_xla
         import torch_xla.core.xla_model as xla_model
@@ -60,7 +60,7 @@ class XlaRuntime(DeviceRuntime):
 
     def _send(self, tensor: Tensor, partition: tuple[str | None, ...]) -> Tensor:
         # Tensor.to would make the scalars 0 and 1 constants of the graph, and leave state without the sharding that it
-        # has after the first step: in both cases the second step would be another graph than the first.
+        # has after the first step: in both cases the second step would be a different graph.
         sharding = self._spmd.ShardingSpec(self._mesh, partition)
         return self._model.send_cpu_data_to_device([tensor.detach()], self.device, sharding)[0]  # type: ignore[index]
 

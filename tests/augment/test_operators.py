@@ -21,7 +21,7 @@ def images():
     return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (6, 3, HEIGHT, WIDTH)).astype(np.float32))
 
 
-def test_flip_mirrors_the_flipped_images_only(images):
+def test_flip_changes_only_the_flipped_images(images):
     flipped = torch.tensor([True, False, True, False, False, True])
     result = flip(images, flipped)
     for image, mirrored, after in zip(images.numpy(), flipped, result.numpy(), strict=True):
@@ -55,7 +55,7 @@ def test_reflection_does_not_repeat_the_edge():
     assert moved[0, 0, 0].tolist() == [3.0, 2.0, 1.0]
 
 
-def test_a_constant_border_may_swallow_the_image(images):
+def test_a_translation_beyond_the_image_leaves_only_fill(images):
     far = torch.full((6,), 100)
     assert (translate(images, far, -far, "constant", 9.0) == 9.0).all()
 
@@ -67,7 +67,7 @@ def turned(images, degrees, border="constant", fill=0.0):
     )
 
 
-def test_a_quarter_turn_is_numpys(images):
+def test_a_rotation_by_90_degrees_equals_numpys(images):
     square = images[:, :, :WIDTH]
     torch.testing.assert_close(turned(square, 90), square.rot90(1, (2, 3)), rtol=0, atol=1e-3)
     torch.testing.assert_close(turned(square, 180), square.rot90(2, (2, 3)), rtol=0, atol=1e-3)
@@ -75,7 +75,7 @@ def test_a_quarter_turn_is_numpys(images):
 
 
 @pytest.mark.parametrize(("border", "mode"), [("reflect", "mirror"), ("constant", "grid-constant")])
-def test_rotation_is_scipys(images, border, mode):
+def test_rotation_equals_scipys(images, border, mode):
     result = turned(images, 25, border, 7.0)
     for image, after in zip(images.numpy(), result.numpy(), strict=True):
         expected = ndimage.rotate(image, 25, axes=(1, 2), reshape=False, order=1, mode=mode, cval=7.0)
@@ -93,7 +93,7 @@ def test_cutout_fills_clipped_squares(images):
         assert np.array_equal(after, image)
 
 
-def test_the_papers_square_is_8_of_32_pixels_wide():
+def test_the_papers_cutout_square_is_8_of_32_pixels_wide():
     assert half_square(0.25, 32, 32) == 4
     image = cutout(torch.zeros(1, 3, 32, 32), torch.tensor([[[16, 16]]]), 0.25, 127.0)
     assert (image[0, 0] == 127.0).sum() == 64
@@ -102,7 +102,7 @@ def test_the_papers_square_is_8_of_32_pixels_wide():
 
 
 def jittered(image, contrast, saturation, brightness):
-    """One image [3, height, width] through colorsys, pixel by pixel."""
+    """Jitter one image [3, height, width] with colorsys, pixel by pixel."""
     mean = image.mean(axis=(1, 2), keepdims=True)
     image = (image - mean) * contrast + mean
     for row in range(HEIGHT):
@@ -112,8 +112,8 @@ def jittered(image, contrast, saturation, brightness):
     return np.clip(image * brightness, 0, 255)
 
 
-def test_color_jitter_is_contrast_then_saturation_then_brightness(images):
-    images = 60 + images * 0.5  # so that contrast leaves no negative values, for which HSV has no meaning
+def test_color_jitter_applies_contrast_then_saturation_then_brightness(images):
+    images = 60 + images * 0.5  # so that contrast gives no negative values, for which HSV is undefined
     factors = np.random.default_rng(2).uniform(0.5, 1.4, (3, 6)).astype(np.float32)
     result = color_jitter(images, torch.ones(6, dtype=torch.bool), *torch.from_numpy(factors))
     for image, (contrast, saturation, brightness), after in zip(
@@ -122,7 +122,7 @@ def test_color_jitter_is_contrast_then_saturation_then_brightness(images):
         np.testing.assert_allclose(after, jittered(image, contrast, saturation, brightness), atol=1e-3)
 
 
-def test_color_jitter_leaves_other_images_alone(images):
+def test_color_jitter_changes_only_the_selected_images(images):
     applied = torch.tensor([True, False, True, False, False, True])
     strong = torch.full((6,), 1.5)
     result = color_jitter(images, applied, strong, strong, strong)
@@ -130,7 +130,7 @@ def test_color_jitter_leaves_other_images_alone(images):
     assert (result[applied] != images[applied]).any(dim=(1, 2, 3)).all()
 
 
-def test_color_jitter_of_factors_1_changes_nothing(images):
+def test_color_jitter_with_factors_1_changes_nothing(images):
     one = torch.ones(6)
     torch.testing.assert_close(color_jitter(images, one.bool(), one, one, one), images)
 
@@ -168,7 +168,7 @@ OPERATIONS = {
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_the_memory_format_is_kept(images, name):
+def test_operators_preserve_the_memory_format(images, name):
     expected = OPERATIONS[name](images)
     result = OPERATIONS[name](images.contiguous(memory_format=torch.channels_last))
     assert expected.is_contiguous()
@@ -177,7 +177,7 @@ def test_the_memory_format_is_kept(images, name):
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_the_images_that_came_in_are_not_written_to(images, name):
+def test_operators_do_not_modify_their_input(images, name):
     before = images.clone()
     OPERATIONS[name](images)
     assert torch.equal(images, before)

@@ -27,7 +27,7 @@ def policy(settings, height=32, width=32):
 
 
 def images_of(steps, batch):
-    """What is drawn for, where the classes of the images do not matter."""
+    """Arguments of `draw`, for tests in which the classes do not matter."""
     return {"labels": np.zeros((steps, batch), dtype=np.int64), "levels": np.zeros(1, dtype=np.int64)}
 
 
@@ -40,7 +40,7 @@ def images():
     return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (16, 3, 32, 32)).astype(np.float32))
 
 
-def test_the_table_holds_the_operators_of_the_schema():
+def test_the_operator_table_matches_the_schema():
     assert tuple(OPERATORS) == fields.OPERATORS
 
 
@@ -55,7 +55,7 @@ def test_names_are_the_active_operators_in_the_configured_order():
     assert policy({"order": ["cutout", "pad_crop", "flip"], "flip": {}, "cutout": {}}).names == ["cutout", "flip"]
 
 
-def test_draws_of_the_paper_have_their_shapes_types_and_ranges():
+def test_draws_have_the_expected_shapes_types_and_ranges():
     draws = policy(PAPER).draw(3, 0, **images_of(50, 40))
     shapes = {key: (values.shape, values.dtype.name) for key, values in draws.items()}
     assert shapes == {
@@ -69,7 +69,7 @@ def test_draws_of_the_paper_have_their_shapes_types_and_ranges():
         "color_jitter.brightness": ((50, 40), "float32"),
     }
     assert 0.45 < draws["flip.flipped"].mean() < 0.55
-    assert set(np.unique(draws["shift.rows"])) == {-3, -2, -1, 0, 1, 2, 3}  # 3.2 pixels, to the nearest
+    assert set(np.unique(draws["shift.rows"])) == {-3, -2, -1, 0, 1, 2, 3}  # 3.2 pixels, rounded
     assert set(np.unique(draws["cutout.centers"])) == set(range(32))
     assert draws["color_jitter.applied"].all()
     for factor, low, high in (("contrast", 0.8, 1.2), ("saturation", 0.5, 1.5)):
@@ -78,19 +78,19 @@ def test_draws_of_the_paper_have_their_shapes_types_and_ranges():
     assert (draws["color_jitter.brightness"] == 1.0).all()
 
 
-def test_a_shift_has_a_reach_of_its_own_each_way():
+def test_height_and_width_shifts_have_separate_ranges():
     draws = policy({"shift": {"height_fraction": 0.0, "width_fraction": 0.125}}).draw(3, 0, **images_of(50, 40))
     assert not draws["shift.rows"].any()
     assert set(np.unique(draws["shift.columns"])) == set(range(-4, 5))
 
 
-def test_angles_are_drawn_each_way_and_come_as_sines_and_cosines():
+def test_angles_are_drawn_symmetrically_as_sines_and_cosines():
     draws = policy({"rotation": {"max_degrees": 30}}).draw(3, 0, **images_of(50, 40))
     degrees = np.rad2deg(np.arctan2(draws["rotation.sine"], draws["rotation.cosine"]))
     assert -30 <= degrees.min() < -29 and 29 < degrees.max() <= 30
 
 
-def test_images_are_mirrored_top_and_bottom_where_that_is_switched_on(images):
+def test_images_are_flipped_vertically_if_enabled(images):
     both = policy({"flip": {"probability": 0.0, "vertical_probability": 1.0}})
     draws = tensors(both.draw(0, 0, **images_of(1, 16)), 0)
     assert torch.equal(both.apply(images, draws), images.flip(2))
@@ -105,12 +105,12 @@ def test_pad_crop_draws_every_offset_up_to_its_padding():
         assert set(np.unique(draws[key])) == set(range(-4, 5))
 
 
-def test_centers_are_rows_and_columns_of_images_that_are_not_square():
+def test_cutout_centers_cover_images_that_are_not_square():
     centers = policy({"cutout": {}}, height=20, width=10).draw(0, 0, **images_of(20, 50))["cutout.centers"]
     assert centers[..., 0].max() == 19 and centers[..., 1].max() == 9
 
 
-def test_draws_depend_on_seed_and_epoch_and_on_nothing_else():
+def test_draws_depend_only_on_seed_and_epoch():
     def draw(seed, epoch):
         return policy({"shift": {}}).draw(seed, epoch, **images_of(3, 8))["shift.rows"]
 
@@ -119,13 +119,13 @@ def test_draws_depend_on_seed_and_epoch_and_on_nothing_else():
     assert not np.array_equal(draw(1, 2), draw(2, 2))
 
 
-def test_an_operator_draws_the_same_beside_others():
+def test_an_operators_draws_do_not_depend_on_other_operators():
     alone = policy({"cutout": {}}).draw(1, 2, **images_of(3, 8))["cutout.centers"]
-    beside = policy(PAPER | {"pad_crop": {}}).draw(1, 2, **images_of(3, 8))["cutout.centers"]
-    assert np.array_equal(alone, beside)
+    together = policy(PAPER | {"pad_crop": {}}).draw(1, 2, **images_of(3, 8))["cutout.centers"]
+    assert np.array_equal(alone, together)
 
 
-def test_an_operator_may_go_by_the_level_of_each_images_class(monkeypatch):
+def test_an_operator_may_depend_on_the_level_of_each_images_class(monkeypatch):
     def draw(generator, settings, images):
         share = images.levels[images.labels] / 10
         return {"flip.flipped": generator.random(images.shape) < share}
@@ -136,18 +136,18 @@ def test_an_operator_may_go_by_the_level_of_each_images_class(monkeypatch):
     assert [flipped[labels == label].mean() for label in range(3)] == pytest.approx([0.0, 0.5, 1.0], abs=0.05)
 
 
-def test_the_order_matters(images):
+def test_the_order_of_operators_matters(images):
     first, second = (
         policy(PAPER | {"order": order}) for order in (["cutout", "color_jitter"], ["color_jitter", "cutout"])
     )
     draws = tensors(first.draw(0, 0, **images_of(1, 16)), 0)
     one, other = first.apply(images, draws), second.apply(images, draws)
     assert not torch.equal(one, other)
-    # A square that is filled last keeps its fill; one that is filled first goes through the colours too.
+    # A square that is filled last keeps its fill; one that is filled first is also jittered.
     assert (other == 127.0).sum() > (one == 127.0).sum()
 
 
-def test_applying_twice_gives_the_same(images):
+def test_apply_is_deterministic(images):
     paper = policy(PAPER)
     draws = tensors(paper.draw(0, 0, **images_of(2, 16)), 1)
     assert torch.equal(paper.apply(images, draws), paper.apply(images, draws))
@@ -162,12 +162,12 @@ def test_applying_twice_gives_the_same(images):
         ({"cutout": {"size_fraction": 0.2}}, "augmentation.cutout.size_fraction=0.2.*8 x 12"),
     ],
 )
-def test_settings_that_the_images_are_too_small_for_are_refused(settings, message):
+def test_settings_unfit_for_the_image_size_are_rejected(settings, message):
     with pytest.raises(UsageError, match=message):
         policy(settings, height=8, width=12)
 
 
-def test_the_largest_settings_that_fit_are_taken():
+def test_the_largest_settings_that_fit_are_accepted():
     largest = {
         "shift": {"height_fraction": 0.875, "width_fraction": 0.875},
         "pad_crop": {"padding": 7},
@@ -195,6 +195,6 @@ torch.testing.assert_close(compiled(images, draws), policy.apply(images, draws))
 """
 
 
-def test_a_policy_is_one_graph():
-    # In a process of its own: torch.compile refuses functions whose shapes are checked, as they are in tests.
+def test_a_policy_compiles_to_one_graph():
+    # In a separate process: torch.compile rejects functions with the shape checks that tests install.
     subprocess.run([sys.executable, "-c", COMPILED], check=True, timeout=120)

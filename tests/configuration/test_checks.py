@@ -1,5 +1,5 @@
-# ruff: noqa: E501 (a mistake and its answer stand in one line)
-"""Every rule about a configuration's values: what is typed, and the line that answers it."""
+# ruff: noqa: E501 (an input and its error are on one line)
+"""Every rule about a configuration's values: the overrides, and the one-line error."""
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -20,7 +20,7 @@ DATASETS, LOSSES, CLASS_WEIGHTS, SAMPLERS, CONTROLLERS, OPTIMIZERS, SCHEDULES = 
 )
 ALL_OPERATORS = ", ".join(rules(TrainConfig)["augmentation.order"])
 
-# Each is typed beside experiment=quickstart and every augmentation.
+# Each is added to experiment=quickstart with every augmentation.
 RULES = [
     # names
     ("dataset.name=no_such_images", f"dataset.name=no_such_images: allowed are {DATASETS}"),
@@ -99,10 +99,10 @@ RULES = [
     ("ensemble.workers=0", "ensemble.workers=0: allowed are auto and numbers of at least 1"),
     ("ensemble.workers=many", "ensemble.workers=many: allowed are auto and numbers of at least 1"),
     ("ensemble.combine=mean_logits", "ensemble.combine=mean_logits: allowed are mean_probability, mean_logit, weighted (did you mean mean_logit?)"),
-    # fields that must suit each other
+    # combinations of fields
     ("augmentation.order=[flip,no_such_operator]", f"augmentation.order=no_such_operator: allowed are {ALL_OPERATORS}"),
-    ("augmentation.order=[shift,shift]", "augmentation.order=['shift', 'shift']: each operator stands in it once"),
-    ("augmentation.order=[]", "augmentation.order=[]: flip is switched on and has no place in it"),
+    ("augmentation.order=[shift,shift]", "augmentation.order=['shift', 'shift']: each operator may appear only once"),
+    ("augmentation.order=[]", "augmentation.order=[]: flip is enabled but missing from it"),
     ("augmentation.color_jitter.contrast=[2,1]", "augmentation.color_jitter.contrast=[2.0, 1.0]: [LOW, HIGH] with 0 <= LOW <= HIGH"),
     ("schedule.min_lr=1", "schedule.min_lr=1.0: at most schedule.max_lr, which is 0.005"),
     ("schedule=step schedule.step.milestones=[30,20]", "schedule.step.milestones=[30, 20]: rising epochs, each at least 1"),
@@ -113,26 +113,26 @@ RULES = [
     ("optimizer=adam optimizer.adam.betas=[0.9]", "optimizer.adam.betas=[0.9]: two numbers, each at least 0 and less than 1"),
     ("optimizer.adamw.betas=[0.9,0.99,0.999]", "optimizer.adamw.betas=[0.9, 0.99, 0.999]: two numbers, each at least 0 and less than 1"),
     ("optimizer=sgd optimizer.sgd.nesterov=true optimizer.sgd.momentum=0", "optimizer.sgd.nesterov=True: needs optimizer.sgd.momentum above 0"),
-    ("dataset.root=.", "dataset.root=.: digits come with scikit-learn and have no folder"),
+    ("dataset.root=.", "dataset.root=.: digits are part of scikit-learn and have no folder"),
     ("dataset.imbalance.factor=1", "dataset.imbalance.factor=1.0: exponential needs a factor above 1"),
     ("runtime=cpu runtime.devices=2", "runtime.devices=2: only with runtime=xla or runtime=tpu"),
-    ("schedule=four_phases training.epochs=20", "training.epochs=20: allowed is 38, what the schedule has: burnin_epochs 3 + warmup_epochs 10 + flat_epochs 5 + cooldown_epochs 20"),
+    ("schedule=four_phases training.epochs=20", "training.epochs=20: allowed is 38, the length of the schedule: burnin_epochs 3 + warmup_epochs 10 + flat_epochs 5 + cooldown_epochs 20"),
     ("optimizer=adam optimizer.sgd.momentum=0.5", "optimizer.sgd.momentum=0.5: only with optimizer=sgd, here it is adam"),
     ("optimizer.sgd={momentum:0.9,nesterov:false}", "optimizer.sgd.momentum=0.9: only with optimizer=sgd, here it is adamw"),
     ("schedule.four_phases.burnin_epochs=2", "schedule.four_phases.burnin_epochs=2: only with schedule=four_phases, here it is cosine"),
     ("schedule.four_phases.per_step=true", "schedule.four_phases.per_step=True: only with schedule=four_phases, here it is cosine"),
     ("dataset.folds=3", "dataset.folds, dataset.without_fold: one needs the other"),
     ("dataset.folds=3 dataset.without_fold=3", "dataset.without_fold=3: allowed is 0 to 2"),
-    ("ensemble.members=3 ensemble.models=[a]", "ensemble.models: 1 entries for ensemble.members=3; one each, or []"),
+    ("ensemble.members=3 ensemble.models=[a]", "ensemble.models: 1 entries for ensemble.members=3; one per member, or []"),
     ("ensemble.models=[a]", "ensemble.members=1: a single model; ensemble.models, .weights, .augmentations need more"),
-    ("augmentation=none ensemble.members=2 ensemble.augmentations=[[],[flip]]", "ensemble.augmentations: flip; allowed are those that are switched on: none is; switch on with augmentation=[flip]"),
+    ("augmentation=none ensemble.members=2 ensemble.augmentations=[[],[flip]]", "ensemble.augmentations: flip; allowed are enabled operators: there are none; enable it with augmentation=[flip]"),
     ("ensemble.folds=true", "ensemble.folds=True: needs ensemble.members above 1, and dataset.folds=null"),
-    ("ensemble.members=2 ensemble.combine=weighted dataset.validation=test", "ensemble.combine=weighted: weighs by the validation images and needs dataset.validation=holdout, not test"),
+    ("ensemble.members=2 ensemble.combine=weighted dataset.validation=test", "ensemble.combine=weighted: the weights are fitted on the validation images, which needs dataset.validation=holdout, not test"),
     ("ensemble.members=2 seed=4294967294", "seed=4294967294: with ensemble.members=2 at most 2147483647"),
     # paths
     ("ensemble.members=2 ensemble.weights=[a.pth,b.pth]", "ensemble.weights=a.pth: there is no such file"),
     ("dataset=image_folder", "dataset.root: image_folder needs a folder with train/CLASS/ and test/CLASS/ in it"),
-    ("dataset=image_folder dataset.root=absent", "dataset.root=absent: there is no folder train/ in it (train/CLASS/IMAGE is expected)"),
+    ("dataset=image_folder dataset.root=absent", "dataset.root=absent: it has no folder train/ (train/CLASS/IMAGE is expected)"),
     ("dataset=cifar10 dataset.root=absent", "dataset.root=absent: there is no such folder; leave it out to download cifar10"),
     ("model.weights=absent.pt", "model.weights=absent.pt: there is no such file"),
     ("model.weights=here.txt", "model.weights=here.txt: allowed are files that end in .safetensors, .pth, .pt, .bin"),
@@ -142,8 +142,8 @@ RULES = [
     ("schedule=constant", "schedule.warmup_fraction=0.26: has no effect: schedule=constant has no warm-up; allowed is 0"),
     ("schedule=constant schedule.warmup_fraction=0 schedule.min_lr=0.001", "schedule.min_lr=0.001: has no effect: schedule=constant has one rate, schedule.max_lr"),
     ("schedule=four_phases training.epochs=38", "schedule.warmup_fraction=0.26: has no effect: the warm-up is schedule.four_phases.warmup_epochs; allowed is 0"),
-    ("dataset.validation=test dataset.holdout_fraction=0.1", "dataset.holdout_fraction=0.1: has no effect: dataset.validation=test cuts nothing from the training images"),
-    ("dataset.validation=none dataset.holdout_balance=proportional", "dataset.holdout_balance=proportional: has no effect: dataset.validation=none cuts nothing from the training images"),
+    ("dataset.validation=test dataset.holdout_fraction=0.1", "dataset.holdout_fraction=0.1: has no effect: dataset.validation=test holds out none of the training images"),
+    ("dataset.validation=none dataset.holdout_balance=proportional", "dataset.holdout_balance=proportional: has no effect: dataset.validation=none holds out none of the training images"),
     ("dataset.validation=test dataset.split_seed=0", "dataset.split_seed=0: has no effect: the training images are neither split nor divided into folds"),
     ("dataset.imbalance.profile=none", "dataset.imbalance.factor=10.0: has no effect: dataset.imbalance.profile=none; allowed are exponential, step"),
     ("dataset.imbalance={profile:none,factor:1,subset_seed:0}", "dataset.imbalance.subset_seed=0: has no effect: dataset.imbalance.profile=none; allowed are exponential, step"),
@@ -153,14 +153,14 @@ RULES = [
     ("ensemble.combine=mean_probability", "ensemble.combine=mean_probability: has no effect: ensemble.members=1 is a single model"),
     ("ensemble.workers=2", "ensemble.workers=2: has no effect: ensemble.members=1 is a single model"),
     ("start_sha256=abc", "start_sha256=abc: has no effect: it is filled in with start=RUN"),
-    ("fresh_head=true", "fresh_head=True: has no effect: without start=RUN every head is new or comes with model.weights"),
-    ("fresh_head=false", "fresh_head=False: has no effect: without start=RUN every head is new or comes with model.weights"),
+    ("fresh_head=true", "fresh_head=True: has no effect: without start=RUN the head is new or loaded from model.weights"),
+    ("fresh_head=false", "fresh_head=False: has no effect: without start=RUN the head is new or loaded from model.weights"),
     ("runtime=xla runtime.compile=true", "runtime.compile=True: has no effect: runtime=xla always compiles"),
     ("runtime=xla runtime.threads=2", "runtime.threads=2: has no effect: runtime=xla manages its own threads"),
     ("runtime=xla deterministic=true", "deterministic=True: has no effect: runtime=xla has no such switch"),
 ]  # fmt: skip
 
-# What stands next to a refusal and is none.
+# Valid settings that are close to invalid ones.
 ACCEPTED = [
     "schedule=step schedule.step.milestones=[13,49]",
     "schedule=constant schedule.warmup_fraction=0",
@@ -194,7 +194,7 @@ def composed(*words, name="train"):
 
 @pytest.fixture(scope="module")
 def schemas(typed, tmp_path_factory):
-    """Typing a command registers its schema with Hydra."""
+    """Running a command registers its schema with Hydra."""
     for program in ("train", "evaluate"):
         assert typed(tmp_path_factory.mktemp("schemas"), program, "seed=-1").code == 2
 
@@ -205,48 +205,48 @@ def working_folder(schemas, tmp_path, monkeypatch):
     (tmp_path / "here.txt").touch()
     monkeypatch.setattr(checks, "xla_is_installed", lambda: True)
     for module in (checks, effects):
-        monkeypatch.setattr(module, "resolved_runtime", lambda name: name)  # no TPU is looked for
+        monkeypatch.setattr(module, "resolved_runtime", lambda name: name)  # no search for a TPU
 
 
 def check(words):
-    """The configuration of a quickstart with every augmentation and these words."""
+    """The configuration of a quickstart with every augmentation and these overrides."""
     typed = words.split()
     return checked_train(composed("experiment=quickstart", "augmentation=[flip,rotation,shift,pad_crop,cutout,color_jitter]", *typed), keys(typed))  # fmt: skip
 
 
-def refusal(words):
-    with pytest.raises(UsageError) as refused:
+def error_of(words):
+    with pytest.raises(UsageError) as caught:
         check(words)
-    return str(refused.value)
+    return str(caught.value)
 
 
 @pytest.mark.parametrize(("words", "line"), RULES, ids=[words for words, _ in RULES])
-def test_a_wrong_value_is_answered_with_its_field_and_what_is_allowed(words, line):
-    assert refusal(words) == line
+def test_an_invalid_value_is_reported_with_its_field_and_what_is_allowed(words, line):
+    assert error_of(words) == line
 
 
 @pytest.mark.parametrize("words", ACCEPTED)
-def test_what_has_an_effect_is_accepted(words):
+def test_settings_with_an_effect_are_accepted(words):
     check(words)
 
 
 @pytest.mark.parametrize("path", sorted(rules(TrainConfig)))
-def test_every_rule_is_in_the_table_above(path):
+def test_every_rule_is_tested_above(path):
     assert any(word.startswith(f"{path}=") for words, _ in RULES for word in words.split())
 
 
 @pytest.mark.parametrize("schema", [TrainConfig, EvaluateConfig])
-def test_every_name_of_a_closed_list_is_a_choice_of_its_field(schema):
+def test_fields_with_fixed_names_declare_their_choices(schema):
     fields = {path for path in field_paths(schema) if path.endswith((".name", ".profile", ".validation", ".border"))}
     assert fields - {path for path, rule in rules(schema).items() if isinstance(rule, Choices)} == {"model.name"}
 
 
-def test_the_values_of_the_quickstart_are_good():
+def test_the_quickstart_is_valid():
     assert check("").dataset.name == "digits"
 
 
 # ---------------------------------------------------------------- settings of one choice
-def test_only_the_block_of_the_choice_that_was_made_stays():
+def test_only_the_block_of_the_chosen_name_is_kept():
     optimizer = check("optimizer=sgd optimizer.sgd.momentum=0.8").optimizer
     assert (optimizer.sgd, optimizer.adam, optimizer.adamw) == (Sgd(momentum=0.8), None, None)
     optimizer = check("optimizer=adam").optimizer
@@ -257,7 +257,7 @@ def test_only_the_block_of_the_choice_that_was_made_stays():
     assert (schedule.step, schedule.four_phases) == (None, FourPhases())
 
 
-def test_these_choices_have_settings_of_their_own():
+def test_the_choices_that_have_their_own_settings():
     assert BLOCKS == [
         "loss.focal",
         "class_weights.effective_number",
@@ -270,15 +270,15 @@ def test_these_choices_have_settings_of_their_own():
 
 
 @pytest.mark.parametrize("path", [path for path, _ in leaves(TrainConfig()) if path.startswith(tuple(f"{block}." for block in BLOCKS))])  # fmt: skip
-def test_a_setting_of_another_choice_is_refused_even_with_its_default(path):
+def test_a_setting_of_another_choice_is_rejected_even_with_its_default(path):
     value = dict(leaves(TrainConfig()))[path]
     group, name, _ = path.split(".")
     other = next(choice for choice in rules(TrainConfig)[f"{group}.name"] if choice != name)
     line = f"{path}={value}: only with {group}={name}, here it is {other}"
-    assert refusal(f"{group}={other} {path}={str(value).replace(' ', '')}") == line
+    assert error_of(f"{group}={other} {path}={str(value).replace(' ', '')}") == line
 
 
-# ---------------------------------------------------------------- what others ask of the checks
+# ---------------------------------------------------------------- checks used by other modules
 @pytest.mark.parametrize(
     ("size", "line"),
     [
@@ -286,16 +286,16 @@ def test_a_setting_of_another_choice_is_refused_even_with_its_default(path):
         (24, "training.batch_size=24: there are only 20 training images, allowed is 2 to 20"),
     ],
 )
-def test_a_batch_that_the_devices_cannot_share_or_the_images_do_not_fill(size, line):
-    with pytest.raises(UsageError) as refused:
+def test_a_batch_not_divisible_by_devices_or_larger_than_the_data(size, line):
+    with pytest.raises(UsageError) as caught:
         check_batch_size("training.batch_size", size, devices=8, images=20)
-    assert str(refused.value) == line
+    assert str(caught.value) == line
 
 
-def evaluation_refusal(*words, **options):
-    with pytest.raises(UsageError) as refused:
+def evaluation_error(*words, **options):
+    with pytest.raises(UsageError) as caught:
         checked_evaluate(composed("ckpt=x", "dataset=digits", *words, name="evaluate"), keys(words), **options)
-    return str(refused.value)
+    return str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -303,21 +303,21 @@ def evaluation_refusal(*words, **options):
     [
         ("split=validation dataset.validation=none", "split=validation: this run has none (dataset.validation=none); allowed are test, train"),
         ("split=tests", "split=tests: allowed are test, validation, train (did you mean test?)"),
-        ("ensemble.combine=mean_probability", "ensemble.combine=mean_probability: has no effect: one model is evaluated; several make an ensemble: ckpt=[A,B]"),
+        ("ensemble.combine=mean_probability", "ensemble.combine=mean_probability: has no effect: only one model is evaluated; combine several with ckpt=[A,B]"),
         ("runtime=xla runtime.threads=2", "runtime.threads=2: has no effect: runtime=xla manages its own threads"),
         ("runtime=xla deterministic=true", "deterministic=True: has no effect: runtime=xla has no such switch"),
     ],
 )  # fmt: skip
-def test_a_wrong_value_of_an_evaluation(words, line):
-    assert evaluation_refusal(*words.split()) == line
+def test_an_invalid_value_of_an_evaluation(words, line):
+    assert evaluation_error(*words.split()) == line
 
 
 @pytest.mark.parametrize("word", ["runtime=cpu", "dataset.root=.", "training.eval_batch_size=8", "seed=0"])
-def test_an_evaluation_of_saved_logits_takes_nothing_that_needs_images_or_a_model(word):
+def test_an_evaluation_of_saved_logits_rejects_fields_of_images_and_models(word):
     line = "has no effect where saved logits are combined; allowed are ckpt, split, reference, ensemble.combine"
-    assert evaluation_refusal(word, of_saved_logits=True) == f"{word.partition('=')[0]}: {line}"
+    assert evaluation_error(word, of_saved_logits=True) == f"{word.partition('=')[0]}: {line}"
 
 
 @pytest.mark.parametrize(("value", "hint"), [("adm", " (did you mean adam?)"), ("zzz", "")])
-def test_the_nearest_name_is_offered_only_where_one_is_near(value, hint):
+def test_the_nearest_name_is_suggested_only_if_it_is_close(value, hint):
     assert nearest(value, ["adam", "sgd"]) == hint

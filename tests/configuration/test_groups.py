@@ -1,4 +1,4 @@
-"""The files of conf/: each choice of a group has one, and a file says no more than what belongs to its choice."""
+"""The files of conf/: each choice of a group has one, which sets only the fields of its choice."""
 
 import pytest
 from omegaconf import DictConfig, OmegaConf
@@ -29,13 +29,13 @@ def named(file, prefix=""):
 
 
 @pytest.mark.parametrize("group", BY_NAME)
-def test_every_choice_has_its_file_and_every_file_its_choice(group):
+def test_choices_and_yaml_files_correspond(group):
     assert sorted(rules(TrainConfig)[f"{group}.name"]) == [file.stem for file in files(group)]
     assert all(OmegaConf.load(file).name == file.stem for file in files(group))
 
 
 @pytest.mark.parametrize("group", sorted({*GROUPS} - {"experiment"}))
-def test_a_choice_sets_fields_of_its_group_and_none_of_another_choices_block(group):
+def test_a_choice_sets_only_fields_of_its_group_and_of_its_own_block(group):
     others = {file.stem: {*choice_blocks(TrainConfig).get(group, ())} - {file.stem} for file in files(group)}
     for file in files(group):
         for path in named(file, f"{group}."):
@@ -45,7 +45,7 @@ def test_a_choice_sets_fields_of_its_group_and_none_of_another_choices_block(gro
 
 @pytest.mark.parametrize("experiment", files("experiment"), ids=lambda file: file.stem)
 def test_an_experiment_sets_no_field_that_a_choice_of_its_group_sets(experiment):
-    """Else a choice that is typed beside the experiment would lose that field without a word."""
+    """Otherwise the experiment would silently override that field of a choice given on the command line."""
     of_choices = {
         path
         for group in {*GROUPS} - {"experiment"}

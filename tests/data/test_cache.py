@@ -1,4 +1,4 @@
-"""Decoded images are kept whole or not at all, and used only if they are what was written."""
+"""Cache entries are written atomically, and used only if they match their checksums."""
 
 import subprocess
 import sys
@@ -51,12 +51,12 @@ def entry(tmp_path):
     return tmp_path / "some" / "cache" / "set-0123456789abcdef"
 
 
-def refuse(folder):
+def fail(folder):
     (folder / "half.npy").write_bytes(b"half")
-    raise UsageError("refused")
+    raise UsageError("failed")
 
 
-def test_what_was_built_is_read_back(load):
+def test_a_built_entry_is_read_back(load):
     for _ in range(2):
         arrays, content = load()
         assert np.array_equal(arrays["train_images"], IMAGES) and np.array_equal(arrays["train_labels"], LABELS)
@@ -64,7 +64,7 @@ def test_what_was_built_is_read_back(load):
         assert content == {"class_names": ["a", "b"]}
 
 
-def test_it_is_built_once(load, builds):
+def test_an_entry_is_built_once(load, builds):
     load()
     load()
     assert len(builds) == 1
@@ -76,7 +76,7 @@ def test_another_key_is_another_entry(load, builds):
     assert len(builds) == 2
 
 
-def test_the_same_beginning_of_a_key_is_not_trusted(load, builds):
+def test_keys_with_the_same_prefix_are_distinguished(load, builds):
     load()
     load(KEY[:16] + "other")
     assert len(builds) == 2
@@ -87,7 +87,7 @@ def test_images_are_memory_mapped_and_read_only(load):
     assert isinstance(images, np.memmap) and not images.flags.writeable
 
 
-def test_only_the_entry_remains(load, tmp_path):
+def test_only_the_entry_is_left_on_disk(load, tmp_path):
     load()
     assert [path.name for path in entry(tmp_path).parent.iterdir()] == [entry(tmp_path).name]
     names = sorted(path.name for path in entry(tmp_path).iterdir())
@@ -109,7 +109,7 @@ def test_a_damaged_entry_is_rebuilt(load, builds, tmp_path, name, damage):
     assert len(builds) == 2
 
 
-def test_what_a_killed_process_left_is_cleared_away(load, tmp_path):
+def test_files_left_by_a_killed_process_are_removed(load, tmp_path):
     part = entry(tmp_path).with_name(f".{entry(tmp_path).name}.part")
     part.mkdir(parents=True)
     (part / "train_images.npy").write_bytes(b"half")
@@ -117,26 +117,26 @@ def test_what_a_killed_process_left_is_cleared_away(load, tmp_path):
     assert not part.exists()
 
 
-def test_a_refusal_leaves_nothing_behind(tmp_path):
-    with pytest.raises(UsageError, match="refused"):
-        load_or_build(str(tmp_path / "some" / "cache"), "set", KEY, refuse)
+def test_an_error_leaves_nothing_behind(tmp_path):
+    with pytest.raises(UsageError, match="failed"):
+        load_or_build(str(tmp_path / "some" / "cache"), "set", KEY, fail)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_refusal_leaves_older_folders_and_entries(load, tmp_path):
+def test_an_error_leaves_older_folders_and_entries(load, tmp_path):
     load()
-    with pytest.raises(UsageError, match="refused"):
-        load_or_build(str(tmp_path / "some" / "cache"), "set", "f" * 20, refuse)
+    with pytest.raises(UsageError, match="failed"):
+        load_or_build(str(tmp_path / "some" / "cache"), "set", "f" * 20, fail)
     assert list(entry(tmp_path).parent.iterdir()) == [entry(tmp_path)]
 
 
-def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+def test_a_folder_that_cannot_be_created_is_rejected(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"^dataset\.cache_dir=.*file/cache: cannot write there"):
-        load_or_build(str(tmp_path / "file" / "cache"), "set", KEY, refuse)
+        load_or_build(str(tmp_path / "file" / "cache"), "set", KEY, fail)
 
 
-def test_the_home_folder_is_understood(tmp_path, monkeypatch):
+def test_the_home_folder_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
 
     def build(folder):

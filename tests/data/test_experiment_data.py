@@ -1,4 +1,4 @@
-"""Who trains, validates and tests: cut first, then made long-tailed, and recorded."""
+"""Training, validation and test sets: held out first, then subsampled to a long tail, and recorded."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ def image_set(sizes):
 
 @pytest.fixture
 def load(monkeypatch):
-    """The data of an experiment on a made-up set of `sizes` training images of each class and 5 test images."""
+    """The data of an experiment on a synthetic set of `sizes` training images of each class and 5 test images."""
 
     def load(sizes=(40, 40, 40, 40), **changes):
         sets = image_set(sizes), image_set([5] * len(sizes)), ["a note"]
@@ -36,56 +36,56 @@ def load(monkeypatch):
 TAIL = Imbalance(profile="exponential", factor=10.0)
 
 
-def test_a_tenth_validates_by_default(load):
+def test_a_tenth_is_held_out_for_validation_by_default(load):
     data = load()
     assert np.bincount(data.train.labels).tolist() == [36] * 4
     assert np.bincount(data.validation.labels).tolist() == [4] * 4
     assert not set(data.train.indices) & set(data.validation.indices)
 
 
-def test_the_test_images_may_validate(load):
+def test_the_test_images_may_be_evaluated_every_epoch(load):
     data = load(validation="test")
     assert data.validation is data.test and len(data.train.labels) == 160
 
 
-def test_nobody_may_validate(load):
+def test_there_may_be_no_validation_images(load):
     data = load(validation="none")
     assert data.validation is None and len(data.train.labels) == 160
 
 
-def test_validation_is_cut_before_the_tail_is_made(load):
+def test_validation_images_are_held_out_before_subsampling(load):
     data = load(imbalance=TAIL)
     assert np.bincount(data.validation.labels).tolist() == [4] * 4
     assert np.bincount(data.train.labels).tolist() == [36, 16, 7, 3]
 
 
-def test_the_tail_does_not_change_who_validates(load):
+def test_subsampling_does_not_change_the_validation_images(load):
     assert np.array_equal(load().validation.indices, load(imbalance=TAIL).validation.indices)
 
 
-def test_without_a_cut_the_tail_is_the_published_one(load):
+def test_without_a_holdout_the_subset_is_the_published_one(load):
     data = load(validation="none", imbalance=TAIL)
     labels = np.repeat(np.arange(4), 40)
     expected = subset(labels, class_count=4, profile="exponential", factor=10.0, subset_seed=0)
     assert np.array_equal(data.train.indices, expected)
 
 
-def test_unequal_classes_are_noted_with_a_tail(load):
+def test_imbalanced_classes_are_noted_when_subsampling(load):
     data = load(sizes=(40, 20, 40), validation="none", imbalance=TAIL)
     assert data.notes[0] == "a note" and "classes have 20 to 40 training images" in data.notes[1]
     assert load(sizes=(40, 20, 40)).notes == ["a note"]
 
 
-def test_the_set_is_not_changed_by_what_is_added_to_its_notes(load):
+def test_adding_notes_does_not_change_the_image_set(load):
     assert load(sizes=(40, 20, 40), imbalance=TAIL).notes[:1] == load(sizes=(40, 20, 40)).notes
 
 
-def test_a_class_too_small_for_the_cut_is_refused_by_name(load):
-    with pytest.raises(UsageError, match="class b would validate, but it has 2"):
+def test_a_class_too_small_for_the_holdout_is_rejected_by_name(load):
+    with pytest.raises(UsageError, match="class b would be held out, but it has 2"):
         load(sizes=(40, 2, 40))
 
 
-def test_the_record_says_how_many_of_each_class(load):
+def test_the_record_contains_the_class_counts(load):
     counts = load(imbalance=TAIL).record()["counts"]
     assert counts == {"train": [36, 16, 7, 3], "validation": [4] * 4, "test": [5] * 4}
 
@@ -104,7 +104,7 @@ def test_the_record_hashes_the_kept_indices(load):
     assert data.record()["train_indices_sha256"] == expected
 
 
-def test_the_record_of_validation_follows_its_choice(load):
+def test_the_record_of_validation_depends_on_dataset_validation(load):
     on_test, without = load(validation="test").record(), load(validation="none").record()
     assert on_test["sha256"]["validation"] == on_test["sha256"]["test"]
     assert without["sha256"]["validation"] is None and without["counts"]["validation"] is None

@@ -1,4 +1,4 @@
-"""Every image set gives uint8 images, labels, names and identity, from class folders, torchvision or scikit-learn."""
+"""Every image set has uint8 images, labels, names and identity, from class folders, torchvision or scikit-learn."""
 
 import hashlib
 import pickle
@@ -46,21 +46,21 @@ def load(tmp_path):
 
 
 @pytest.fixture
-def refused(load, tmp_path):
-    """The one line of a refusal, which must leave nothing behind."""
+def error_of(load, tmp_path):
+    """The one-line error of invalid input, which must leave no files behind."""
 
-    def refused(name="image_folder", **changes):
+    def error_of(name="image_folder", **changes):
         before = sorted(tmp_path.rglob("*"))
         with pytest.raises(UsageError) as caught:
             load(name, **changes)
         assert sorted(tmp_path.rglob("*")) == before
         return str(caught.value)
 
-    return refused
+    return error_of
 
 
 # ---------------------------------------------------------------- an image set
-def test_images_come_with_labels_names_and_identity(tree, load):
+def test_images_have_labels_names_and_identity(tree, load):
     train, test, notes = load()
     assert train.images.shape == (4, 32, 32, 3) and train.images.dtype == np.uint8
     assert train.labels.tolist() == [0, 0, 1, 1] and train.labels.dtype == np.int64
@@ -78,19 +78,19 @@ def test_classes_and_files_are_in_alphabetical_order(tmp_path, load):
     assert np.array_equal(train.images[1], last)
 
 
-def test_a_hash_belongs_to_pixels_and_not_to_names(tree, load):
+def test_a_hash_depends_on_pixels_not_on_names(tree, load):
     first = load()[0].hashes.tolist()
     (tree / "train" / "cat" / "0.png").rename(tree / "train" / "cat" / "5.png")
     assert load()[0].hashes.tolist() == [first[1], first[0], *first[2:]]
 
 
-def test_a_hash_sees_the_shape():
+def test_a_hash_depends_on_the_shape():
     pixels = np.zeros((2, 8, 3), dtype=np.uint8)
     assert image_hash(pixels) != image_hash(pixels.reshape(4, 4, 3))
     assert image_hash(pixels) == int.from_bytes(hashlib.blake2b(b"2x8x3" + bytes(48), digest_size=8).digest(), "little")
 
 
-def test_positions_are_composed_when_taken_twice():
+def test_taking_twice_composes_positions():
     numbers = np.arange(10)
     whole = ImageSet(np.zeros((10, 1, 1, 3), np.uint8), numbers, numbers.astype(np.uint64), numbers, ("a",), "")
     twice = whole.take(np.array([9, 5, 3])).take(np.array([2, 0]))
@@ -105,12 +105,12 @@ def test_test_classes_are_matched_by_name(tree, load):
     assert notes == ["1 classes have no test images: cat"]
 
 
-def test_a_test_class_that_train_lacks_is_refused(tree, refused):
+def test_a_test_class_that_is_not_in_train_is_rejected(tree, error_of):
     (tree / "test" / "cat").rename(tree / "test" / "cats")
-    assert refused().endswith("class cats of the test images is not in train (did you mean cat?)")
+    assert error_of().endswith("class cats of the test images is not in train (did you mean cat?)")
 
 
-def test_what_is_no_image_is_ignored_and_counted(tree, load):
+def test_files_that_are_not_images_are_ignored_and_counted(tree, load):
     for name in ("Thumbs.db", ".hidden.png", "readme.txt"):
         (tree / "train" / "cat" / name).write_text("")
     (tree / "train" / ".cache").mkdir()
@@ -119,7 +119,7 @@ def test_what_is_no_image_is_ignored_and_counted(tree, load):
     assert notes == ["ignored 4 files that are not images, such as train/.cache"]
 
 
-def test_subfolders_of_a_class_are_not_read_and_noted(tree, load):
+def test_subfolders_of_a_class_are_skipped_and_noted(tree, load):
     save(tree / "train" / "cat" / "more" / "1.png")
     train, _, notes = load()
     assert len(train.labels) == 4
@@ -136,17 +136,17 @@ def test_files_of_several_frames_are_noted_every_time(tree, load):
     frames[0].save(tree / "train" / "cat" / "2.gif", save_all=True, append_images=frames[1:])
     for _ in range(2):
         notes = load()[2]
-        assert len(notes) == 1 and notes[0].startswith("1 files hold several frames, of which the first is used")
+        assert len(notes) == 1 and notes[0].startswith("1 files have several frames, of which the first is used")
 
 
-def test_images_of_two_sizes_are_refused(tree, refused):
+def test_images_of_two_sizes_are_rejected(tree, error_of):
     save(tree / "test" / "dog" / "9.png", size=(40, 30))
-    message = refused()
+    message = error_of()
     assert "test/dog/9.png is 40x30" in message and "train/cat/0.png is 32x32" in message
     assert "dataset.image_size" in message
 
 
-def test_image_size_makes_one_size_of_them(tree, load):
+def test_image_size_resizes_images_of_different_sizes(tree, load):
     save(tree / "test" / "dog" / "9.png", size=(40, 30))
     train, test, _ = load(image_size=16)
     assert train.images.shape == (4, 16, 16, 3) and test.images.shape == (5, 16, 16, 3)
@@ -158,40 +158,40 @@ def test_images_need_not_be_square(tmp_path, load):
     assert load()[0].images.shape == (2, 10, 20, 3)
 
 
-def test_a_damaged_image_is_refused_by_name_and_leaves_nothing(tree, refused):
+def test_a_damaged_image_is_rejected_by_name_and_leaves_nothing(tree, error_of):
     path = tree / "test" / "dog" / "1.png"
     path.write_bytes(path.read_bytes()[:500])
-    assert refused().startswith(f"dataset.root: cannot read {path}: ")
+    assert error_of().startswith(f"dataset.root: cannot read {path}: ")
 
 
-def test_a_link_to_nothing_is_refused(tree, refused):
+def test_a_dangling_link_is_rejected(tree, error_of):
     (tree / "train" / "cat" / "9.png").symlink_to("nowhere")
-    assert refused().startswith(f"dataset.root: cannot read {tree}/train/cat/9.png: ")
+    assert error_of().startswith(f"dataset.root: cannot read {tree}/train/cat/9.png: ")
 
 
-def test_an_empty_training_class_is_refused(tree, refused):
+def test_an_empty_training_class_is_rejected(tree, error_of):
     (tree / "train" / "eel").mkdir()
-    assert "no images in the class folder" in refused() and "train/eel" in refused()
+    assert "no images in the class folder" in error_of() and "train/eel" in error_of()
 
 
-def test_a_test_folder_without_images_is_refused(tree, refused):
+def test_a_test_folder_without_images_is_rejected(tree, error_of):
     shutil.rmtree(tree / "test")
-    assert f"there is no folder {tree}/test" in refused()
+    assert f"there is no folder {tree}/test" in error_of()
     (tree / "test" / "cat").mkdir(parents=True)
-    assert refused().endswith(f"no images in {tree}/test")
+    assert error_of().endswith(f"no images in {tree}/test")
 
 
 @pytest.mark.parametrize("classes, found", [((), "none"), (("cat",), "only cat")])
-def test_fewer_than_two_classes_are_refused(tmp_path, refused, classes, found):
+def test_fewer_than_two_classes_are_rejected(tmp_path, error_of, classes, found):
     for split in ("train", "test"):
         (tmp_path / "images" / split).mkdir(parents=True)
     make_tree(tmp_path / "images", classes=classes)
-    assert refused().startswith("dataset.root=") and refused().endswith(f"found {found}")
+    assert error_of().startswith("dataset.root=") and error_of().endswith(f"found {found}")
 
 
 @pytest.mark.parametrize("root", [None, "nowhere"])
-def test_a_missing_root_is_refused(refused, root):
-    assert refused(root=root).startswith("dataset.root=") and "train/CLASS" in refused(root=root)
+def test_a_missing_root_is_rejected(error_of, root):
+    assert error_of(root=root).startswith("dataset.root=") and "train/CLASS" in error_of(root=root)
 
 
 def test_a_changed_file_is_decoded_again(tree, load):
@@ -212,7 +212,7 @@ CIFAR_NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "
 
 @pytest.fixture
 def small_cifar(tmp_path, monkeypatch):
-    """torchvision's own layout of CIFAR-10 in tmp_path/images, with 20 and 10 images and their own checksums."""
+    """torchvision's layout of CIFAR-10 in tmp_path/images, with 20 and 10 images and their checksums."""
     torchvision_cifar = pytest.importorskip("torchvision.datasets").CIFAR10
     folder = tmp_path / "images" / torchvision_cifar.base_folder
     folder.mkdir(parents=True)
@@ -233,7 +233,7 @@ def small_cifar(tmp_path, monkeypatch):
 
 
 def pack(tmp_path, kind, monkeypatch):
-    """The batches of `small_cifar` as the archive that is downloaded."""
+    """The batches of `small_cifar` as a downloadable archive."""
     packed = shutil.make_archive(str(tmp_path / "packed"), "gztar", tmp_path / "images", kind.base_folder)
     archive = shutil.move(packed, tmp_path / kind.filename)
     shutil.rmtree(tmp_path / "images")
@@ -253,10 +253,10 @@ def test_torchvisions_files_are_resized(small_cifar, load):
     assert load("cifar10", image_size=16)[0].images.shape == (20, 16, 16, 3)
 
 
-def test_torchvisions_damaged_files_are_refused(small_cifar, refused, tmp_path):
+def test_damaged_torchvision_files_are_rejected(small_cifar, error_of, tmp_path):
     with open(tmp_path / "images" / small_cifar.base_folder / "test_batch", "ab") as file:
         file.write(b"more")
-    assert "torchvision's files of cifar10 are damaged" in refused("cifar10")
+    assert "torchvision's files of cifar10 are damaged" in error_of("cifar10")
 
 
 def test_torchvisions_archive_is_read(small_cifar, load, tmp_path, monkeypatch):
@@ -266,10 +266,10 @@ def test_torchvisions_archive_is_read(small_cifar, load, tmp_path, monkeypatch):
     assert load("cifar10")[0].images.shape == (20, 32, 32, 3)
 
 
-def test_a_damaged_archive_is_refused(small_cifar, refused, tmp_path):
+def test_a_damaged_archive_is_rejected(small_cifar, error_of, tmp_path):
     shutil.rmtree(tmp_path / "images" / small_cifar.base_folder)
     (tmp_path / "images" / small_cifar.filename).write_bytes(b"half")
-    assert f"{small_cifar.filename} is damaged" in refused("cifar10")
+    assert f"{small_cifar.filename} is damaged" in error_of("cifar10")
 
 
 def test_cifar_is_downloaded_into_the_cache_without_a_root(small_cifar, load, tmp_path, monkeypatch):
@@ -285,21 +285,21 @@ def test_cifar_is_downloaded_into_the_cache_without_a_root(small_cifar, load, tm
     assert [path.name for path in (tmp_path / "cache" / "torchvision").iterdir()] == [small_cifar.filename]
 
 
-def test_without_network_the_two_ways_out_are_named(small_cifar, refused, tmp_path, monkeypatch):
+def test_without_network_both_alternatives_are_named(small_cifar, error_of, tmp_path, monkeypatch):
     def fail(*_, **__):
         raise urllib.error.URLError("no network")
 
     shutil.rmtree(tmp_path / "images")
     monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", fail)
-    message = refused("cifar10")
+    message = error_of("cifar10")
     assert "download of https://www.cs.toronto.edu/" in message and "no network" in message
     assert "train/CLASS" in message and small_cifar.filename in message and "dataset.root" in message
 
 
-def test_a_folder_that_cannot_take_the_download_is_refused(small_cifar, refused, tmp_path):
+def test_a_download_folder_that_is_not_writable_is_rejected(small_cifar, error_of, tmp_path):
     shutil.rmtree(tmp_path / "images")
     (tmp_path / "cache").write_text("a file")
-    assert "dataset.cache_dir" in refused("cifar10", root=None)
+    assert "dataset.cache_dir" in error_of("cifar10", root=None)
 
 
 def test_cifar_may_be_class_folders(tmp_path, load):
@@ -307,20 +307,20 @@ def test_cifar_may_be_class_folders(tmp_path, load):
     assert load("cifar10")[0].class_names == tuple(CIFAR_NAMES)
 
 
-def test_class_folders_of_another_number_are_refused(tree, refused):
-    assert refused("cifar100").endswith("2 class folders in train, cifar100 has 100")
+def test_a_wrong_number_of_class_folders_is_rejected(tree, error_of):
+    assert error_of("cifar100").endswith("2 class folders in train, cifar100 has 100")
 
 
-def test_class_folders_of_another_size_are_refused(tmp_path, refused):
+def test_cifar_images_of_another_size_are_rejected(tmp_path, error_of):
     make_tree(tmp_path / "images", classes=CIFAR_NAMES, per_class=1)
     save(tmp_path / "images" / "train" / "airplane" / "0.png", size=(48, 48))
-    message = refused("cifar10")
-    assert "airplane/0.png is 48x48, this set's images are 32x32" in message and "dataset.image_size" in message
+    message = error_of("cifar10")
+    assert "airplane/0.png is 48x48, images of this data set are 32x32" in message and "dataset.image_size" in message
 
 
-def test_half_a_tree_is_refused_and_not_downloaded(tree, refused):
+def test_an_incomplete_tree_is_rejected_and_not_downloaded(tree, error_of):
     shutil.rmtree(tree / "test")
-    assert f"there is no folder {tree}/test" in refused("cifar10")
+    assert f"there is no folder {tree}/test" in error_of("cifar10")
 
 
 # ---------------------------------------------------------------- digits
@@ -331,12 +331,12 @@ def test_digits_need_no_files(load, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_digits_fill_the_range_of_grey(load):
+def test_digits_use_the_full_grey_range(load):
     images = load("digits", root=None)[0].images
     assert images.min() == 0 and images.max() == 255 and np.array_equal(images[..., 0], images[..., 2])
 
 
-def test_the_last_digits_of_each_class_are_the_test(load):
+def test_the_last_digits_of_each_class_are_the_test_images(load):
     from sklearn.datasets import load_digits
 
     labels = load_digits().target
@@ -350,8 +350,8 @@ def test_digits_are_resized(load):
     assert load("digits", root=None, image_size=32)[0].images.shape == (1262, 32, 32, 3)
 
 
-# ---------------------------------------------------------------- the real thing
-def test_the_real_cifar_100_and_its_second_start(real_data, tmp_path):
+# ---------------------------------------------------------------- real data
+def test_real_cifar_100_is_decoded_and_then_cached(real_data, tmp_path):
     dataset = Dataset(name="cifar100", root=str(real_data / "cifar100"), cache_dir=str(tmp_path / "cache"))
     seconds = []
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""Long-tailed subsets are those of LDAM-DRW, image for image."""
+"""Long-tailed subsets are exactly those of LDAM-DRW."""
 
 import hashlib
 
@@ -28,7 +28,7 @@ def digest(data):
 
 
 def legacy_ranks(counts, n_max):
-    """The published recipe, word for word."""
+    """The published procedure, literally."""
     np.random.seed(0)
     kept = []
     for count in counts:
@@ -50,25 +50,25 @@ def test_the_kept_images_are_the_published_ones(classes, n_max, profile, factor,
     counts = class_counts(profile, factor=factor, n_max=n_max, class_count=classes)
     ranks = legacy_ranks(counts, n_max)
     assert digest(np.concatenate(ranks).astype("<i8").tobytes()) == ranks_hash
-    labels = np.arange(classes * n_max) % classes  # class k's image of rank r stands at r * classes + k
+    labels = np.arange(classes * n_max) % classes  # class k's image of rank r is at r * classes + k
     kept = subset(labels, class_count=classes, profile=profile, factor=factor, subset_seed=0)
     expected = np.sort(np.concatenate([ranks[k] * classes + k for k in range(classes)]))
     assert np.array_equal(kept, expected)
 
 
-def test_the_first_ranks_stand_in_the_notes():
+def test_the_first_ranks_are_the_published_ones():
     ranks = legacy_ranks(class_counts("exponential", factor=100, n_max=500, class_count=100), 500)
     assert ranks[0][:10].tolist() == [90, 254, 283, 445, 461, 15, 316, 489, 159, 153]
     assert ranks[2][:10].tolist() == [52, 34, 347, 492, 196, 233, 487, 246, 457, 199]
     assert ranks[99].tolist() == [348, 153, 363, 361, 299]
 
 
-def test_counts_fall_from_the_first_class_to_the_last():
+def test_counts_decrease_from_the_first_class_to_the_last():
     counts = class_counts("exponential", factor=100, n_max=5000, class_count=10)
     assert counts.tolist() == [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]
 
 
-def test_step_keeps_the_first_half_of_an_odd_number_of_classes_rounded_down():
+def test_step_keeps_all_images_of_the_first_half_of_the_classes_rounded_down():
     assert class_counts("step", factor=10, n_max=100, class_count=5).tolist() == [100, 100, 10, 10, 10]
 
 
@@ -85,7 +85,7 @@ def test_another_subset_seed_keeps_other_images():
     assert len(one) == len(two) and one != two
 
 
-def test_the_global_generator_is_left_alone():
+def test_the_global_generator_is_unchanged():
     np.random.seed(3)
     expected = np.random.rand()
     np.random.seed(3)
@@ -101,9 +101,9 @@ def test_without_a_profile_all_images_are_kept():
 def test_a_class_with_fewer_images_than_its_count_keeps_them_all():
     labels = np.repeat([0, 1, 2], [100, 20, 100])
     kept = subset(labels, class_count=3, profile="exponential", factor=4, subset_seed=0)
-    assert np.bincount(labels[kept]).tolist() == [100, 20, 25]  # the profile says 100, 50, 25
+    assert np.bincount(labels[kept]).tolist() == [100, 20, 25]  # the profile gives 100, 50, 25
 
 
-def test_a_class_left_empty_is_refused():
+def test_a_class_left_empty_is_rejected():
     with pytest.raises(UsageError, match=r"dataset\.imbalance\.factor=1000: class \d+ .* at most 500"):
         class_counts("exponential", factor=1000, n_max=500, class_count=100)

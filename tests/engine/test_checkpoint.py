@@ -1,4 +1,4 @@
-"""A checkpoint is whole or refused."""
+"""A checkpoint is complete or rejected."""
 
 import os
 import pickle
@@ -12,7 +12,7 @@ from cifar_imbalance.errors import UsageError
 STATE = {"epoch": 3, "model": {"weight": torch.arange(6.0).reshape(2, 3)}, "best": None, "optimizer": {0: {"step": 1}}}
 
 
-def test_a_checkpoint_gives_back_what_was_saved(tmp_path):
+def test_a_checkpoint_is_loaded_as_saved(tmp_path):
     checkpoint.save(tmp_path / "last.pt", STATE)
     state = checkpoint.load(tmp_path / "last.pt")
     assert torch.equal(state.pop("model")["weight"], STATE["model"]["weight"])
@@ -28,22 +28,22 @@ def test_a_copy_is_the_same_file_and_replaces_the_old_one(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["best.pt", "last.pt"]
 
 
-def test_a_changed_value_is_noticed(tmp_path):
+def test_a_changed_value_is_detected(tmp_path):
     file = tmp_path / "last.pt"
     checkpoint.save(file, STATE)
     content = bytearray(file.read_bytes())
     place = content.index(torch.tensor(5.0).numpy().tobytes())
     content[place + 3] ^= 1
     file.write_bytes(content)
-    with pytest.raises(UsageError, match=r"damaged|whole"):
+    with pytest.raises(UsageError, match=r"damaged|complete"):
         checkpoint.load(file)
 
 
 @pytest.mark.parametrize("keep", [0, 10, 400])
-def test_a_truncated_checkpoint_is_refused(tmp_path, keep):
+def test_a_truncated_checkpoint_is_rejected(tmp_path, keep):
     checkpoint.save(tmp_path / "last.pt", STATE)
     (tmp_path / "last.pt").write_bytes((tmp_path / "last.pt").read_bytes()[:keep])
-    with pytest.raises(UsageError, match="not a whole checkpoint"):
+    with pytest.raises(UsageError, match="not a complete checkpoint"):
         checkpoint.load(tmp_path / "last.pt")
 
 
@@ -53,7 +53,7 @@ def test_a_checkpoint_cannot_run_code(tmp_path):
             return os.mkdir, (str(tmp_path / "attacked"),)
 
     (tmp_path / "last.pt").write_bytes(pickle.dumps(Attack()))
-    with pytest.raises(UsageError, match="not a whole checkpoint"):
+    with pytest.raises(UsageError, match="not a complete checkpoint"):
         checkpoint.load(tmp_path / "last.pt")
     assert not (tmp_path / "attacked").exists()
 

@@ -1,4 +1,4 @@
-"""What a controller is given and keeps, in the loop and in its checkpoint."""
+"""What a controller receives and stores, in the loop and in its checkpoint."""
 
 import json
 
@@ -43,13 +43,13 @@ def logits(folder):
 
 def test_a_controller_that_does_nothing_changes_nothing(run, tiny, tmp_path):
     idle, observed, _ = run(Idle, "idle")
-    CONTROLLERS["constant"] = CONTROLLERS["constant"].__mro__[-2]  # the one of the product, until the fixture ends
+    CONTROLLERS["constant"] = CONTROLLERS["constant"].__mro__[-2]  # the package's own, until the fixture ends
     run_experiment(tiny(training={"epochs": 3}), tmp_path / "plain", [])
     assert np.array_equal(logits(idle), logits(tmp_path / "plain"))
     assert len(observed) == 3
 
 
-def test_it_observes_the_validation_images_and_what_it_answers_is_the_next_epochs_weight(run):
+def test_it_observes_the_validation_metrics_and_sets_the_next_epochs_weights(run):
     folder, observed, planned = run(Moving, "moving")
     last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
     assert observed[-1].macro(observed[-1].f1) == last["validation_macro_f1"]
@@ -59,11 +59,11 @@ def test_it_observes_the_validation_images_and_what_it_answers_is_the_next_epoch
     assert planned[2].tolist() == pytest.approx((1 + (misses[0] + misses[1]) / 2).tolist())
 
 
-def test_weights_that_move_reach_the_step(run):
+def test_changed_weights_reach_the_step(run):
     assert not np.array_equal(logits(run(Moving, "moving")[0]), logits(run(Idle, "idle")[0]))
 
 
-def test_a_resumed_run_has_its_controller_where_it_was(run, tiny, tmp_path, monkeypatch):
+def test_a_resumed_run_restores_its_controller(run, tiny, tmp_path, monkeypatch):
     whole, _, planned = run(Moving, "whole")
     train_epoch = Loop.train_epoch
 
@@ -74,10 +74,10 @@ def test_a_resumed_run_has_its_controller_where_it_was(run, tiny, tmp_path, monk
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Loop, "train_epoch", killed)
-        run(Moving, "cut")
-    state = checkpoint.load(tmp_path / "cut" / "checkpoints" / "last.pt")
+        run(Moving, "interrupted")
+    state = checkpoint.load(tmp_path / "interrupted" / "checkpoints" / "last.pt")
     assert state["controller"]["epochs"] == state["epoch"] == 2
-    folder, _, resumed = run(Moving, "cut", resume=str(tmp_path / "cut"))
+    folder, _, resumed = run(Moving, "interrupted", resume=str(tmp_path / "interrupted"))
     assert resumed[0].tolist() == planned[2].tolist()
     assert np.array_equal(logits(folder), logits(whole))
     one, other = (checkpoint.load(path / "checkpoints" / "last.pt") for path in (whole, folder))

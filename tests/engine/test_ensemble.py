@@ -1,4 +1,4 @@
-"""An ensemble as a user types it: trained, cut off, resumed, combined, judged."""
+"""Ensembles on the command line: trained, interrupted, resumed, combined, evaluated."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def logits(folder):
 
 @pytest.fixture(scope="session")
 def tiny_ensemble(tmp_path_factory, typed, tiny_words):
-    """The folder of a finished ensemble of three, trained one after another. Only to be read, or copied."""
+    """The folder of a finished ensemble of three, trained one after another. Read or copy it, do not change it."""
     folder = tmp_path_factory.mktemp("ensemble") / "run"
     words = [*tiny_words, "ensemble.members=3", f"hydra.run.dir={folder}"]
     answer = typed(folder.parent, "train", *words)
@@ -56,7 +56,7 @@ def tiny_ensemble(tmp_path_factory, typed, tiny_words):
 
 
 # ---------------------------------------------------------------- training
-def test_the_folder_has_a_run_for_each_member_and_the_ensembles_own_report_above(tiny_ensemble):
+def test_the_folder_has_a_run_for_each_member_and_the_ensembles_own_report(tiny_ensemble):
     assert sorted(path.name for path in (tiny_ensemble / "members").iterdir()) == ["0", "1", "2"]
     assert {path.name for path in (tiny_ensemble / "report").iterdir()} == OF_AN_ENSEMBLE
     assert summary(tiny_ensemble)["members"] == 3
@@ -79,7 +79,7 @@ def test_a_member_is_the_run_of_its_seed(tiny_ensemble, tmp_path, typed, tiny_wo
     assert not np.array_equal(logits(tmp_path / "run"), logits(tiny_ensemble / "members" / "0"))
 
 
-def test_side_by_side_a_killed_member_is_named_and_the_ensemble_resumed(tiny_ensemble, tmp_path, typed, tiny_words):
+def test_a_killed_parallel_member_is_named_and_the_ensemble_resumed(tiny_ensemble, tmp_path, typed, tiny_words):
     def kill_the_first():
         while not (tmp_path / "run" / "members" / "0" / "train.log").exists():
             time.sleep(0.02)
@@ -93,17 +93,17 @@ def test_side_by_side_a_killed_member_is_named_and_the_ensemble_resumed(tiny_ens
     answer = typed(tmp_path, "train", *words)
     killer.join()
     assert answer.code == 1
-    assert answer.err.startswith("train.py: 1 of 2 members failed: member 0: killed by signal 9; go on with: ")
+    assert answer.err.startswith("train.py: 1 of 2 members failed: member 0: killed by signal 9; resume with: ")
     assert "member 1  epoch 2/2" in answer.out and "member 1  finished" in answer.out
     finished = (tmp_path / "run" / "members" / "1" / "checkpoints" / "last.pt").stat().st_mtime_ns
     answer = typed(tmp_path, "train", "resume=run")
     assert answer.code == 0, answer.err
     assert (tmp_path / "run" / "members" / "1" / "checkpoints" / "last.pt").stat().st_mtime_ns == finished
-    for member in ("members/0", "members/1"):  # equal, whoever trained them
+    for member in ("members/0", "members/1"):  # equal, whichever process trained them
         assert np.array_equal(logits(tmp_path / "run" / member), logits(tiny_ensemble / member))
 
 
-def test_an_ensemble_that_is_killed_goes_on_from_its_members_checkpoints(tmp_path, typed, tiny_words):
+def test_a_killed_ensemble_resumes_from_its_members_checkpoints(tmp_path, typed, tiny_words):
     words = [*tiny_words, "training.epochs=8", "ensemble.members=2"]
     run, whole = tmp_path / "run", tmp_path / "whole"
     typing = [sys.executable, ROOT / "train.py", *words, "ensemble.workers=2", f"hydra.run.dir={run}"]
@@ -112,7 +112,7 @@ def test_an_ensemble_that_is_killed_goes_on_from_its_members_checkpoints(tmp_pat
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.01)
     process.kill()
-    said, _ = process.communicate()  # until its workers have ended too: they write to the same pipe
+    said, _ = process.communicate()  # waits for its workers too: they write to the same pipe
     assert "Traceback" not in said
     answer = typed(tmp_path, "train", "resume=run")
     assert answer.code == 0, answer.err
@@ -125,7 +125,7 @@ def test_an_ensemble_that_is_killed_goes_on_from_its_members_checkpoints(tmp_pat
     assert summary(run)["wall_seconds"] is None
 
 
-def test_weights_that_moved_are_named_again_for_the_members_not_yet_begun(tmp_path, typed, tiny_words, monkeypatch):
+def test_moved_weights_can_be_given_again_for_members_not_yet_started(tmp_path, typed, tiny_words, monkeypatch):
     def second_diverges(config, *arguments):
         if config.seed == 1:
             raise TrainingFailed("the loss is nan")
@@ -144,7 +144,7 @@ def test_weights_that_moved_are_named_again_for_the_members_not_yet_begun(tmp_pa
     assert summary(tmp_path / "run")["weights"] == ["here.pth", "there.pth"]
 
 
-def test_one_after_another_a_member_that_fails_is_named_and_the_others_finish(tmp_path, typed, tiny_words, monkeypatch):
+def test_a_failed_sequential_member_is_named_and_the_others_finish(tmp_path, typed, tiny_words, monkeypatch):
     def second_diverges(config, *arguments):
         if config.seed == 1:
             raise TrainingFailed("the loss is nan")
@@ -156,7 +156,7 @@ def test_one_after_another_a_member_that_fails_is_named_and_the_others_finish(tm
     assert answer.code == 1
     assert answer.err == (
         "train.py: 1 of 3 members failed: member 1: the loss is nan; "
-        f"go on with: python train.py resume={tmp_path / 'run'}\n"
+        f"resume with: python train.py resume={tmp_path / 'run'}\n"
     )
     assert [(tmp_path / "run" / "members" / k / "report" / "summary.json").exists() for k in "012"] == [
         True,
@@ -187,32 +187,32 @@ def test_members_that_differ_by_model_augmentation_and_fold_are_combined(tmp_pat
     assert {record["folds"] for record in records} == {2}
 
 
-# ---------------------------------------------------------------- judging
-def judged(cwd, typed, *words):
-    answer = typed(cwd, "evaluate", *words, f"hydra.run.dir={cwd / 'judged'}")
+# ---------------------------------------------------------------- evaluation
+def evaluate(cwd, typed, *words):
+    answer = typed(cwd, "evaluate", *words, f"hydra.run.dir={cwd / 'evaluation'}")
     assert answer.code == 0, answer.err
-    return cwd / "judged"
+    return cwd / "evaluation"
 
 
 def test_evaluating_an_ensemble_reads_its_members_saved_logits(tiny_ensemble, tmp_path, typed):
     ensemble_folder = shutil.copytree(tiny_ensemble, tmp_path / "run")
     for checkpoint in ensemble_folder.rglob("*.pt"):
         checkpoint.unlink()
-    folder = judged(tmp_path, typed, "ckpt=run")
+    folder = evaluate(tmp_path, typed, "ckpt=run")
     assert np.array_equal(logits(folder), logits(tiny_ensemble))
     assert {path.name for path in (folder / "report").iterdir()} == OF_AN_ENSEMBLE
 
 
 def test_runs_of_other_jobs_are_combined_by_evaluate(tiny_ensemble, tmp_path, typed):
     runs = ",".join(str(tiny_ensemble / "members" / k) for k in "012")
-    folder = judged(tmp_path, typed, f"ckpt=[{runs}]", "ensemble.combine=mean_logit")
+    folder = evaluate(tmp_path, typed, f"ckpt=[{runs}]", "ensemble.combine=mean_logit")
     members = [Predictions.load(tiny_ensemble / "members" / k / "predictions" / "test.npz") for k in "012"]
     assert np.array_equal(logits(folder), combine(members, "mean_logit").logits)
 
 
-def test_runs_of_the_same_name_are_told_apart(tiny_ensemble, tmp_path, typed):
+def test_runs_of_the_same_name_are_distinguished(tiny_ensemble, tmp_path, typed):
     shutil.copytree(tiny_ensemble / "members" / "1", tmp_path / "other" / "0")
-    folder = judged(tmp_path, typed, f"ckpt=[{tiny_ensemble}/members/0,other/0]")
+    folder = evaluate(tmp_path, typed, f"ckpt=[{tiny_ensemble}/members/0,other/0]")
     lines = (folder / "report" / "members.csv").read_text().splitlines()
     assert [line.partition(",")[0] for line in lines[1:4]] == [
         "member members/0",
@@ -227,14 +227,14 @@ def test_runs_that_were_validated_on_other_images_are_combined_but_not_weighted(
     found = Predictions.load(validation)
     replace(found, hashes=found.hashes + np.uint64(1)).save(validation)
     ckpt = f"ckpt=[{tiny_ensemble}/members/0,other]"
-    answer = typed(tmp_path, "evaluate", ckpt, "ensemble.combine=weighted", f"hydra.run.dir={tmp_path / 'judged'}")
+    answer = typed(tmp_path, "evaluate", ckpt, "ensemble.combine=weighted", f"hydra.run.dir={tmp_path / 'evaluation'}")
     assert (answer.code, answer.err) == (
         2,
-        "evaluate.py: ckpt=other (validation images): it was judged on other images than "
+        "evaluate.py: ckpt=other (validation images): it was evaluated on other images than "
         f"ckpt={tiny_ensemble}/members/0 (validation images)\n",
     )
-    assert not (tmp_path / "judged").exists()
-    folder = judged(tmp_path, typed, ckpt)
+    assert not (tmp_path / "evaluation").exists()
+    folder = evaluate(tmp_path, typed, ckpt)
     assert set(summary(folder)["combinations"]) == {"mean_probability", "mean_logit"}
 
 
@@ -272,20 +272,20 @@ def test_runs_that_were_validated_on_other_images_are_combined_but_not_weighted(
         ),
     ],
 )
-def test_what_cannot_be_combined_or_compared_is_refused_in_one_line(words, line, tiny_ensemble, tmp_path, typed):
+def test_runs_that_cannot_be_combined_or_compared_give_a_one_line_error(words, line, tiny_ensemble, tmp_path, typed):
     answer = typed(tmp_path, "evaluate", *(word.format(run=tiny_ensemble) for word in words))
     assert answer.code == 2 and answer.err.count("\n") == 1
     assert answer.err.startswith(f"evaluate.py: {line.format(run=tiny_ensemble)}")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_beside_another_is_tested_image_by_image(tiny_ensemble, tmp_path, typed):
-    folder = judged(tmp_path, typed, f"ckpt={tiny_ensemble}", f"reference={tiny_ensemble / 'members' / '0'}")
+def test_a_run_is_compared_with_another_image_by_image(tiny_ensemble, tmp_path, typed):
+    folder = evaluate(tmp_path, typed, f"ckpt={tiny_ensemble}", f"reference={tiny_ensemble / 'members' / '0'}")
     assert (folder / "report" / "side_by_side.png").is_file()
     assert "McNemar" in (folder / "report" / "side_by_side.txt").read_text()
 
 
-def test_a_member_that_cannot_be_is_refused_in_one_line_before_anything_is_trained(tmp_path, typed):
+def test_an_invalid_member_gives_a_one_line_error_before_training(tmp_path, typed):
     words = ["experiment=quickstart", "ensemble.members=2", "ensemble.models=[test_efficientnet,no_such_model]"]
     answer = typed(tmp_path, "train", *words)
     assert (answer.code, answer.err.count("\n")) == (2, 1)

@@ -1,4 +1,4 @@
-"""The plan of an epoch: made from the configuration, the labels and the classes alone."""
+"""The plan of an epoch depends only on the configuration, the labels and the classes."""
 
 from dataclasses import replace
 
@@ -43,19 +43,19 @@ def test_the_same_arguments_give_the_same_plan(plan):
     assert one.noise_seeds == again.noise_seeds != other.noise_seeds
 
 
-def test_the_weights_of_the_classes_change_nothing_else(plan):
+def test_class_weights_change_nothing_else_in_the_plan(plan):
     one, weighted = plan(1), plan(1, replace(CLASSES, weight=np.arange(4.0)))
     assert np.array_equal(one.indices, weighted.indices)
     assert weighted.classes.on_host()["weight"].tolist() == [0, 1, 2, 3]
 
 
-def test_in_the_burn_in_only_the_head_learns(plan):
+def test_only_the_head_is_trained_in_burn_in(plan):
     phases = FourPhases(burnin_epochs=1, warmup_epochs=1, flat_epochs=0, cooldown_epochs=1)
     schedule = Schedule(name="four_phases", four_phases=phases)
     assert [plan(epoch, schedule=schedule).head_only for epoch in range(3)] == [True, False, False]
 
 
-def test_the_first_steps_of_a_plan_are_those_of_the_whole(plan):
+def test_the_first_steps_of_a_plan_are_those_of_the_full_plan(plan):
     whole, first = plan(0), plan(0).first(3)
     assert len(first) == 3
     assert np.array_equal(first.indices, whole.indices[:3])

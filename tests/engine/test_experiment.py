@@ -1,4 +1,4 @@
-"""A run folder holds the whole evidence of a run, and says how its epoch was chosen."""
+"""A run folder contains the complete record of a run, including how its epoch was chosen."""
 
 import csv
 import json
@@ -47,13 +47,13 @@ def history_of(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_the_folder_has_every_file_and_no_other(tiny, tmp_path):
+def test_the_folder_has_exactly_the_expected_files(tiny, tmp_path):
     run_experiment(tiny(), tmp_path / "run", [])
     files = {path.relative_to(tmp_path / "run").as_posix() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     assert files == FILES
 
 
-def test_every_epoch_has_its_line_with_macro_f1_and_worst_recall(tiny, tmp_path):
+def test_every_epoch_has_a_line_with_macro_f1_and_worst_recall(tiny, tmp_path):
     run_experiment(tiny(), tmp_path / "run", [])
     history = history_of(tmp_path / "run")
     assert [line["epoch"] for line in history] == [1, 2]
@@ -80,7 +80,7 @@ def test_without_validation_the_last_epoch_is_reported_and_the_test_images_are_u
     assert not (tmp_path / "run" / "recalls.csv").exists()
 
 
-def test_test_images_that_are_evaluated_after_every_epoch_are_called_so(tiny, tmp_path, capsys):
+def test_test_images_evaluated_after_every_epoch_are_never_called_validation(tiny, tmp_path, capsys):
     run_experiment(tiny(dataset={"validation": "test"}, checkpoint={"choose": "last"}), tmp_path / "run", [])
     summary = summary_of(tmp_path / "run")
     assert summary["test_set_use"] == "after every epoch (dataset.validation=test)"
@@ -92,7 +92,7 @@ def test_test_images_that_are_evaluated_after_every_epoch_are_called_so(tiny, tm
     assert "test loss" in shown and "validation" not in shown
 
 
-def test_the_recall_of_every_class_after_every_epoch_is_kept(tiny, tmp_path):
+def test_the_recall_of_every_class_is_saved_after_every_epoch(tiny, tmp_path):
     run_experiment(tiny(checkpoint={"monitor": "worst_recall"}), tmp_path / "run", [])
     recalls = RunFolder(tmp_path / "run").read_recalls()
     assert [recall.shape for recall in recalls] == [(10,), (10,)]
@@ -101,9 +101,7 @@ def test_the_recall_of_every_class_after_every_epoch_is_kept(tiny, tmp_path):
     )
 
 
-def test_the_training_images_of_each_class_stand_in_every_report_and_the_imbalance_in_the_first_lines(
-    tiny, tmp_path, capsys
-):
+def test_reports_contain_class_counts_and_the_log_starts_with_the_imbalance(tiny, tmp_path, capsys):
     tail = Imbalance(profile="exponential", factor=10)
     run_experiment(tiny(dataset={"imbalance": tail}), tmp_path / "run", [])
     counts = json.loads((tmp_path / "run" / "data.json").read_text())["counts"]["train"]
@@ -118,7 +116,7 @@ def test_the_training_images_of_each_class_stand_in_every_report_and_the_imbalan
     assert "training images of a class: 11 to 112, imbalance factor 10.18\n" in first_lines
 
 
-def test_equal_seeds_give_equal_logits_and_other_seeds_others(tiny, tmp_path):
+def test_equal_seeds_give_equal_logits_and_different_seeds_different_ones(tiny, tmp_path):
     for name, seed in (("one", 0), ("again", 0), ("other", 1)):
         run_experiment(tiny(seed=seed), tmp_path / name, [])
     one, again, other = (
@@ -136,15 +134,15 @@ def test_a_loss_that_is_not_finite_is_named_with_its_step_and_not_checkpointed(t
     assert "TrainingFailed" in (tmp_path / "run" / "train.log").read_text()
 
 
-def test_a_validation_loss_that_is_not_finite_is_told_as_such(tiny, tmp_path, monkeypatch, capsys):
+def test_a_validation_loss_that_is_not_finite_is_reported_as_such(tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("cifar_imbalance.evidence.metrics._loss", lambda *_: float("nan"))
     run_experiment(tiny(training={"epochs": 1}, checkpoint={"choose": "last"}), tmp_path / "run", [])
     assert "validation loss not finite" in capsys.readouterr().out
 
 
-def test_a_run_of_which_no_epoch_is_the_best_says_so(tiny, tmp_path, monkeypatch):
+def test_a_run_without_a_best_epoch_fails_with_a_message(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr("cifar_imbalance.evidence.metrics._loss", lambda *_: float("nan"))
-    with pytest.raises(TrainingFailed, match="no epoch is the best: loss was finite after none of them"):
+    with pytest.raises(TrainingFailed, match="there is no best epoch: loss was not finite after any epoch"):
         run_experiment(tiny(checkpoint={"monitor": "loss"}), tmp_path / "run", [])
 
 
@@ -163,13 +161,13 @@ def test_weights_that_are_not_finite_leave_neither_checkpoint_nor_history(tiny, 
     assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
 
 
-def test_a_batch_larger_than_the_data_is_refused_with_both_numbers_and_no_folder(tiny, tmp_path):
+def test_a_batch_larger_than_the_data_is_rejected_before_a_folder_is_created(tiny, tmp_path):
     with pytest.raises(UsageError, match=r"training.batch_size=5000: .* 1132 training images"):
         run_experiment(tiny(training={"batch_size": 5000}), tmp_path / "run", [])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_too_little_memory_is_one_line_and_the_traceback_is_in_the_log(tiny, tmp_path, monkeypatch):
+def test_running_out_of_memory_gives_a_one_line_error_and_a_logged_traceback(tiny, tmp_path, monkeypatch):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate ...")
 

@@ -20,13 +20,13 @@ def members(**ensemble):
     return member_configs(replace(CONFIG, ensemble=Ensemble(**ensemble)))
 
 
-def test_members_differ_by_their_seed_alone_and_see_the_same_split():
+def test_members_differ_only_by_seed_and_share_the_split():
     found = members(members=3)
     assert [member.seed for member in found] == [6, 7, 8]
     assert [replace(member, seed=2) for member in found] == [CONFIG] * 3
 
 
-def test_ensembles_of_other_seeds_have_other_members():
+def test_ensembles_with_different_seeds_have_different_members():
     seeds = [m.seed for seed in range(4) for m in member_configs(replace(CONFIG, seed=seed, ensemble=Ensemble(5)))]
     assert seeds == list(range(20))
 

@@ -1,4 +1,4 @@
-"""The pure function of a step, and what stands around it."""
+"""The pure function of a step, and the classes that call it."""
 
 import pytest
 import timm
@@ -67,11 +67,11 @@ def test_resolution_resizes_inside_the_step(runtime, images):
     assert seen == [(23, 3, 80, 80)]
 
 
-def test_the_filled_up_last_batch_changes_nothing(runtime, images):
+def test_padding_the_last_batch_changes_nothing(runtime, images):
     network = network_of(runtime)
     whole = EvaluationStep(network, images[:20], batch_size=10)(network.module)
-    cut = EvaluationStep(network, images[:13], batch_size=10)(network.module)
-    assert torch.equal(cut, whole[:13])
+    part = EvaluationStep(network, images[:13], batch_size=10)(network.module)
+    assert torch.equal(part, whole[:13])
 
 
 def test_the_average_of_weights_is_exponential():

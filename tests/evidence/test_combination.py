@@ -27,7 +27,7 @@ def test_mean_probability_is_the_mean_of_the_softmax():
     assert softmax(combined.logits, axis=1)[0] == pytest.approx([0.6, 0.4])
 
 
-def test_mean_logit_is_the_geometric_mean_and_a_constant_in_a_members_logits_changes_nothing():
+def test_mean_logit_is_the_geometric_mean_and_invariant_to_constants():
     one, other = of_probabilities([0.9, 0.1]), of_probabilities([0.3, 0.7])
     shifted = answers(other.logits[0] + 100)
     expected = np.sqrt([0.9 * 0.3, 0.1 * 0.7])
@@ -44,7 +44,7 @@ def test_the_two_means_may_disagree():
     assert combine(members, "mean_logit").predicted.tolist() == [0]
 
 
-def test_one_member_is_itself():
+def test_an_ensemble_of_one_member_is_that_member():
     one = answers([2.0, -1.0, 0.5])
     for how in ("mean_probability", "mean_logit"):
         combined = combine([one], how)
@@ -57,7 +57,7 @@ def test_probabilities_that_underflow_stay_finite():
     assert combined.predicted.tolist() == [0]
 
 
-def test_the_weights_make_the_validation_labels_most_likely():
+def test_the_weights_maximise_the_likelihood_of_the_validation_labels():
     # Of n images the first member is right on a share a with certainty, the second on the others: the weight is a.
     good = [[1 - 1e-9, 1e-9]] * 3 + [[1e-9, 1 - 1e-9]]
     bad = [[1e-9, 1 - 1e-9]] * 3 + [[1 - 1e-9, 1e-9]]
@@ -68,12 +68,12 @@ def test_the_weights_make_the_validation_labels_most_likely():
     assert softmax(weighted.logits, axis=1)[0, 0] == pytest.approx(0.75 * 0.8, abs=1e-3)
 
 
-def test_a_member_that_is_better_on_every_image_has_all_the_weight():
+def test_a_member_that_is_better_on_every_image_gets_all_the_weight():
     members = [of_probabilities([0.9, 0.1], [0.8, 0.2]), of_probabilities([0.5, 0.5], [0.4, 0.6])]
     assert mixture_weights(members) == pytest.approx([1, 0], abs=1e-3)
 
 
-def test_images_pair_by_their_hash_wherever_they_stand():
+def test_images_are_paired_by_hash_whatever_their_position():
     one = of_probabilities([0.9, 0.1], [0.2, 0.8], [0.7, 0.3], labels=[0, 1, 1], hashes=[5, 6, 6])
     other = of_probabilities([0.6, 0.4], [0.4, 0.6], [0.1, 0.9], labels=[1, 1, 0], hashes=[6, 6, 5])
     combined = combine([one, other], "mean_probability")
@@ -81,8 +81,8 @@ def test_images_pair_by_their_hash_wherever_they_stand():
     assert softmax(combined.logits, axis=1)[0] == pytest.approx([0.5, 0.5])
 
 
-def test_members_that_saw_other_images_are_refused():
-    with pytest.raises(UsageError, match="member 1: it was judged on other images than member 0"):
+def test_members_with_different_images_are_rejected():
+    with pytest.raises(UsageError, match="member 1: it was evaluated on other images than member 0"):
         combine([answers([0.0, 1.0]), answers([0.0, 1.0], hashes=[7])], "mean_logit")
     with pytest.raises(UsageError, match="member 1: its classes are not those of member 0"):
         combine([answers([0.0, 1.0]), answers([0.0, 1.0, 2.0])], "mean_logit")

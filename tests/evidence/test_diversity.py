@@ -1,10 +1,10 @@
-"""What an ensemble has over its members, from arrays that can be counted by hand."""
+"""The gain of an ensemble over its members, on small arrays with known results."""
 
 import numpy as np
 import pytest
 
 from cifar_imbalance.evidence.combination import combine
-from cifar_imbalance.evidence.diversity import FIGURES_BY_SIZE, SUBSETS_OF_A_SIZE, class_gains, figures_by_size
+from cifar_imbalance.evidence.diversity import METRICS_BY_SIZE, SUBSETS_OF_A_SIZE, class_gains, metrics_by_size
 from cifar_imbalance.evidence.predictions import Predictions
 
 LABELS = np.array([0, 0, 1, 1])
@@ -33,7 +33,7 @@ def test_gain_and_disagreement_by_class():
     assert np.isnan(gains.gain[2]) and np.isnan(gains.disagreement[2])
 
 
-def test_members_that_are_equal_are_not_diverse():
+def test_equal_members_have_no_diversity():
     gains = class_gains([MEMBERS[0]] * 3, MEMBERS[0])
     assert gains.disagreement[:2] == pytest.approx([0, 0])
     assert gains.mutual_information[:2] == pytest.approx([0, 0], abs=1e-6)
@@ -47,16 +47,16 @@ def test_the_mutual_information_of_two_sure_members_that_differ_is_log_2():
 
 
 def test_every_subset_has_its_row_and_the_largest_is_the_ensemble():
-    rows = figures_by_size(MEMBERS, "mean_probability")
+    rows = metrics_by_size(MEMBERS, "mean_probability")
     assert [row["members"] for row in rows] == [1, 1, 1, 2, 2, 2, 3]
     assert [row["accuracy"] for row in rows[:3]] == [0.75, 0.5, 1.0]
     assert rows[-1]["accuracy"] == 0.75
-    assert set(rows[0]) == {"members", *FIGURES_BY_SIZE}
+    assert set(rows[0]) == {"members", *METRICS_BY_SIZE}
 
 
-def test_of_many_subsets_a_sample_is_drawn_by_seed():
+def test_many_subsets_are_sampled_by_seed():
     members = [MEMBERS[k % 3] for k in range(8)]
-    rows = figures_by_size(members, "mean_logit", seed=1)
-    assert rows == figures_by_size(members, "mean_logit", seed=1)
+    rows = metrics_by_size(members, "mean_logit", seed=1)
+    assert rows == metrics_by_size(members, "mean_logit", seed=1)
     counts = [sum(row["members"] == size for row in rows) for size in range(1, 9)]
     assert counts == [8, 28, SUBSETS_OF_A_SIZE, SUBSETS_OF_A_SIZE, SUBSETS_OF_A_SIZE, 28, 8, 1]

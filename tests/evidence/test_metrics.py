@@ -1,4 +1,4 @@
-"""The figures agree with scikit-learn where every class has images, and say what they mean where one has none."""
+"""Metrics agree with scikit-learn if every class has images, and are well-defined if one has none."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def imbalanced(seed: int, *, classes: int = 12, images: int = 900) -> Prediction
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_figures_of_each_class_and_means_are_those_of_scikit_learn(seed):
+def test_class_metrics_and_means_equal_scikit_learns(seed):
     predictions = imbalanced(seed)
     expected = classification_report(
         predictions.labels,
@@ -62,7 +62,7 @@ def test_figures_of_each_class_and_means_are_those_of_scikit_learn(seed):
     assert metrics.weighted(metrics.precision) == pytest.approx(expected["weighted avg"]["precision"], abs=1e-6)
 
 
-def test_one_hot_rows_give_what_the_multiclass_functions_of_torchmetrics_give():
+def test_one_hot_rows_give_the_results_of_torchmetrics_multiclass_functions():
     predictions = imbalanced(3)
     metrics = class_metrics(predictions)
     predicted, labels = torch.from_numpy(predictions.predicted), torch.from_numpy(predictions.labels)
@@ -91,18 +91,18 @@ def test_a_class_without_images_does_not_spoil_perfect_predictions():
     assert summary["worst_recall"] == 1.0
 
 
-def test_a_class_without_images_that_is_predicted_once_counts_only_as_the_mistake_that_it_is():
+def test_predicting_a_class_without_images_counts_only_as_a_mistake():
     # Recalls 1, 1, 1/2; scikit-learn's mean over all four labels is 0.625.
     predictions = from_predicted([0, 1, 2, 3], [0, 1, 2, 2], classes=4)
     metrics, summary = class_metrics(predictions), summarize(predictions)
     assert summary["macro_recall"] == pytest.approx(5 / 6, abs=1e-6)
-    for figures in (metrics.precision, metrics.recall, metrics.f1):
-        assert np.isnan(figures).tolist() == [False, False, False, True]
+    for values in (metrics.precision, metrics.recall, metrics.f1):
+        assert np.isnan(values).tolist() == [False, False, False, True]
     assert metrics.absent.tolist() == [False, False, False, True]
     assert metrics.predicted_count.tolist() == [1, 1, 1, 1]
 
 
-def test_a_class_that_is_never_predicted_has_precision_0_and_is_named():
+def test_a_class_that_is_never_predicted_has_precision_0_and_is_listed():
     predictions = from_predicted([0, 0, 2], [0, 1, 2], classes=3)
     metrics = class_metrics(predictions)
     assert metrics.precision[1] == metrics.recall[1] == metrics.f1[1] == 0.0
@@ -127,7 +127,7 @@ def test_the_worst_decile_is_the_mean_of_the_lowest_tenth_of_recalls_rounded_up(
     assert summary["worst_recall"] == 0.0
 
 
-def test_the_standard_deviation_is_that_of_the_classes_themselves(staircase):
+def test_the_standard_deviation_is_that_of_the_population_of_classes(staircase):
     assert summarize(staircase)["recall_sd"] == pytest.approx(np.std(np.arange(25) / 25), abs=1e-6)
 
 
@@ -156,7 +156,7 @@ def test_the_loss_is_the_mean_negative_log_likelihood():
     assert summary["loss"] == pytest.approx(-(np.log(0.5) + np.log(0.1)) / 2)
 
 
-def test_calibration_error_is_confidence_less_accuracy_even_for_logits_between_0_and_1():
+def test_calibration_error_is_confidence_minus_accuracy_even_for_logits_between_0_and_1():
     # Softmax of (1, 0) is 0.731; half of the images are right.
     summary = summarize(from_logits(np.tile([1.0, 0.0], (10, 1)), np.arange(10) % 2))
     assert summary["calibration_error"] == pytest.approx(1 / (1 + np.exp(-1)) - 0.5, abs=1e-6)
@@ -172,7 +172,7 @@ def test_the_order_of_the_images_does_not_matter():
     assert after == before
 
 
-def test_renumbering_the_classes_only_renumbers_the_figures():
+def test_renumbering_the_classes_only_renumbers_the_metrics():
     predictions = imbalanced(7)
     order = np.random.default_rng(1).permutation(12)
     renumbered = from_logits(predictions.logits[:, order], np.argsort(order)[predictions.labels])
@@ -184,7 +184,7 @@ def test_renumbering_the_classes_only_renumbers_the_figures():
     assert summarize(renumbered)["macro_f1"] == pytest.approx(summarize(predictions)["macro_f1"], abs=1e-6)
 
 
-def test_an_epoch_has_the_same_results_as_the_summary():
+def test_epoch_metrics_equal_those_of_the_summary():
     predictions = imbalanced(8)
     (results, by_class), summary = epoch_metrics(predictions.logits, predictions.labels), summarize(predictions)
     assert list(results) == ["loss", "accuracy", "macro_f1", "worst_recall"]
@@ -192,7 +192,7 @@ def test_an_epoch_has_the_same_results_as_the_summary():
     assert by_class.recall.min() == summary["worst_recall"]
 
 
-def test_what_is_not_finite_is_null_in_json():
+def test_values_that_are_not_finite_are_null_in_json():
     predictions = from_logits(np.array([[np.inf, 0.0], [0.0, 1.0]]), np.array([0, 1]))
     summary = summarize(predictions)
     assert summary["loss"] is None
@@ -200,8 +200,8 @@ def test_what_is_not_finite_is_null_in_json():
     json.dumps(summary, allow_nan=False)
 
 
-def test_the_interval_of_a_recall_is_wilsons():
-    # 8 of 10, Wilson 1927; none of 1 still leaves most of the range open; an absent class has no interval.
+def test_the_interval_of_a_recall_is_wilsons_interval():
+    # 8 of 10, Wilson 1927; 0 of 1 gives a wide interval; an absent class has no interval.
     predictions = from_predicted([0] * 8 + [1] * 2 + [0], [0] * 10 + [1], classes=3)
     low, high = recall_interval(class_metrics(predictions))
     assert low[:2] == pytest.approx([0.4902, 0.0], abs=1e-4)

@@ -1,4 +1,4 @@
-"""Predictions are kept as they were, and nothing else passes for them."""
+"""Predictions are saved and loaded unchanged, and other files are rejected."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_the_largest_logit_is_predicted_and_the_first_of_equal_ones(predictions)
     assert predictions.predicted.tolist() == [1, 0]
 
 
-def test_what_was_saved_is_loaded(predictions, tmp_path):
+def test_predictions_are_loaded_as_saved(predictions, tmp_path):
     predictions.save(tmp_path / "test.npz")
     loaded = Predictions.load(tmp_path / "test.npz")
     for name in ("logits", "labels", "indices", "hashes"):
@@ -69,12 +69,12 @@ def foreign_file(kind: str, predictions: Predictions, path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["empty", "text", "torn", "one array", "other arrays", "pickle", "folder", "missing"])
-def test_any_other_file_is_refused_in_one_line_that_names_it(kind, predictions, tmp_path):
+def test_any_other_file_gives_a_one_line_error_that_names_it(kind, predictions, tmp_path):
     path = tmp_path / "test.npz"
     foreign_file(kind, predictions, path)
-    with pytest.raises(UsageError, match=r"test\.npz") as refused:
+    with pytest.raises(UsageError, match=r"test\.npz") as caught:
         Predictions.load(path)
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -89,8 +89,8 @@ def test_any_other_file_is_refused_in_one_line_that_names_it(kind, predictions, 
         ("class_names", ("cat", "dog"), "2 class names for 3"),
     ],
 )
-def test_arrays_that_do_not_fit_together_are_refused(field, value, message, predictions):
-    # Made without __init__, where the type checker that runs with the tests would answer first.
+def test_arrays_that_do_not_fit_together_are_rejected(field, value, message, predictions):
+    # Constructed without __init__, where the type checks of the tests would fail first.
     wrong = object.__new__(Predictions)
     for name, given in {**vars(predictions), field: value}.items():
         object.__setattr__(wrong, name, given)

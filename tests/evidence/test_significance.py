@@ -1,4 +1,4 @@
-"""Beyond noise or not: exact tests and intervals against published or hand-counted values."""
+"""Significance: exact tests and intervals against published or hand-computed values."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from cifar_imbalance.evidence.significance import difference_interval, paired_te
 
 
 def answers(right, labels, *, first_hash=0):
-    """Predictions that are right where `right` is true and name the class 2 elsewhere."""
+    """Predictions that are correct where `right` is true, and class 2 elsewhere."""
     predicted = np.where(right, labels, 2)
     n = len(labels)
     hashes = np.arange(n, dtype=np.uint64) + np.uint64(first_hash)
@@ -26,12 +26,12 @@ def test_mcnemars_exact_test_by_class():
     found = paired_test(answers(first, labels), answers(second, labels))
     assert found.won.tolist() == [10, 3, 0] and found.lost.tolist() == [0, 1, 0]
     assert found.p[:2] == pytest.approx([2 / 2**10, 10 / 16])
-    assert found.adjusted_p[:2] == pytest.approx([4 / 2**10, 10 / 16])  # times 2, then at most the next
+    assert found.adjusted_p[:2] == pytest.approx([4 / 2**10, 10 / 16])  # times 2, then capped by the next
     assert np.isnan(found.p[2])
     assert found.beyond_noise.tolist() == [True, False, False]
 
 
-def test_a_model_beside_itself_differs_nowhere():
+def test_a_model_does_not_differ_from_itself():
     labels = np.repeat([0, 1], 5)
     found = paired_test(answers(labels == 0, labels), answers(labels == 0, labels))
     assert found.p[:2].tolist() == [1.0, 1.0] and not found.beyond_noise.any()

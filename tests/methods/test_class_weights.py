@@ -13,7 +13,7 @@ def effective(beta):
     return ClassWeights(name="effective_number", effective_number=EffectiveNumber(beta=beta))
 
 
-def test_none_weighs_all_classes_alike():
+def test_none_weights_all_classes_equally():
     assert class_weights(COUNTS, ClassWeights()).tolist() == [1.0, 1.0, 1.0]
 
 
@@ -23,7 +23,7 @@ def test_effective_numbers_of_cui_2019():
     assert class_weights(COUNTS, effective(0.9)) == pytest.approx(inverse * 3 / inverse.sum(), rel=1e-6)
 
 
-def test_beta_0_weighs_all_alike_and_beta_near_1_by_the_inverse_of_the_counts():
+def test_beta_0_gives_equal_weights_and_beta_near_1_inverse_counts():
     assert class_weights(COUNTS, effective(0.0)) == pytest.approx([1.0, 1.0, 1.0])
     inverse = 1 / COUNTS
     assert class_weights(COUNTS, effective(1 - 1e-9)) == pytest.approx(inverse * 3 / inverse.sum(), rel=1e-5)

@@ -14,17 +14,17 @@ CLASSES = {"counts": torch.tensor([8.0, 4.0, 2.0]), "weight": torch.ones(3)}
 P = (math.e**2 / (math.e**2 + 2), 1 / (math.e + 2))  # of the labels
 
 
-def test_cross_entropy_is_minus_the_logarithm_of_the_labels_probability():
+def test_cross_entropy_is_the_negative_log_probability_of_the_label():
     losses = cross_entropy(LOGITS, LABELS, CLASSES, Loss())
     assert losses.tolist() == pytest.approx([-math.log(p) for p in P], rel=1e-6)
 
 
-def test_equal_logits_cost_the_logarithm_of_the_class_count():
+def test_equal_logits_have_the_log_of_the_class_count_as_loss():
     losses = cross_entropy(torch.zeros(4, 100), torch.arange(4), {}, Loss())
     assert losses.tolist() == pytest.approx([math.log(100)] * 4, rel=1e-6)
 
 
-def test_label_smoothing_shares_its_part_among_all_classes():
+def test_label_smoothing_is_shared_among_all_classes():
     targets = 0.7 * torch.eye(3)[LABELS] + 0.3 / 3
     expected = -(targets * LOGITS.log_softmax(1)).sum(1)
     torch.testing.assert_close(cross_entropy(LOGITS, LABELS, CLASSES, Loss(label_smoothing=0.3)), expected)
@@ -59,14 +59,14 @@ def test_every_loss_has_a_value_for_each_image_and_a_gradient(name):
     assert logits.grad.isfinite().all() and (logits.grad.abs().sum(1) > 0).all()
 
 
-def test_the_mean_of_a_batch_weighs_each_image_by_its_class():
+def test_the_mean_of_a_batch_weights_each_image_by_its_class():
     losses = torch.tensor([1.0, 2.0, 6.0])
     labels = torch.tensor([0, 2, 2])
     classes = {"weight": torch.tensor([3.0, 9.0, 0.5])}
     assert weighted_mean(losses, labels, classes).item() == pytest.approx((3 + 1 + 3) / 4)
 
 
-def test_weighted_cross_entropy_is_that_of_torch():
+def test_weighted_cross_entropy_equals_torchs():
     torch.manual_seed(0)
     logits, labels, weight = torch.randn(64, 5), torch.arange(64) % 5, torch.rand(5)
     ours = weighted_mean(cross_entropy(logits, labels, {}, Loss()), labels, {"weight": weight})

@@ -1,4 +1,4 @@
-"""torch.optim's optimisers, begun from a state that was made before the first step."""
+"""torch.optim's optimisers, with a state created before the first step."""
 
 import copy
 
@@ -39,18 +39,18 @@ def move(model, optimizer, steps=3):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("variant", [{"fused": True}, {"foreach": False}])
-def test_steps_from_the_fresh_state_are_those_of_torch(kind, variant):
+def test_steps_from_the_fresh_state_equal_torchs(kind, variant):
     config, plain, options = KINDS[kind]
     theirs = small()
-    wanted = move(theirs, plain(theirs.parameters(), lr=RATE, weight_decay=config.weight_decay, **options))
+    expected = move(theirs, plain(theirs.parameters(), lr=RATE, weight_decay=config.weight_decay, **options))
     ours = small()
     optimizer = make_optimizer(ours, config, learning_rate=torch.tensor(RATE), variant=variant)
     load_state(optimizer, fresh_state(small(), config), lambda tensor: tensor)
-    torch.testing.assert_close(move(ours, optimizer), wanted)
+    torch.testing.assert_close(move(ours, optimizer), expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_making_the_fresh_state_moves_nothing(kind):
+def test_creating_the_fresh_state_changes_nothing(kind):
     model = small()
     before = copy.deepcopy(model.state_dict())
     state = fresh_state(model, KINDS[kind][0])
@@ -60,7 +60,7 @@ def test_making_the_fresh_state_moves_nothing(kind):
     assert all(not value.any() for values in state.values() for value in values.values() if value is not None)
 
 
-def test_state_takes_the_memory_format_of_its_parameter():
+def test_state_has_the_memory_format_of_its_parameter():
     model = small()
     optimizer = make_optimizer(model, KINDS["adam"][0], learning_rate=torch.tensor(RATE), variant={"fused": True})
     saved = {index: {"exp_avg": torch.randn(p.shape)} for index, p in enumerate(model.parameters())}
@@ -70,7 +70,7 @@ def test_state_takes_the_memory_format_of_its_parameter():
     assert torch.equal(convolution, saved[0]["exp_avg"])
 
 
-def test_norms_and_biases_can_be_left_undecayed():
+def test_norms_and_biases_can_be_excluded_from_weight_decay():
     model = small()
     decayed, plain = parameter_groups(model, Optimizer(name="adamw", weight_decay=0.1, decay_norm_and_bias=False))
     assert [parameter.dim() for parameter in decayed["params"]] == [4, 2]

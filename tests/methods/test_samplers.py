@@ -22,7 +22,7 @@ def test_an_epoch_is_a_matrix_of_steps_and_batch_and_drops_the_incomplete_batch(
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_the_order_depends_on_seed_and_epoch_alone(name):
+def test_the_order_depends_only_on_seed_and_epoch(name):
     def of(seed, epoch):
         return order(seed=seed, epoch=epoch, sampler=SAMPLERS[name])
 
@@ -31,7 +31,7 @@ def test_the_order_depends_on_seed_and_epoch_alone(name):
     assert not np.array_equal(of(1, 2), of(2, 2))
 
 
-def test_by_instance_no_image_comes_twice():
+def test_instance_sampling_draws_every_image_at_most_once():
     assert len(np.unique(order(LABELS[:103]))) == 100
     assert sorted(order().ravel()) == list(range(1000))
 
@@ -40,7 +40,7 @@ def test_one_batch_of_all_images_is_allowed():
     assert order(LABELS[:10]).shape == (1, 10)
 
 
-def test_class_balanced_draws_each_class_equally_often_and_its_images_alike():
+def test_class_balanced_draws_classes_and_their_images_uniformly():
     drawn = np.concatenate([order(epoch=epoch, sampler=class_balanced).ravel() for epoch in range(40)])
     by_class = np.bincount(LABELS[drawn], minlength=4) / len(drawn)
     assert by_class == pytest.approx([0.25] * 4, abs=0.01)
@@ -48,6 +48,6 @@ def test_class_balanced_draws_each_class_equally_often_and_its_images_alike():
     assert of_the_smallest == pytest.approx([0.25 / 8] * 8, rel=0.1)
 
 
-def test_class_balanced_leaves_out_a_class_without_images():
+def test_class_balanced_skips_classes_without_images():
     drawn = order(np.repeat([0, 2], [90, 10]), sampler=class_balanced)
     assert np.mean(drawn >= 90) == pytest.approx(0.5, abs=0.15)

@@ -31,7 +31,7 @@ def test_cosine_after_a_warm_up():
     assert found == pytest.approx(expected)
 
 
-def test_the_first_step_of_a_warm_up_from_0_moves():
+def test_the_first_step_of_a_warm_up_from_0_has_a_positive_rate():
     assert rates(name="cosine", max_lr=1.0, warmup_fraction=0.5, steps_per_epoch=4, epochs=2)[0] == 0.25
 
 
@@ -47,13 +47,13 @@ def test_a_warm_up_may_be_shorter_than_a_step():
     )
 
 
-def test_a_warm_up_that_is_whole_but_for_rounding_has_whole_steps():
-    """0.07 of 100 steps are 7, though 0.07 * 100 is a little more."""
+def test_warm_up_steps_are_not_affected_by_rounding():
+    """0.07 of 100 steps is 7, though 0.07 * 100 is slightly more."""
     found = rates(name="cosine", max_lr=1.0, warmup_fraction=0.07, steps_per_epoch=10, epochs=10)
     assert found[6:8] == [1.0, 1.0] and found[8] < 1.0
 
 
-def test_a_warm_up_may_fill_the_training():
+def test_a_warm_up_may_last_the_whole_training():
     found = rates(name="cosine", max_lr=1.0, warmup_fraction=1.0, steps_per_epoch=2, epochs=2)
     assert found == pytest.approx([0.25, 0.5, 0.75, 1.0])
 
@@ -62,7 +62,7 @@ def test_a_training_of_one_step_runs_at_max_lr():
     assert rates(name="cosine", max_lr=0.5, steps_per_epoch=1, epochs=1) == [0.5]
 
 
-def test_step_falls_at_its_milestones():
+def test_step_decays_at_its_milestones():
     found = rates(name="step", max_lr=0.1, step=Step(milestones=[2, 3], gamma=0.5), steps_per_epoch=2, epochs=4)
     assert found == pytest.approx([0.1, 0.1, 0.1, 0.1, 0.05, 0.05, 0.025, 0.025])
 
@@ -117,7 +117,7 @@ def test_the_four_phases_of_the_papers_first_experiment():
     assert rising == sorted(rising) and falling == sorted(falling, reverse=True)
 
 
-def test_in_the_paper_a_rate_holds_for_an_epoch_and_per_step_for_a_step():
+def test_the_rate_changes_per_epoch_or_with_per_step_per_step():
     by_epoch = rates(**PAPER, steps_per_epoch=4, epochs=38)
     assert by_epoch == np.repeat(rates(**PAPER, steps_per_epoch=1, epochs=38), 4).tolist()
     by_step = rates(**four_phases(per_step=True), steps_per_epoch=4, epochs=38)
@@ -135,12 +135,12 @@ def test_every_epoch_has_its_phase():
     assert phase(Schedule(name="cosine"), 0) == "training"
 
 
-def test_the_head_alone_learns_in_the_burn_in_and_in_no_other_schedule():
+def test_only_four_phases_has_burn_in_epochs():
     assert burnin_epochs(Schedule(**PAPER)) == 3
     assert [burnin_epochs(Schedule(name=name)) for name in SCHEDULES if name != "four_phases"] == [0, 0, 0]
 
 
-def test_a_phase_may_be_left_out():
+def test_a_phase_may_be_omitted():
     settings = four_phases(burnin_epochs=0, flat_epochs=0, warmup_epochs=2, cooldown_epochs=2)
     assert rates(**settings, steps_per_epoch=1, epochs=4) == pytest.approx([0.0001, 0.01505, 0.01505, 0.0001])
     assert [phase(Schedule(**settings), epoch) for epoch in range(4)] == ["warmup", "warmup", "cooldown", "cooldown"]

@@ -1,4 +1,4 @@
-"""A name that the configuration allows is one that the code has, and the other way round."""
+"""The names that the configuration allows are those that the code implements."""
 
 import pytest
 
@@ -26,10 +26,10 @@ TABLES = {
 
 
 @pytest.mark.parametrize("group", TABLES)
-def test_the_choices_of_a_group_are_its_table_and_its_yaml_files(group):
+def test_choices_tables_and_yaml_files_correspond(group):
     assert rules(TrainConfig)[f"{group}.name"] == tuple(TABLES[group])
     assert {file.stem for file in (CONF / group).glob("*.yaml")} == set(TABLES[group])
 
 
-def test_the_operators_of_augmentation_order_are_the_table():
+def test_augmentation_order_allows_the_operators_of_the_table():
     assert rules(TrainConfig)["augmentation.order"] == tuple(OPERATORS)

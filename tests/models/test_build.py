@@ -1,4 +1,4 @@
-"""Networks by name, size and weights; each mistake costs one line."""
+"""Networks by name, size and weights; each mistake gives a one-line error."""
 
 import copy
 import time
@@ -27,7 +27,7 @@ def same(one: nn.Module, other: nn.Module, *, but: str = "no part") -> bool:
     return all(torch.equal(a, b) for (key, a), (_, b) in pairs if not key.startswith(but))
 
 
-def refused(match, **settings):
+def assert_rejected(match, **settings):
     with pytest.raises(UsageError, match=match) as caught:
         build(**settings)
     assert "\n" not in str(caught.value)
@@ -52,7 +52,7 @@ def test_equal_seeds_give_equal_weights():
     assert not same(build(seed=1).module, build(seed=2).module)
 
 
-def test_torchs_random_state_is_left_alone():
+def test_torchs_random_state_is_unchanged():
     torch.manual_seed(5)
     before = torch.get_rng_state()
     built = build()
@@ -60,7 +60,7 @@ def test_torchs_random_state_is_left_alone():
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_the_trial_of_the_size_leaves_no_trace():
+def test_checking_the_input_size_has_no_side_effects():
     created = timm.create_model(NAME, num_classes=10)
     fresh = {key: value for key, value in created.state_dict().items() if "running" in key}
     built = build().module.state_dict()
@@ -93,7 +93,7 @@ def test_drop_rates_reach_the_model():
     assert any(type(part).__name__ == "DropPath" for part in module.modules())
 
 
-def test_a_head_as_keras_makes_it_is_glorots_and_all_else_stays_timms():
+def test_head_init_glorot_changes_only_the_head():
     ours, timms = build(head_init="glorot").module, build().module
     assert same(ours, timms, but="classifier")
     weight, bias = ours.classifier.weight, ours.classifier.bias
@@ -101,29 +101,29 @@ def test_a_head_as_keras_makes_it_is_glorots_and_all_else_stays_timms():
     assert 0.9 * limit < weight.abs().max() <= limit and not bias.any()
 
 
-def test_an_unknown_name_is_refused_with_the_nearest():
-    refused("model.name=tf_efficientnt_b0: .*did you mean tf_efficientnet_b0", name="tf_efficientnt_b0")
+def test_an_unknown_name_is_rejected_with_a_suggestion():
+    assert_rejected("model.name=tf_efficientnt_b0: .*did you mean tf_efficientnet_b0", name="tf_efficientnt_b0")
 
 
 def test_a_name_may_carry_the_tag_of_its_weights():
     assert build(name="test_efficientnet.r160_in1k").input_size == (32, 32)
-    refused("model.name=test_efficientnet.r160: .*did you mean test_eff", name="test_efficientnet.r160")
+    assert_rejected("model.name=test_efficientnet.r160: .*did you mean test_eff", name="test_efficientnet.r160")
 
 
-def test_a_hub_address_is_not_a_name():
-    refused("model.name=hf-hub:timm/resnet18", name="hf-hub:timm/resnet18")
+def test_a_hub_address_is_rejected():
+    assert_rejected("model.name=hf-hub:timm/resnet18", name="hf-hub:timm/resnet18")
 
 
-def test_a_rate_that_the_model_does_not_know_is_refused():
-    refused("model.drop_path_rate=0.1: vgg11 ", name="vgg11", drop_path_rate=0.1)
+def test_a_rate_that_the_model_does_not_have_is_rejected():
+    assert_rejected("model.drop_path_rate=0.1: vgg11 ", name="vgg11", drop_path_rate=0.1)
 
 
-def test_a_size_that_the_model_cannot_take_is_refused():
-    refused("model.name=inception_v3: cannot take images of 32 x 32", name="inception_v3")
+def test_an_unsupported_input_size_is_rejected():
+    assert_rejected("model.name=inception_v3: does not support images of 32 x 32", name="inception_v3")
 
 
-def test_a_resolution_of_less_than_8_pixels_is_refused():
-    refused("model.resolution=0.04", resolution=0.04)
+def test_a_resolution_of_less_than_8_pixels_is_rejected():
+    assert_rejected("model.resolution=0.04", resolution=0.04)
 
 
 # ---------------------------------------------------------------- weights from a file
@@ -141,19 +141,19 @@ def test_weights_come_from_a_file(trained, tmp_path, suffix):
 
 @pytest.mark.parametrize("nesting", ["state_dict", "model", "model_state", "ema"])
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "model.", "model._orig_mod.module."])
-def test_nesting_and_prefixes_of_wrappers_are_understood(trained, tmp_path, nesting, prefix):
+def test_nested_state_dicts_and_wrapper_prefixes_are_supported(trained, tmp_path, nesting, prefix):
     tensors = {prefix + key: value for key, value in trained.state_dict().items()}
     torch.save({"epoch": 3, nesting: tensors}, tmp_path / "run.pt")
     assert same(build(weights=str(tmp_path / "run.pt")).module, trained)
 
 
-def test_averaged_weights_are_understood(trained, tmp_path):
+def test_averaged_weights_are_supported(trained, tmp_path):
     averaged = torch.optim.swa_utils.AveragedModel(copy.deepcopy(trained))
     torch.save(averaged.state_dict(), tmp_path / "averaged.pt")
     assert same(build(weights=str(tmp_path / "averaged.pt")).module, trained)
 
 
-def test_a_head_of_other_classes_is_replaced_by_the_seeds_own(trained, tmp_path):
+def test_a_head_for_other_classes_is_initialised_by_the_seed(trained, tmp_path):
     save_file(trained.state_dict(), tmp_path / "ten.safetensors")
     five = build(seed=3, class_count=5, weights=str(tmp_path / "ten.safetensors")).module
     assert same(five, trained, but="classifier")
@@ -162,32 +162,34 @@ def test_a_head_of_other_classes_is_replaced_by_the_seeds_own(trained, tmp_path)
     assert torch.equal(five.classifier.bias, seeded.classifier.bias)
 
 
-def test_a_file_without_a_head_leaves_the_seeds_own(trained, tmp_path):
+def test_a_file_without_a_head_keeps_the_seeds_initialisation(trained, tmp_path):
     tensors = {key: value for key, value in trained.state_dict().items() if not key.startswith("classifier")}
     save_file(tensors, tmp_path / "backbone.safetensors")
     assert same(build(seed=3, weights=str(tmp_path / "backbone.safetensors")).module, trained, but="classifier")
 
 
-def test_a_missing_tensor_is_refused(trained, tmp_path):
+def test_a_missing_tensor_is_rejected(trained, tmp_path):
     tensors = trained.state_dict()
     del tensors["conv_stem.weight"]
     save_file(tensors, tmp_path / "part.safetensors")
     count = len(tensors)
-    refused(
+    assert_rejected(
         rf"{count} of {count + 1} tensors fit test_efficientnet; 1 missing \(conv_stem.weight\)",
         weights=str(tmp_path / "part.safetensors"),
     )
 
 
-def test_a_tensor_of_another_shape_is_refused(trained, tmp_path):
+def test_a_tensor_of_another_shape_is_rejected(trained, tmp_path):
     tensors = trained.state_dict() | {"conv_stem.weight": torch.zeros(1, 3, 3, 3)}
     save_file(tensors, tmp_path / "other.safetensors")
-    refused(r"1 of another shape \(conv_stem.weight\)", weights=str(tmp_path / "other.safetensors"))
+    assert_rejected(r"1 of another shape \(conv_stem.weight\)", weights=str(tmp_path / "other.safetensors"))
 
 
-def test_weights_of_a_foreign_model_are_refused(tmp_path):
+def test_weights_of_a_foreign_model_are_rejected(tmp_path):
     save_file(build(name="test_vit").module.state_dict(), tmp_path / "foreign.safetensors")
-    refused(r"model.weights=.*: 0 of \d+ tensors fit.*missing .*unknown", weights=str(tmp_path / "foreign.safetensors"))
+    assert_rejected(
+        r"model.weights=.*: 0 of \d+ tensors fit.*missing .*unknown", weights=str(tmp_path / "foreign.safetensors")
+    )
 
 
 class Malicious:
@@ -198,30 +200,30 @@ class Malicious:
         return open, (self.file, "w")
 
 
-def test_a_file_that_would_run_code_is_refused_and_runs_none(tmp_path):
+def test_a_file_that_would_run_code_is_rejected_without_running_it(tmp_path):
     torch.save({"state_dict": Malicious(str(tmp_path / "ran"))}, tmp_path / "bad.pth")
-    refused(r"model.weights=.*bad.pth: refused", weights=str(tmp_path / "bad.pth"))
+    assert_rejected(r"model.weights=.*bad.pth: rejected", weights=str(tmp_path / "bad.pth"))
     assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".pt", ".bin"])
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04broken", b"not weights at all"])
-def test_a_damaged_file_is_refused(tmp_path, suffix, content):
+def test_a_damaged_file_is_rejected(tmp_path, suffix, content):
     (tmp_path / f"damaged{suffix}").write_bytes(content)
-    refused("model.weights=.*damaged", weights=str(tmp_path / f"damaged{suffix}"))
+    assert_rejected("model.weights=.*damaged", weights=str(tmp_path / f"damaged{suffix}"))
 
 
-def test_a_file_of_no_tensors_is_refused(tmp_path):
+def test_a_file_without_tensors_is_rejected(tmp_path):
     torch.save({"epoch": 3, "notes": [1, 2]}, tmp_path / "empty.pt")
-    refused("holds no state dict", weights=str(tmp_path / "empty.pt"))
+    assert_rejected("contains no state dict", weights=str(tmp_path / "empty.pt"))
 
 
-def test_a_file_that_is_not_there_is_refused(tmp_path):
-    refused("there is no such file", weights=str(tmp_path / "none.pth"))
-    refused("files that end in .safetensors, .pth, .pt, .bin", weights=str(tmp_path / "weights.h5"))
+def test_a_missing_file_is_rejected(tmp_path):
+    assert_rejected("there is no such file", weights=str(tmp_path / "none.pth"))
+    assert_rejected("files that end in .safetensors, .pth, .pt, .bin", weights=str(tmp_path / "weights.h5"))
 
 
-def test_real_imagenet_weights_fill_lite0(real_data):
+def test_real_imagenet_weights_load_into_lite0(real_data):
     file = real_data / "lite0.safetensors"
     module = build(name="tf_efficientnet_lite0", class_count=1000, weights=str(file)).module
     tensors = load_file(file)
@@ -233,7 +235,7 @@ def test_real_imagenet_weights_fill_lite0(real_data):
 
 
 # ---------------------------------------------------------------- weights from the hub
-def test_without_network_the_answer_is_quick_and_names_both_ways_out(monkeypatch, tmp_path):
+def test_without_network_the_error_is_quick_and_names_both_alternatives(monkeypatch, tmp_path):
     import huggingface_hub.utils
     from huggingface_hub import constants
 
@@ -244,12 +246,12 @@ def test_without_network_the_answer_is_quick_and_names_both_ways_out(monkeypatch
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     start = time.monotonic()
-    refused("model.pretrained=true: .*model.weights=FILE or model.pretrained=false", pretrained=True)
+    assert_rejected("model.pretrained=true: .*model.weights=FILE or model.pretrained=false", pretrained=True)
     assert time.monotonic() - start < 10
     assert not constants.HF_HUB_OFFLINE
 
 
-def test_weights_of_the_hub_get_the_seeds_own_head(monkeypatch, trained):
+def test_weights_from_the_hub_get_a_head_initialised_by_the_seed(monkeypatch, trained):
     import huggingface_hub.utils
     import timm.models._builder
 
@@ -260,8 +262,10 @@ def test_weights_of_the_hub_get_the_seeds_own_head(monkeypatch, trained):
     assert same(build(seed=3, pretrained=True).module, trained, but="classifier")
 
 
-def test_a_model_without_weights_on_the_hub_is_refused():
-    refused("model.pretrained=true: timm has no weights of efficientnet_l2", name="efficientnet_l2", pretrained=True)
+def test_a_model_without_weights_on_the_hub_is_rejected():
+    assert_rejected(
+        "model.pretrained=true: timm has no weights of efficientnet_l2", name="efficientnet_l2", pretrained=True
+    )
 
 
 # ---------------------------------------------------------------- the summary
@@ -275,7 +279,7 @@ def test_the_summary_shows_layers_parameters_and_the_batch(trained):
     assert "Units" not in text
 
 
-def test_the_summary_leaves_the_model_as_it_was():
+def test_the_summary_does_not_change_the_model():
     built = build()
     built.module.bn1.eval()
     before = copy.deepcopy(built.module.state_dict())

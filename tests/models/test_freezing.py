@@ -1,4 +1,4 @@
-"""What learns and what does not: parameters, and batch statistics."""
+"""What is trained and what is frozen: parameters, and batch statistics."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from torch import nn
 from cifar_imbalance.configuration.fields import Model
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.models.build import build_model
-from cifar_imbalance.models.freezing import check_head, set_learning
+from cifar_imbalance.models.freezing import check_head, set_trainable
 from cifar_imbalance.models.heads import base_and_head
 
 
@@ -29,7 +29,7 @@ def moved_by_a_step(module):
     }
 
 
-def test_the_base_is_all_but_the_classifier_from_the_input_on():
+def test_the_base_is_everything_but_the_classifier():
     module, _ = network()
     base, head = base_and_head(module)
     assert base[0] is module.conv_stem and base[-1] is module.bn2
@@ -38,29 +38,29 @@ def test_the_base_is_all_but_the_classifier_from_the_input_on():
     assert sum(p.numel() for p in parameters) == sum(p.numel() for p in module.parameters())
 
 
-def test_without_freezing_everything_moves():
+def test_without_freezing_everything_changes():
     module, model = network()
-    set_learning(module, model, head_only=False)
+    set_trainable(module, model, head_only=False)
     names = {name for name in module.state_dict() if not name.endswith("num_batches_tracked")}
     assert names - moved_by_a_step(module) == set()
 
 
-def test_in_burn_in_the_head_alone_moves_and_batch_statistics_stand_still():
+def test_in_burn_in_only_the_head_changes_and_batch_statistics_are_fixed():
     module, model = network()
-    set_learning(module, model, head_only=True)
+    set_trainable(module, model, head_only=True)
     assert moved_by_a_step(module) == {"classifier.weight", "classifier.bias"}
 
 
-def test_after_burn_in_the_base_moves_again():
+def test_after_burn_in_the_base_changes_again():
     module, model = network()
-    set_learning(module, model, head_only=True)
-    set_learning(module, model, head_only=False)
+    set_trainable(module, model, head_only=True)
+    set_trainable(module, model, head_only=False)
     assert "conv_stem.weight" in moved_by_a_step(module)
 
 
-def test_half_of_the_base_frozen_is_its_first_half():
+def test_freeze_ratio_freezes_the_first_layers_of_the_base():
     module, model = network(freeze_ratio=0.5)
-    set_learning(module, model, head_only=False)
+    set_trainable(module, model, head_only=False)
     base, _ = base_and_head(module)
     learns = [all(p.requires_grad for p in layer.parameters(recurse=False)) for layer in base]
     half = round(len(base) / 2)
@@ -70,9 +70,9 @@ def test_half_of_the_base_frozen_is_its_first_half():
     assert still and not any(f"{name}.running_mean" in moved for name in still)
 
 
-def test_frozen_batch_norms_keep_their_statistics_while_their_weights_learn():
+def test_frozen_batch_norms_keep_their_statistics_but_train_their_weights():
     module, model = network(freeze_batch_norm=True)
-    set_learning(module, model, head_only=False)
+    set_trainable(module, model, head_only=False)
     moved = moved_by_a_step(module)
     assert not any("running" in name for name in moved)
     assert {"bn1.weight", "conv_stem.weight", "classifier.weight"} <= moved
@@ -80,7 +80,9 @@ def test_frozen_batch_norms_keep_their_statistics_while_their_weights_learn():
 
 def test_a_model_without_a_known_head_cannot_be_frozen():
     check_head(nn.Linear(2, 2), Model(name="x"), burnin_epochs=0)
-    with pytest.raises(UsageError, match=r"model\.freeze_ratio=0\.5: timm does not say which layer of x is its head"):
+    with pytest.raises(
+        UsageError, match=r"model\.freeze_ratio=0\.5: timm does not define which layer of x is its head"
+    ):
         check_head(nn.Linear(2, 2), Model(name="x", freeze_ratio=0.5), burnin_epochs=0)
-    with pytest.raises(UsageError, match=r"schedule\.burnin_epochs=3: timm does not say"):
+    with pytest.raises(UsageError, match=r"schedule\.burnin_epochs=3: timm does not define"):
         check_head(nn.Linear(2, 2), Model(name="x"), burnin_epochs=3)

@@ -1,4 +1,4 @@
-"""Every picture is drawn whole, whatever the names, however short the training. (A warning fails here.)"""
+"""Every plot is drawn completely, whatever the names, however short the training. (A warning fails here.)"""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def draw_all(folder: Path, predictions: Predictions, history: list[dict[str, obj
     return paths
 
 
-def test_every_picture_is_a_png_and_nothing_else_is_left_behind(tmp_path):
+def test_every_plot_is_a_png_and_no_other_files_are_left(tmp_path):
     paths = draw_all(tmp_path, predictions_of(("cat", "dog", "owl")), history_of(3))
     assert all(min(size_of(path)) >= 250 for path in paths)
     assert sorted(tmp_path.iterdir()) == sorted(paths)
@@ -96,13 +96,13 @@ def test_names_of_100_classes_do_not_overlap(tmp_path, drawn):
         assert min(end - start for start, end in ends) >= 8  # pixels
 
 
-def test_cells_of_few_classes_bear_their_share_but_never_round_to_none_or_all(tmp_path, drawn):
+def test_cells_show_shares_that_never_round_to_0_or_1(tmp_path, drawn):
     matrix = np.array([[999, 1], [250, 750]])
     confusion_plot(tmp_path / "confusion.png", matrix, ("cat", "dog"))
     assert texts(drawn[0]) == [">0.99", "<0.01", "0.25", "0.75"]
 
 
-def test_names_are_drawn_as_they_are_and_those_without_a_glyph_by_number(tmp_path, drawn):
+def test_names_are_drawn_literally_or_by_number_without_a_glyph(tmp_path, drawn):
     predictions = predictions_of(ODD_NAMES)
     draw_all(tmp_path, predictions, history_of(2))
     names = tick_names(drawn[0])
@@ -114,7 +114,7 @@ def test_names_are_drawn_as_they_are_and_those_without_a_glyph_by_number(tmp_pat
     assert sorted(tick_names(drawn[1])) == sorted(names)
 
 
-def test_the_worst_class_stands_first_and_absent_ones_last_and_marked(tmp_path, drawn):
+def test_the_worst_class_is_first_and_absent_ones_are_last_and_marked(tmp_path, drawn):
     names = ("cat", "dog", "owl")
     logits = np.array([[5, 0, 0], [0, 5, 0], [5, 0, 0]], np.float32)
     predictions = Predictions(logits, np.array([0, 1, 1]), np.arange(3), np.arange(3, dtype=np.uint64), names)
@@ -125,7 +125,7 @@ def test_the_worst_class_stands_first_and_absent_ones_last_and_marked(tmp_path, 
     assert tick_names(drawn[1]) == ["cat", "dog", "owl (absent)"]
 
 
-def test_the_training_images_of_each_class_stand_on_the_right(tmp_path, drawn):
+def test_the_training_images_of_each_class_are_on_the_right(tmp_path, drawn):
     predictions = replace(predictions_of(("cat", "dog", "owl")), train_images=np.array([40, 30, 20]))
     metrics = class_metrics(predictions)
     per_class_plot(tmp_path / "per_class.png", metrics, predictions.class_names)
@@ -155,7 +155,7 @@ def test_any_number_of_classes_and_epochs_is_drawn(classes, epochs, tmp_path):
     assert max(size_of(tmp_path / "recalls.png")) < 6000
 
 
-def test_the_line_of_the_mean_leaves_absent_classes_out(tmp_path, drawn):
+def test_the_mean_line_excludes_absent_classes(tmp_path, drawn):
     predictions = predictions_of(tuple("abcdef"), absent=2)
     metrics = class_metrics(predictions)
     per_class_plot(tmp_path / "per_class.png", metrics, predictions.class_names)
@@ -163,7 +163,7 @@ def test_the_line_of_the_mean_leaves_absent_classes_out(tmp_path, drawn):
     assert f"macro_recall {np.nanmean(metrics.recall):.3f}" in labels
 
 
-def test_curves_bear_the_names_of_the_history_and_the_chosen_epoch(tmp_path, drawn):
+def test_curves_are_labelled_by_metric_and_chosen_epoch(tmp_path, drawn):
     curves_plot(tmp_path / "curves.png", history_of(5), 4)
     left, right = (axes.get_legend_handles_labels()[1] for axes in drawn[0].axes)
     assert left == ["train_loss", "validation_loss", "chosen epoch 4"]
@@ -178,14 +178,14 @@ def test_curves_bear_the_names_of_the_history_and_the_chosen_epoch(tmp_path, dra
 
 @pytest.mark.parametrize("epochs", [1, 2, 200])
 @pytest.mark.parametrize("validation", [True, False])
-def test_any_number_of_epochs_is_drawn_and_missing_validation_is_said(epochs, validation, tmp_path, drawn):
+def test_any_number_of_epochs_is_drawn_and_missing_validation_is_noted(epochs, validation, tmp_path, drawn):
     history = history_of(epochs, validation=validation)
     curves_plot(tmp_path / "curves.png", history, None)
     learning_rate_plot(tmp_path / "learning_rate.png", history)
     assert ("no validation" in texts(drawn[0])) != validation
 
 
-def test_a_loss_that_is_not_finite_or_not_there_is_left_out(tmp_path, drawn):
+def test_missing_losses_and_losses_that_are_not_finite_are_skipped(tmp_path, drawn):
     history = history_of(4)
     history[1]["train_loss"] = float("nan")
     history[2]["train_loss"] = None
@@ -247,7 +247,7 @@ def test_a_class_is_a_point_at_its_gain_and_at_its_diversity(tmp_path, drawn):
     assert {text.get_text() for text in gain.texts} == {"cat", "dog"}
 
 
-def test_classes_beyond_noise_have_their_name_and_colour(tmp_path, drawn):
+def test_significant_classes_are_labelled_and_coloured(tmp_path, drawn):
     theirs, ours = np.array([0.2, 0.5, np.nan, 0.9]), np.array([0.6, 0.52, 0.4, 0.3])
     side_by_side_plot(tmp_path / "side.png", theirs, ours, ["gained", "", "", "lost"], tuple("abcd"), title="t")
     (axes,) = drawn[0].axes
@@ -269,7 +269,7 @@ def test_a_history_without_rates_or_with_rate_0_is_drawn(history, tmp_path):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
-def test_drawing_does_not_touch_matplotlibs_global_state(tmp_path):
+def test_drawing_does_not_change_matplotlibs_global_state(tmp_path):
     before = dict(matplotlib.rcParams)
     draw_all(tmp_path, predictions_of(("cat", "dog")), history_of(2))
     assert dict(matplotlib.rcParams) == before

@@ -1,4 +1,4 @@
-"""A run beside the paper's tables, which ship with the package."""
+"""A run compared with the paper's tables, which ship with the package."""
 
 import csv
 
@@ -14,7 +14,7 @@ from cifar_imbalance.report.side_by_side import write_side_by_side
 
 @pytest.fixture(scope="module")
 def names():
-    """A hundred classes, those that the tables print among them, each at its index."""
+    """A hundred classes, including those in the tables, each at its index."""
     printed = {}
     for table in published_tables():
         _, rows = read_published(table)
@@ -35,14 +35,14 @@ def test_the_papers_tables_are_as_printed(names):
     exp2, exp3 = (read_reference(f"paper/{name}", "test", names) for name in ("exp2", "exp3"))
     assert [(~np.isnan(table.recall)).sum() for table in (exp2, exp3)] == [54, 58]
     assert [round(float(np.nanmean(table.recall)), 3) for table in (exp2, exp3)] == [0.541, 0.629]
-    assert (exp2.recall[11], exp3.recall[11]) == (0.37, 0.24)  # boy, which the ensemble loses
+    assert (exp2.recall[11], exp3.recall[11]) == (0.37, 0.24)  # boy, whose recall drops in the ensemble
     both = ~np.isnan(exp2.recall) & ~np.isnan(exp3.recall)
     lost = np.flatnonzero(both & (exp3.recall - exp2.recall <= -0.0999))
     assert [names[index] for index in lost] == ["boy", "oak_tree", "otter"]
     assert len(exp3.contradictions) == 4
 
 
-def test_classes_beyond_the_interval_are_gained_or_lost_and_the_others_are_not(names, tmp_path):
+def test_only_classes_whose_interval_excludes_0_are_gained_or_lost(names, tmp_path):
     table = read_reference("paper/exp3", "test", names)
     recalls = np.nan_to_num(table.recall, nan=0.5)
     recalls[0], recalls[11] = 0.41, 0.54  # apple falls from 0.81, boy rises from 0.24
@@ -69,6 +69,6 @@ def test_classes_beyond_the_interval_are_gained_or_lost_and_the_others_are_not(n
     assert {path.name for path in tmp_path.iterdir()} == {f"side_by_side.{kind}" for kind in ("txt", "csv", "png")}
 
 
-def test_a_table_of_other_classes_is_refused():
+def test_a_table_of_other_classes_is_rejected():
     with pytest.raises(UsageError, match=r"reference=paper/exp2: it is of CIFAR-100; the run has no class apple"):
         read_reference("paper/exp2", "test", ("cat", "dog"))

@@ -1,4 +1,4 @@
-"""The tables show every class as it is, or the worst and the best of many."""
+"""The tables show every class, or the worst and the best of many."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def row(text: str, name: str) -> list[str]:
     return line.split()
 
 
-def test_the_report_shows_the_figures_of_scikit_learns():
+def test_the_report_equals_scikit_learns():
     predictions = many(7)
     theirs = classification_report(
         predictions.labels, predictions.predicted, target_names=predictions.class_names, digits=4
@@ -64,7 +64,7 @@ def test_the_report_shows_the_figures_of_scikit_learns():
     assert ours.splitlines()[0].split() == theirs.splitlines()[0].split()
 
 
-def test_columns_stand_below_their_heads(small):
+def test_columns_are_aligned_with_their_headers(small):
     lines = [line for line in report(small).splitlines() if "0." in line and " avg" not in line]
     assert len({len(line) for line in lines}) == 1
 
@@ -83,7 +83,7 @@ def test_a_class_that_is_never_predicted_has_a_star_and_a_footnote(small):
     assert "*" not in report(many(3)).replace("0.0000*", "")
 
 
-def test_averages_leave_absent_classes_out(small):
+def test_averages_exclude_absent_classes(small):
     # Recalls 1/2, 0 and 1.
     assert row(report(small), "macro avg")[3] == "0.5000"
 
@@ -117,7 +117,7 @@ def test_up_to_20_classes_the_terminal_shows_all():
     assert all(f"name_{index} " in text for index in range(20))
 
 
-def test_of_more_classes_the_terminal_shows_the_ten_worst_and_the_ten_best():
+def test_with_more_classes_the_terminal_shows_the_ten_worst_and_the_ten_best():
     shown = [int(index) for index in re.findall(r"name_(\d+) +[\d.]", terminal(many(30)))]
     assert shown == [*range(10), *range(20, 30)]
 
@@ -145,7 +145,7 @@ def test_the_terminal_table_is_plain_text_of_80_columns_whatever_the_environment
     assert max(map(len, plain.splitlines())) <= 80
 
 
-def test_names_are_never_markup_and_long_ones_leave_the_figures_legible():
+def test_names_are_never_markup_and_long_ones_keep_the_numbers_legible():
     text = terminal(predictions_of([0, 1, 2], [0, 1, 2], ["[bold]x[/bold]", "n" * 200, ":cat: [/]"]))
     assert "[bold]x[/bold]" in text
     assert ":cat: [/]" in text

@@ -1,4 +1,4 @@
-"""A report is one folder, complete, and its summary is what the caller gets."""
+"""A report is one complete folder, and its summary is returned to the caller."""
 
 from __future__ import annotations
 
@@ -28,36 +28,36 @@ def predictions() -> Predictions:
     return Predictions(logits, labels, np.arange(4), np.arange(4, dtype=np.uint64), ("cat", "dog", "сова"))
 
 
-def test_a_report_holds_tables_summary_and_pictures(predictions, tmp_path):
+def test_a_report_contains_tables_summary_and_plots(predictions, tmp_path):
     write_report(tmp_path / "run" / "report", predictions, HISTORY, chosen_epoch=1, details={})
     written = {path.name for path in (tmp_path / "run" / "report").iterdir()}
     assert written == ALWAYS | {"curves.png", "learning_rate.png"}
 
 
-def test_recalls_after_each_epoch_add_a_picture(predictions, tmp_path):
+def test_recalls_after_each_epoch_add_a_plot(predictions, tmp_path):
     recalls = [np.array([0.5, 1.0, np.nan])]
     write_report(tmp_path, predictions, HISTORY, chosen_epoch=1, details={}, recalls=recalls)
     assert (tmp_path / "recall_by_epoch.png").is_file()
 
 
-def test_without_a_history_there_are_no_pictures_of_the_training(predictions, tmp_path):
+def test_without_a_history_there_are_no_training_plots(predictions, tmp_path):
     write_report(tmp_path, predictions, [], chosen_epoch=None, details={})
     assert {path.name for path in tmp_path.iterdir()} == ALWAYS
 
 
-def test_the_summary_is_the_details_and_then_the_figures(predictions, tmp_path):
+def test_the_summary_is_the_details_and_then_the_metrics(predictions, tmp_path):
     details = {"split": "test", "chosen_epoch": 1}
     summary = write_report(tmp_path, predictions, HISTORY, chosen_epoch=1, details=details)
     assert list(summary.items()) == [*details.items(), *summarize(predictions).items()]
     assert json.loads((tmp_path / "summary.json").read_text(encoding="utf-8")) == summary
 
 
-def test_names_of_absent_classes_stand_in_the_summary_in_their_own_script(predictions, tmp_path):
+def test_names_of_absent_classes_are_unescaped_in_the_summary(predictions, tmp_path):
     write_report(tmp_path, predictions, [], chosen_epoch=None, details={})
     assert '"сова"' in (tmp_path / "summary.json").read_text(encoding="utf-8")
 
 
-def test_writing_again_gives_the_same_bytes(predictions, tmp_path):
+def test_a_report_is_reproducible_byte_for_byte(predictions, tmp_path):
     write_report(tmp_path, predictions, HISTORY, chosen_epoch=1, details={})
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     write_report(tmp_path, predictions, HISTORY, chosen_epoch=1, details={})

@@ -1,4 +1,4 @@
-"""A run's own config.yaml is what resume= and ckpt= go by; evaluate.py gives the figures that training wrote."""
+"""resume= and ckpt= use a run's own config.yaml; evaluate.py reproduces the results of training."""
 
 import hashlib
 import json
@@ -25,14 +25,14 @@ def summary(folder):
     return json.loads((folder / "report" / "summary.json").read_text())
 
 
-def figures(folder):
+def results(folder):
     return {name: value for name, value in summary(folder).items() if name not in ABOUT_THE_RUN}
 
 
 def evaluation(cwd, typed, *words):
-    answer = typed(cwd, "evaluate", *words, f"hydra.run.dir={cwd / 'judged'}", "runtime=cpu")
+    answer = typed(cwd, "evaluate", *words, f"hydra.run.dir={cwd / 'evaluation'}", "runtime=cpu")
     assert answer.code == 0, answer.err
-    return cwd / "judged"
+    return cwd / "evaluation"
 
 
 def contents(folder):
@@ -55,7 +55,7 @@ def rewritten(run, **values):
 
 @pytest.fixture(scope="module")
 def bfloat16_run(tmp_path_factory, typed, tiny_words):
-    """The folder of a finished tiny run in bfloat16. Only to be read, or copied."""
+    """The folder of a finished tiny run in bfloat16. Read or copy it, do not change it."""
     folder = tmp_path_factory.mktemp("bfloat16") / "run"
     answer = typed(folder.parent, "train", *tiny_words, "runtime.precision=bfloat16", f"hydra.run.dir={folder}")
     assert answer.code == 0, answer.err
@@ -75,25 +75,25 @@ def state_dict(run):
     return torch.load(run / "checkpoints" / "best.pt", weights_only=True)["model"]
 
 
-def assert_refused(answer, line):
+def assert_rejected(answer, line):
     assert (answer.code, answer.out, answer.err) == (2, "", line + "\n")
 
 
 # ---------------------------------------------------------------- evaluate
-def test_evaluating_a_run_gives_exactly_the_figures_that_training_wrote(tiny_run, tmp_path, typed):
-    judged = evaluation(tmp_path, typed, f"ckpt={tiny_run}")
-    assert figures(judged) == figures(tiny_run)
-    assert figures(judged).keys() >= METRICS_OF_ITS_OWN
+def test_evaluating_a_run_reproduces_the_results_of_training(tiny_run, tmp_path, typed):
+    evaluated = evaluation(tmp_path, typed, f"ckpt={tiny_run}")
+    assert results(evaluated) == results(tiny_run)
+    assert results(evaluated).keys() >= METRICS_OF_ITS_OWN
 
 
-def test_without_a_folder_of_its_own_an_evaluation_goes_into_the_run(tiny_run, tmp_path, typed):
+def test_an_evaluation_is_written_into_the_run_folder_by_default(tiny_run, tmp_path, typed):
     run = shutil.copytree(tiny_run, tmp_path / "run")
     before = contents(run)
     assert typed(tmp_path, "evaluate", "ckpt=run", "split=validation").code == 0
     assert before.items() <= contents(run).items()
-    (judged,) = (run / "evaluations").iterdir()
-    assert judged.name.startswith("validation_")
-    assert (judged / "predictions" / "validation.npz").is_file()
+    (evaluated,) = (run / "evaluations").iterdir()
+    assert evaluated.name.startswith("validation_")
+    assert (evaluated / "predictions" / "validation.npz").is_file()
 
 
 def test_an_evaluation_never_overwrites_a_run(tiny_run, tmp_path, typed):
@@ -102,14 +102,14 @@ def test_an_evaluation_never_overwrites_a_run(tiny_run, tmp_path, typed):
     answer = typed(tmp_path, "evaluate", "ckpt=run", "hydra.run.dir=run", "runtime=cpu")
     assert answer.code == 0, answer.err
     assert contents(run) == before
-    assert figures(tmp_path / "run_2") == figures(tiny_run)
+    assert results(tmp_path / "run_2") == results(tiny_run)
 
 
-def test_a_checkpoint_outside_its_run_is_judged_on_its_own_classes_alone(tiny_run, tmp_path, typed):
+def test_a_checkpoint_outside_its_run_is_evaluated_only_on_its_own_classes(tiny_run, tmp_path, typed):
     shutil.copy(tiny_run / "checkpoints" / "best.pt", tmp_path / "moved.pt")
     model = ["ckpt=moved.pt", "model.name=test_efficientnet", "dataset.image_size=16"]
-    judged = evaluation(tmp_path, typed, *model, "dataset=digits")
-    assert summary(judged)["accuracy"] == summary(tiny_run)["accuracy"]
+    evaluated = evaluation(tmp_path, typed, *model, "dataset=digits")
+    assert summary(evaluated)["accuracy"] == summary(tiny_run)["accuracy"]
     for split in ("train", "test"):
         for name in "ab":
             (tmp_path / "tree" / split / name).mkdir(parents=True)
@@ -117,26 +117,26 @@ def test_a_checkpoint_outside_its_run_is_judged_on_its_own_classes_alone(tiny_ru
     other = ["dataset=image_folder", "dataset.root=tree", "dataset.cache_dir=cache", "dataset.validation=none"]
     answer = typed(tmp_path, "evaluate", *model, *other)
     line = "evaluate.py: ckpt=moved.pt: it was trained on other classes (0, 1, 2, 3, 4, ...)"
-    assert_refused(answer, line)
+    assert_rejected(answer, line)
 
 
-def test_a_run_that_was_moved_is_evaluated_from_where_it_is(tiny_run, tmp_path, typed):
+def test_a_moved_run_is_evaluated_at_its_new_place(tiny_run, tmp_path, typed):
     shutil.move(shutil.copytree(tiny_run, tmp_path / "run"), tmp_path / "elsewhere")
-    assert figures(evaluation(tmp_path, typed, "ckpt=elsewhere")) == figures(tiny_run)
+    assert results(evaluation(tmp_path, typed, "ckpt=elsewhere")) == results(tiny_run)
 
 
-def test_a_checkpoint_is_the_epoch_that_is_judged(tiny_run, tmp_path, typed):
-    judged = evaluation(tmp_path, typed, f"ckpt={tiny_run}/checkpoints/last.pt")
-    assert summary(judged)["chosen_epoch"] == 2
-    assert summary(judged)["chosen_by"] == "the checkpoint that was named"
+def test_a_checkpoint_determines_the_evaluated_epoch(tiny_run, tmp_path, typed):
+    evaluated = evaluation(tmp_path, typed, f"ckpt={tiny_run}/checkpoints/last.pt")
+    assert summary(evaluated)["chosen_epoch"] == 2
+    assert summary(evaluated)["chosen_by"] == "the checkpoint that was named"
 
 
 def test_a_file_of_the_same_weights_gives_the_same_accuracy(tiny_run, tmp_path, typed):
     save_file(state_dict(tiny_run), tmp_path / "weights.safetensors")
     words = ["dataset=digits", "dataset.image_size=16", "model.name=test_efficientnet"]
-    judged = evaluation(tmp_path, typed, "ckpt=weights.safetensors", *words)
+    evaluated = evaluation(tmp_path, typed, "ckpt=weights.safetensors", *words)
     for name in METRICS_OF_ITS_OWN:
-        assert summary(judged)[name] == summary(tiny_run)[name]
+        assert summary(evaluated)[name] == summary(tiny_run)[name]
 
 
 @pytest.mark.parametrize(
@@ -147,47 +147,45 @@ def test_a_file_of_the_same_weights_gives_the_same_accuracy(tiny_run, tmp_path, 
         ("seed=5", "seed is 0 in the run and 5 here"),
     ],
 )
-def test_what_contradicts_the_run_is_refused(tiny_run, tmp_path, typed, word, line):
+def test_overrides_that_contradict_the_run_are_rejected(tiny_run, tmp_path, typed, word, line):
     answer = typed(tmp_path, "evaluate", f"ckpt={tiny_run}", word)
-    assert_refused(answer, f"evaluate.py: ckpt={tiny_run}: {line}; the run keeps its own")
+    assert_rejected(answer, f"evaluate.py: ckpt={tiny_run}: {line}; the run keeps its own")
 
 
-def test_a_runtime_that_is_chosen_for_an_evaluation_changes_what_its_file_names_and_no_more(
-    bfloat16_run, tmp_path, typed
-):
-    judged = evaluation(tmp_path, typed, f"ckpt={bfloat16_run}")  # and runtime=cpu
-    assert OmegaConf.load(judged / "config.yaml").runtime.precision == "bfloat16"
-    assert figures(judged) == figures(bfloat16_run)
+def test_choosing_a_runtime_for_an_evaluation_changes_only_the_fields_of_its_file(bfloat16_run, tmp_path, typed):
+    evaluated = evaluation(tmp_path, typed, f"ckpt={bfloat16_run}")  # and runtime=cpu
+    assert OmegaConf.load(evaluated / "config.yaml").runtime.precision == "bfloat16"
+    assert results(evaluated) == results(bfloat16_run)
 
 
-def test_a_combination_of_one_model_is_refused(tiny_run, tmp_path, typed):
+def test_combine_is_rejected_for_one_model(tiny_run, tmp_path, typed):
     answer = typed(tmp_path, "evaluate", f"ckpt={tiny_run}", "ensemble.combine=mean_probability")
     line = (
         "ensemble.combine=mean_probability: has no effect: one model is evaluated; several make an ensemble: ckpt=[A,B]"
     )
-    assert_refused(answer, f"evaluate.py: {line}")
+    assert_rejected(answer, f"evaluate.py: {line}")
 
 
-def test_a_truncated_checkpoint_is_refused(tiny_run, tmp_path, typed):
+def test_a_truncated_checkpoint_is_rejected(tiny_run, tmp_path, typed):
     run = shutil.copytree(tiny_run, tmp_path / "run")
     whole = (run / "checkpoints" / "best.pt").read_bytes()
     (run / "checkpoints" / "best.pt").unlink()
     (run / "checkpoints" / "best.pt").write_bytes(whole[: len(whole) // 2])
     answer = typed(tmp_path, "evaluate", "ckpt=run")
     line = "evaluate.py: run/checkpoints/best.pt: is not a whole checkpoint of a run (RuntimeError)"
-    assert_refused(answer, line)
+    assert_rejected(answer, line)
     assert not (run / "evaluations").exists()
 
 
-def test_a_checkpoint_of_another_model_is_refused(tiny_run, tmp_path, typed):
+def test_a_checkpoint_of_another_model_is_rejected(tiny_run, tmp_path, typed):
     run = shutil.copytree(tiny_run, tmp_path / "run")
     text = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(text.replace("test_efficientnet", "test_byobnet"))
     line = "evaluate.py: ckpt: the checkpoint is of test_efficientnet, not of model.name=test_byobnet"
-    assert_refused(typed(tmp_path, "evaluate", "ckpt=run"), line)
+    assert_rejected(typed(tmp_path, "evaluate", "ckpt=run"), line)
 
 
-def test_a_file_that_is_no_state_dict_is_refused(tmp_path, typed):
+def test_a_file_that_is_not_a_state_dict_is_rejected(tmp_path, typed):
     (tmp_path / "foreign.pt").write_bytes(b"not a checkpoint")
     answer = typed(tmp_path, "evaluate", "ckpt=foreign.pt", "model.name=test_efficientnet", "dataset=digits")
     assert answer.code == 2
@@ -196,11 +194,11 @@ def test_a_file_that_is_no_state_dict_is_refused(tmp_path, typed):
     assert [path.name for path in tmp_path.iterdir()] == ["foreign.pt"]
 
 
-def test_a_file_of_weights_does_not_say_its_model(tmp_path, typed):
+def test_a_file_of_weights_needs_a_model(tmp_path, typed):
     (tmp_path / "weights.pt").touch()
     answer = typed(tmp_path, "evaluate", "ckpt=weights.pt", "dataset=digits")
     line = "evaluate.py: ckpt=weights.pt: a file of weights does not say its model; write model=NAME too"
-    assert_refused(answer, line)
+    assert_rejected(answer, line)
 
 
 # ---------------------------------------------------------------- resume
@@ -217,23 +215,23 @@ def test_a_file_of_weights_does_not_say_its_model(tmp_path, typed):
         ("seed=1", "seed is 0 in the run and 1 here"),
     ],
 )
-def test_a_difference_that_matters_is_refused(tiny_run, tmp_path, typed, word, line):
+def test_overrides_that_change_a_resumed_run_are_rejected(tiny_run, tmp_path, typed, word, line):
     before = contents(tiny_run)
     answer = typed(tmp_path, "train", f"resume={tiny_run}", word)
-    assert_refused(answer, f"train.py: resume={tiny_run}: {line}; the run keeps its own")
+    assert_rejected(answer, f"train.py: resume={tiny_run}: {line}; the run keeps its own")
     assert contents(tiny_run) == before
 
 
-def test_where_a_run_goes_on_may_differ(tiny_run, tmp_path, typed):
+def test_a_run_may_be_resumed_elsewhere(tiny_run, tmp_path, typed):
     run = shutil.copytree(tiny_run, tmp_path / "run")
     words = ["runtime.threads=2", "training.batch_size=64", "dataset.cache_dir=cache"]
     answer = typed(tmp_path, "train", "resume=run", *words)
     assert answer.code == 0, answer.err
-    assert figures(run) == figures(tiny_run)
+    assert results(run) == results(tiny_run)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_a_runtime_that_is_chosen_to_go_on_changes_what_its_file_names_and_no_more(
+def test_choosing_a_runtime_for_a_resumed_run_changes_only_the_fields_of_its_file(
     bfloat16_run, tmp_path, typed, started
 ):
     for words in (["runtime=cpu"], ["runtime=cuda"], ["optimizer=adamw"], ["experiment=quickstart"]):
@@ -243,25 +241,25 @@ def test_a_runtime_that_is_chosen_to_go_on_changes_what_its_file_names_and_no_mo
     assert {folder for _, folder in started} == {bfloat16_run}
 
 
-def test_a_run_does_not_go_on_in_another_folder(tiny_run, tmp_path, typed):
+def test_a_run_is_not_resumed_in_another_folder(tiny_run, tmp_path, typed):
     answer = typed(tmp_path, "train", f"resume={tiny_run}", "hydra.run.dir=elsewhere")
     line = f"train.py: hydra.run.dir: a resumed run writes into its own folder, which is {tiny_run}"
-    assert_refused(answer, line)
+    assert_rejected(answer, line)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_killed_process_left_half_written_goes_when_the_run_goes_on(tiny_run, tmp_path, typed):
+def test_partial_files_of_a_killed_process_are_removed_on_resume(tiny_run, tmp_path, typed):
     run = shutil.copytree(tiny_run, tmp_path / "run")
-    remains = [run / ".config.yaml.x.part", run / "checkpoints" / ".last.pt.x.part"]
-    for file in remains:
+    partial = [run / ".config.yaml.x.part", run / "checkpoints" / ".last.pt.x.part"]
+    for file in partial:
         file.touch()
     with RunFolder(run).held():
-        assert all(file.exists() for file in remains)  # they may be those of a run that finds the folder taken
+        assert all(file.exists() for file in partial)  # they may belong to a run that finds the folder claimed
     assert typed(tmp_path, "train", "resume=run").code == 0
-    assert not any(file.exists() for file in remains)
+    assert not any(file.exists() for file in partial)
 
 
-def test_a_run_in_which_another_process_trains_is_left_alone(tiny_run, tmp_path, typed):
+def test_a_run_that_another_process_trains_is_not_resumed(tiny_run, tmp_path, typed):
     run = shutil.copytree(tiny_run, tmp_path / "run")
     before = contents(run)
     with RunFolder(run).held():
@@ -270,19 +268,19 @@ def test_a_run_in_which_another_process_trains_is_left_alone(tiny_run, tmp_path,
     assert contents(run) == before
 
 
-def test_a_run_without_a_checkpoint_cannot_go_on(tiny_run, tmp_path, typed):
+def test_a_run_without_a_checkpoint_cannot_be_resumed(tiny_run, tmp_path, typed):
     run = shutil.copytree(tiny_run, tmp_path / "run")
     (run / "checkpoints" / "last.pt").unlink()
     line = "train.py: resume=run: no checkpoint was written (checkpoints/last.pt); start it anew"
-    assert_refused(typed(tmp_path, "train", "resume=run"), line)
+    assert_rejected(typed(tmp_path, "train", "resume=run"), line)
 
 
-def test_a_folder_that_is_no_run_cannot_go_on(tmp_path, typed):
+def test_a_folder_that_is_not_a_run_cannot_be_resumed(tmp_path, typed):
     line = "train.py: resume=.: this is not a run folder (there is no config.yaml in it)"
-    assert_refused(typed(tmp_path, "train", "resume=."), line)
+    assert_rejected(typed(tmp_path, "train", "resume=."), line)
 
 
-def test_two_runs_in_one_folder_do_not_share_it(tiny_run, tmp_path, typed, tiny_words):
+def test_two_runs_never_share_a_folder(tiny_run, tmp_path, typed, tiny_words):
     run = shutil.copytree(tiny_run, tmp_path / "run")
     before = contents(run)
     assert typed(tmp_path, "train", *tiny_words, "seed=3", "training.epochs=1", "hydra.run.dir=run").code == 0
@@ -300,7 +298,7 @@ def test_a_repeated_run_has_the_configuration_and_the_logits_of_the_first(tiny_r
     assert contents(tiny_run) == before
 
 
-def test_a_repeated_run_differs_by_what_is_typed_alone(tiny_run, tmp_path, typed, started):
+def test_a_repeated_run_differs_only_by_its_overrides(tiny_run, tmp_path, typed, started):
     config = stored(tiny_run)
     for words, expected in {
         ("seed=3",): replace(config, seed=3),
@@ -317,7 +315,7 @@ def test_a_repeated_run_differs_by_what_is_typed_alone(tiny_run, tmp_path, typed
         assert started.pop()[0] == expected
 
 
-def test_the_settings_of_a_choice_go_with_it(tiny_run, tmp_path, typed, started):
+def test_the_settings_of_an_overridden_choice_are_dropped(tiny_run, tmp_path, typed, started):
     optimizer = Optimizer(name="sgd", sgd=Sgd(momentum=0.5), adam=None, adamw=None)
     rewritten(shutil.copytree(tiny_run, tmp_path / "run"), optimizer=optimizer)
     assert typed(tmp_path, "train", "repeat=run").code == 0
@@ -325,7 +323,7 @@ def test_the_settings_of_a_choice_go_with_it(tiny_run, tmp_path, typed, started)
     assert typed(tmp_path, "train", "repeat=run", "optimizer=adam").code == 0
     assert started.pop()[0].optimizer == replace(Optimizer(name="adam"), sgd=None, adamw=None)
     line = "train.py: optimizer.sgd.momentum=0.9: only with optimizer=sgd, here it is adam"
-    assert_refused(typed(tmp_path, "train", "repeat=run", "optimizer=adam", "optimizer.sgd.momentum=0.9"), line)
+    assert_rejected(typed(tmp_path, "train", "repeat=run", "optimizer=adam", "optimizer.sgd.momentum=0.9"), line)
 
 
 def test_a_repeated_run_is_named_by_the_experiment_and_the_seed_of_the_first(tiny_run, tmp_path, typed, started):
@@ -336,7 +334,7 @@ def test_a_repeated_run_is_named_by_the_experiment_and_the_seed_of_the_first(tin
         assert folder.parent.name == "quickstart" and folder.name.endswith(f"_{seed}")
 
 
-def test_a_run_is_repeated_that_was_not_finished(tiny_run, tmp_path, typed, started):
+def test_an_unfinished_run_can_be_repeated(tiny_run, tmp_path, typed, started):
     (tmp_path / "run").mkdir()
     shutil.copy(tiny_run / "config.yaml", tmp_path / "run")
     assert typed(tmp_path, "train", "repeat=run").code == 0
@@ -344,10 +342,10 @@ def test_a_run_is_repeated_that_was_not_finished(tiny_run, tmp_path, typed, star
 
 
 @pytest.mark.parametrize("how", ["repeat", "start"])
-def test_a_run_is_not_taken_over_into_another_experiment(tiny_run, tmp_path, typed, how):
+def test_a_run_cannot_be_repeated_as_another_experiment(tiny_run, tmp_path, typed, how):
     answer = typed(tmp_path, "train", f"{how}={tiny_run}", "experiment=exp2")
     line = f"train.py: {how}={tiny_run}: experiment is quickstart in the run and exp2 here; the run keeps its own"
-    assert_refused(answer, line)
+    assert_rejected(answer, line)
 
 
 # ---------------------------------------------------------------- start
@@ -355,7 +353,7 @@ def digest(run):
     return hashlib.sha256((run / "checkpoints" / "best.pt").read_bytes()).hexdigest()
 
 
-def test_a_run_that_starts_from_another_records_where_its_weights_come_from(tiny_run, tmp_path, typed, started):
+def test_a_run_started_from_another_records_the_origin_of_its_weights(tiny_run, tmp_path, typed, started):
     run = shutil.copytree(tiny_run, tmp_path / "run")
     answer = typed(tmp_path, "train", "start=run", "schedule.max_lr=0.001", "seed=4")
     assert answer.code == 0, answer.err
@@ -365,7 +363,7 @@ def test_a_run_that_starts_from_another_records_where_its_weights_come_from(tiny
     assert folder.parent.name == "quickstart" and folder.name.endswith("_4")
 
 
-def test_the_weights_are_the_parents_wherever_it_had_its_own_from(tiny_run, tmp_path, typed, started):
+def test_the_weights_are_the_parents_whatever_their_own_origin(tiny_run, tmp_path, typed, started):
     run = shutil.copytree(tiny_run, tmp_path / "run")
     rewritten(
         run, model=replace(stored(run).model, pretrained=True), start="elsewhere", start_sha256="0", fresh_head=True
@@ -378,7 +376,7 @@ def test_the_weights_are_the_parents_wherever_it_had_its_own_from(tiny_run, tmp_
     assert started.pop()[0].fresh_head is True
 
 
-def test_the_parents_checkpoint_is_the_one_that_it_reported(tiny_run, tmp_path, typed, started):
+def test_the_parents_checkpoint_is_the_reported_one(tiny_run, tmp_path, typed, started):
     run = shutil.copytree(tiny_run, tmp_path / "run")
     rewritten(run, checkpoint=replace(stored(run).checkpoint, choose="last"))
     (run / "checkpoints" / "last.pt").write_bytes(b"another")
@@ -397,10 +395,10 @@ def test_each_member_starts_from_one_of_an_ensemble(tiny_run, tmp_path, typed, s
     digests = "".join(hashlib.sha256(member).hexdigest() for member in (b"0", b"1"))
     assert started.pop()[0].start_sha256 == hashlib.sha256(digests.encode()).hexdigest()
     line = f"train.py: ensemble.members=3: start={run} has 2 members, each of which starts one"
-    assert_refused(typed(tmp_path, "train", "start=run", "ensemble.members=3"), line)
+    assert_rejected(typed(tmp_path, "train", "start=run", "ensemble.members=3"), line)
     (run / "members" / "1" / "report" / "summary.json").unlink()
     line = f"train.py: start={run}: it is not finished (report/summary.json, checkpoints/)"
-    assert_refused(typed(tmp_path, "train", "start=run"), line)
+    assert_rejected(typed(tmp_path, "train", "start=run"), line)
 
 
 def test_one_model_starts_every_member(tiny_run, tmp_path, typed, started):
@@ -420,21 +418,21 @@ def test_one_model_starts_every_member(tiny_run, tmp_path, typed, started):
         ("repeat={run}", "start={run}: not together with repeat={run}"),
     ],
 )
-def test_what_contradicts_the_parent_is_refused(tiny_run, tmp_path, typed, words, line):
+def test_overrides_that_contradict_the_parent_are_rejected(tiny_run, tmp_path, typed, words, line):
     answer = typed(tmp_path, "train", f"start={tiny_run}", words.format(run=tiny_run))
-    assert_refused(answer, f"train.py: {line.format(run=tiny_run)}")
+    assert_rejected(answer, f"train.py: {line.format(run=tiny_run)}")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("absent", ["report/summary.json", "checkpoints/best.pt"])
-def test_a_run_that_is_not_finished_starts_none(tiny_run, tmp_path, typed, absent):
+def test_an_unfinished_run_cannot_be_a_parent(tiny_run, tmp_path, typed, absent):
     run = shutil.copytree(tiny_run, tmp_path / "run")
     (run / absent).unlink()
     line = f"train.py: start={run}: it is not finished (report/summary.json, checkpoints/)"
-    assert_refused(typed(tmp_path, "train", "start=run"), line)
+    assert_rejected(typed(tmp_path, "train", "start=run"), line)
 
 
-def test_a_run_is_not_repeated_whose_parent_has_changed(tiny_run, tmp_path, typed, started):
+def test_a_run_whose_parent_has_changed_cannot_be_repeated(tiny_run, tmp_path, typed, started):
     parent = shutil.copytree(tiny_run, tmp_path / "parent")
     (tmp_path / "child").mkdir()
     shutil.copy(tiny_run / "config.yaml", tmp_path / "child")
@@ -443,4 +441,4 @@ def test_a_run_is_not_repeated_whose_parent_has_changed(tiny_run, tmp_path, type
     assert started.pop()[0] == stored(child)
     (parent / "checkpoints" / "best.pt").write_bytes(b"another")
     line = f"train.py: start={parent}: its checkpoint is not the one that the repeated run began with (start_sha256)"
-    assert_refused(typed(tmp_path, "train", "repeat=child"), line)
+    assert_rejected(typed(tmp_path, "train", "repeat=child"), line)

@@ -1,4 +1,4 @@
-"""A run that was killed goes on and ends, bit for bit, where one ends that was left alone."""
+"""A run that is killed and resumed ends bit-identical to an uninterrupted one."""
 
 import json
 import signal
@@ -73,15 +73,15 @@ def assert_same(one, other):
     ],
 )
 def test_killed_in_the_second_epoch_and_resumed_equals_uninterrupted(tmp_path, model):
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    whole, interrupted = tmp_path / "whole", tmp_path / "interrupted"
     finish(start(whole, *model))
-    process = start(cut, *model)
-    kill_in_second_epoch(process, cut)
-    assert 1 <= len(history(cut)) < 3
-    finish(subprocess.Popen([sys.executable, str(TRAIN), f"resume={cut}"], stderr=subprocess.PIPE, text=True))
+    process = start(interrupted, *model)
+    kill_in_second_epoch(process, interrupted)
+    assert 1 <= len(history(interrupted)) < 3
+    finish(subprocess.Popen([sys.executable, str(TRAIN), f"resume={interrupted}"], stderr=subprocess.PIPE, text=True))
     for name in ("last.pt", "best.pt"):
-        assert_same(checkpoint.load(whole / "checkpoints" / name), checkpoint.load(cut / "checkpoints" / name))
+        assert_same(checkpoint.load(whole / "checkpoints" / name), checkpoint.load(interrupted / "checkpoints" / name))
     for name in ("test.npz", "validation.npz"):
-        logits = [Predictions.load(folder / "predictions" / name).logits for folder in (whole, cut)]
+        logits = [Predictions.load(folder / "predictions" / name).logits for folder in (whole, interrupted)]
         assert np.array_equal(*logits)
-    assert history(cut) == history(whole)
+    assert history(interrupted) == history(whole)

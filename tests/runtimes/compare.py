@@ -1,10 +1,10 @@
-"""How far XLA is from native PyTorch on a real model, as figures.
+"""How far XLA is from native PyTorch on a real model, in numbers.
 
     python tests/runtimes/compare.py OUTPUT.json experiment=NAME OVERRIDES...
 
-Every question is asked of probe.py in a process of its own: the same batches? the same loss and gradients from each of
-native's first states, and how near is each to float64? how far do ten free steps drift, and how far does native itself
-drift between one thread and two?
+Every measurement runs probe.py in a separate process: whether batches are equal; whether loss and gradients from each of
+native's first states are equal, and how close each is to float64; how far ten free steps drift, and how far native itself
+drifts between one thread and two.
 """
 
 import json
@@ -75,6 +75,6 @@ def compare(overrides, folder):
 if __name__ == "__main__":
     output, *overrides = sys.argv[1:]
     with TemporaryDirectory() as folder:
-        figures = compare(overrides, Path(folder))
-    Path(output).write_text(json.dumps(figures, indent=2) + "\n")
-    print(json.dumps(figures, indent=2))
+        results = compare(overrides, Path(folder))
+    Path(output).write_text(json.dumps(results, indent=2) + "\n")
+    print(json.dumps(results, indent=2))

@@ -1,9 +1,9 @@
-"""How long the forms for small maps take beside the plain convolution, forward and backward; needs idle cores.
+"""Times of the forms for small maps against the plain convolution, forward and backward; needs idle cores.
 
     python convolution_forms.py OUTPUT.json
 
-Every form is forced on every map, the two take turns, medians in milliseconds. `taken` is what the rule of
-cifar_imbalance/runtimes/convolutions.py says of the case.
+Both forms are timed alternately on every map, medians in milliseconds. `taken` is whether the rule in
+cifar_imbalance/runtimes/convolutions.py selects the small-map form.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What a test wants to know of a runtime, asked in a process of its own: XLA takes its devices once, before all else.
+"""Measurements of a runtime for tests, in a separate process: XLA must claim its devices before anything else.
 
     python probe.py QUESTION ANSWER_FILE OVERRIDES... [+states=ANSWER_FILE] [+backend=NAME] [+controller=NAME]
 
@@ -22,13 +22,13 @@ from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.terminal import Terminal
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from controllers import put_in
+from controllers import install
 
 STEPS = 10
 
 
 def config_of(overrides):
-    """What train.py would run with these overrides."""
+    """The configuration that train.py would run with these overrides."""
     ConfigStore.instance().store("train_schema", TrainConfig)
     OmegaConf.register_new_resolver("run_folder", lambda *_: "run", replace=True)
     if not any(word.startswith("experiment=") for word in overrides):
@@ -42,11 +42,11 @@ def config_of(overrides):
 def loop_of(overrides, folder):
     """The loop that train.py would run with these overrides, without its reports."""
     from cifar_imbalance.engine.experiment import make_loop, prepare
-    from cifar_imbalance.runs.folder import take
+    from cifar_imbalance.runs.folder import claim
 
     config = config_of(overrides)
     ready = prepare(config)
-    folder = take(Path(folder), config, overrides)
+    folder = claim(Path(folder), config, overrides)
     return make_loop(config, ready.runtime, folder, ready.data, ready.policy, ready.built, None)
 
 
@@ -129,7 +129,7 @@ def forced(loop, file):
 
 
 def exact(loop, file):
-    """As `forced`, with a network that computes in float64: what rounding should be judged by."""
+    """As `forced`, with a network that computes in float64: the reference for rounding errors."""
     loop.network.module.double()
     for name in ("scale", "offset"):
         object.__setattr__(loop.network, name, getattr(loop.network, name).double())
@@ -143,7 +143,7 @@ def watched_gradients(loop):
     seen = []
 
     def look(*_):
-        loop.runtime.wait()  # else XLA would compile a graph for each gradient that is read
+        loop.runtime.wait()  # otherwise XLA would compile a graph for each gradient that is read
         parameters = loop.network.module.named_parameters()
         seen.append({name: loop.runtime.to_host(p.grad).clone().contiguous() for name, p in parameters})
 
@@ -170,7 +170,7 @@ if __name__ == "__main__":
         if word.startswith("+backend="):
             torch.compile = partial(torch.compile, backend=word.removeprefix("+backend="))
         if word.startswith("+controller="):
-            put_in(word.removeprefix("+controller="))
+            install(word.removeprefix("+controller="))
     overrides = [word for word in overrides if not word.startswith("+")]
     with TemporaryDirectory() as folder:
         torch.save(QUESTIONS[question](loop_of(overrides, Path(folder) / "run"), *given), answer)

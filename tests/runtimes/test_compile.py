@@ -1,6 +1,6 @@
-"""torch.compile takes the whole step as one graph (fullgraph=True refuses a break) and computes what eager computes.
+"""torch.compile captures the whole step as one graph (fullgraph=True rejects breaks) and computes the same as eager mode.
 
-In processes of their own: TorchDynamo refuses functions that the tests' type checks have wrapped.
+In separate processes: TorchDynamo rejects functions that are wrapped by the tests' type checks.
 """
 
 import subprocess

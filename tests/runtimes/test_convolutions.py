@@ -1,4 +1,4 @@
-"""The forms for small maps are the plain convolutions, in value and gradient."""
+"""The forms for small maps equal the plain convolutions, in value and gradient."""
 
 import copy
 from itertools import product
@@ -21,7 +21,7 @@ CASES = [
 
 
 def pair(kernel, padding, stride, **options):
-    """A plain convolution in float64 and one of the same weights in the other forms."""
+    """A plain convolution in float64 and one with the same weights in the other forms."""
     kind = Conv2dSame if padding == "same" else nn.Conv2d
     plain = kind(
         6, 6, kernel, stride=stride, padding=0 if padding == "same" else padding, dtype=torch.float64, **options
@@ -33,7 +33,7 @@ def pair(kernel, padding, stride, **options):
 
 
 def assert_same_gradients(plain, small, size):
-    """Gives the values of the plain and of the other form."""
+    """Returns the outputs of the plain and of the other form."""
     images = [torch.randn(3, 6, *size, dtype=torch.float64, requires_grad=True)]
     images.append(images[0].detach().clone().requires_grad_())
     results = [plain(images[0]), small(images[1])]
@@ -57,7 +57,7 @@ def test_pointwise_values_and_gradients_are_the_plain_convolutions_in_float64(si
     torch.testing.assert_close(*assert_same_gradients(*pair(1, 0, 1, bias=bias), size))
 
 
-def test_a_depthwise_gradient_is_that_of_finite_differences():
+def test_a_depthwise_gradient_equals_finite_differences():
     _, small = pair(3, "same", 2, groups=6, bias=False)
     images = torch.randn(2, 6, 2, 2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(
@@ -65,7 +65,7 @@ def test_a_depthwise_gradient_is_that_of_finite_differences():
     )
 
 
-def test_logits_names_and_parameters_of_a_model_stay():
+def test_logits_names_and_parameters_of_a_model_are_unchanged():
     plain = timm.create_model("tf_efficientnet_lite0", num_classes=10).eval()
     small = copy.deepcopy(plain)
     use_small_map_forms(small)
@@ -100,7 +100,7 @@ def test_models_can_be_stacked():
             torch.testing.assert_close(gradients[name][number], gradient)
 
 
-def test_what_is_exported_and_what_is_pickled_are_plain_convolutions_and_the_same_model(tmp_path):
+def test_exported_and_pickled_models_are_equal_and_have_plain_convolutions(tmp_path):
     plain = nn.Sequential(nn.Conv2d(8, 8, 5, padding=2, groups=8, bias=False), nn.Conv2d(8, 16, 1)).eval()
     ours = copy.deepcopy(plain)
     use_small_map_forms(ours)

@@ -1,6 +1,6 @@
 """XLA computes what native PyTorch computes, in one graph, on any number of devices.
 
-Every question is asked in a process of its own (see probe.py). XLA's own CPU device stands in for TPU cores.
+Every measurement runs in a separate process (see probe.py). XLA's own CPU device substitutes for TPU cores.
 """
 
 import importlib.util
@@ -27,7 +27,7 @@ SMALL = [
 PLAIN = ["optimizer=sgd", "schedule=constant", "schedule.warmup_fraction=0", "schedule.max_lr=0.001"]
 EXACT = "augmentation=[flip,shift,cutout]"  # moves and fills pixels: no arithmetic that could round differently
 
-# XLA spends most of these tests in LLVM's optimiser, which none of them is about (compare.py runs with it).
+# Most of the time of these tests would go to LLVM's optimiser, which they do not test (compare.py runs with it).
 ENVIRONMENT = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"}
 
 pytestmark = pytest.mark.skipif(
@@ -67,13 +67,13 @@ def test_from_each_native_state_loss_and_gradients_agree(tmp_path):
     assert max(map(relative, native["gradients"], xla["gradients"])) < 1e-4
 
 
-def test_two_devices_give_the_losses_of_one(tmp_path):
+def test_two_devices_give_the_same_losses_as_one(tmp_path):
     one = answer_of(tmp_path, "losses", "runtime=xla", EXACT, *SMALL, *PLAIN)
     two = answer_of(tmp_path, "losses", "runtime=xla", "runtime.devices=2", EXACT, *SMALL, *PLAIN)
     assert two == pytest.approx(one, rel=1e-4)
 
 
-def test_train_and_evaluate_give_the_same_figures_on_two_devices_and_on_native(tmp_path):
+def test_train_and_evaluate_give_the_same_results_on_two_devices_and_on_native(tmp_path):
     short = ["training.epochs=1", "training.batch_size=64", "schedule.warmup_fraction=0", "hydra.run.dir=run"]
     run_program(tmp_path, "train.py", "runtime=xla", "runtime.devices=2", *short, *SMALL, "training.ema_decay=0.9")
     run_program(tmp_path, "evaluate.py", "ckpt=run", "hydra.run.dir=again")

@@ -1,4 +1,4 @@
-"""What every picture is drawn on: a figure without a display or pyplot's global state, colours, names that fit."""
+"""Shared plotting helpers: figures without a display or pyplot's global state, colours, class names that fit."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from cifar_imbalance import atomic
 DPI = 100
 LONGEST_NAME = 28  # characters
 LARGEST_SIDE = 60  # inches
-EXTREMES_NAMED = 8  # classes at either end of a scatter
-# matplotlib's own font first; then common ones of other scripts, where the machine has them.
+EXTREMES_NAMED = 8  # classes at either end of a scatter plot
+# matplotlib's own font first; then common ones for other scripts, if installed.
 _FONTS = (
     "DejaVu Sans",
     "Noto Sans CJK SC",
@@ -44,13 +44,13 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=DPI)
-    atomic.write(path, lambda file: file.write(picture.getvalue()))
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI)
+    atomic.write(path, lambda file: file.write(buffer.getvalue()))
 
 
 def name_style(size: float) -> dict[str, Any]:
-    """How a class's name is written: in every script, and never as mathematics (`$` and `_` are drawn as they are)."""
+    """Text style of class names: any script, and no math mode (`$` and `_` are drawn literally)."""
     return {"parse_math": False, "fontsize": size, "fontfamily": list(_coverage())}
 
 
@@ -70,7 +70,7 @@ def tick_names(
     absent: NDArray[np.bool_] | None = None,
     never_predicted: NDArray[np.bool_] | None = None,
 ) -> list[str]:
-    """Names as they stand beside an axis: one line, shortened, marked; `class 12` where no font can draw one."""
+    """Class names as tick labels: one line, shortened, marked; `class 12` if no font can draw a name."""
     drawable = frozenset[int]().union(*_coverage().values())
     names = []
     for index, name in enumerate(class_names):
@@ -93,17 +93,17 @@ def name_extremes(
     class_names: Sequence[str],
     most: int = EXTREMES_NAMED,
 ) -> None:
-    """Names beside the points [K] of the classes with the lowest and highest values of `by`, `most` of each."""
+    """Label the points [K] of the classes with the lowest and highest values of `by`, `most` of each."""
     present = np.flatnonzero(~np.isnan(by))
     order = present[np.argsort(by[present], kind="stable")]
     if len(order) > 2 * most:
         order = np.concatenate([order[:most], order[-most:]])
     names = tick_names(class_names)
     style = name_style(8)
-    axes.figure.canvas.draw()  # so that places in pixels are known
-    taken: list[Bbox] = []
+    axes.figure.canvas.draw()  # so that positions in pixels are known
+    occupied: list[Bbox] = []
     for index in sorted(order, key=lambda k: -abs(by[k])):
-        # Right above, right below, left above, left below; a name that would cover another is left out.
+        # Upper right, lower right, upper left, lower left; a name that would overlap another is omitted.
         for dx, dy, ha, va in (
             (4, 3, "left", "bottom"),
             (4, -3, "left", "top"),
@@ -113,15 +113,15 @@ def name_extremes(
             place: dict[str, Any] = {"xytext": (dx, dy), "textcoords": "offset points", "ha": ha, "va": va}
             label = axes.annotate(names[index], (x[index], y[index]), **place, **style)
             box = label.get_window_extent()
-            if not any(box.overlaps(other) for other in taken):
-                taken.append(box)
+            if not any(box.overlaps(other) for other in occupied):
+                occupied.append(box)
                 break
             label.remove()
 
 
 @cache
 def _coverage() -> dict[str, frozenset[int]]:
-    """The fonts of `_FONTS` that this machine has, and the code points that each can draw."""
+    """The fonts of `_FONTS` that are installed, and the code points that each can draw."""
     installed = {entry.name for entry in font_manager.fontManager.ttflist}
     fonts = {}
     for family in _FONTS:

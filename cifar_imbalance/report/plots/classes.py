@@ -1,4 +1,4 @@
-"""Pictures of how well each class is recognised."""
+"""Plots of the results of each class."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def confusion_plot(path: Path, matrix: NDArray[np.int64], class_names: Sequence[
     side = 2.8 + 0.62 * classes if few else min(3.5 + 0.19 * classes, LARGEST_SIDE)
     figure = new_figure(max(side, 6.5) + 0.6, max(side, 6.5))
     axes = figure.add_subplot()
-    # On a linear scale the confusions, a few per cent each, would vanish beside the diagonal.
+    # On a linear scale the confusions, a few per cent each, would be invisible next to the diagonal.
     norm = PowerNorm(0.5, vmin=0, vmax=1)
     colours = colormaps["Blues"].with_extremes(bad="0.85")
     image = axes.imshow(np.ma.masked_invalid(shares), cmap=colours, norm=norm, interpolation="nearest")
@@ -54,7 +54,7 @@ def confusion_plot(path: Path, matrix: NDArray[np.int64], class_names: Sequence[
     )
     _cell_borders(axes, classes, every=1, color="white" if few else "0.92", linewidth=1.0 if few else 0.4)
     if not few:
-        # Every tenth border darker: the eye finds its way from a cell to both names.
+        # Every tenth border is darker, to guide the eye from a cell to both names.
         _cell_borders(axes, classes, every=10, color="0.6", linewidth=0.6)
     if few:
         for row, column in np.argwhere(matrix > 0):
@@ -67,7 +67,7 @@ def confusion_plot(path: Path, matrix: NDArray[np.int64], class_names: Sequence[
 def per_class_plot(path: Path, metrics: ClassMetrics, class_names: Sequence[str]) -> None:
     """Recall of every class, worst at the top, with Wilson's 95 % interval; precision as dots; absent classes last.
 
-    The training images of each class stand on the right, where they are known.
+    The number of training images of each class is on the right, if known.
     """
     order = np.concatenate([metrics.worst_first, np.flatnonzero(metrics.absent)])
     classes, present = len(order), len(metrics.worst_first)
@@ -76,7 +76,7 @@ def per_class_plot(path: Path, metrics: ClassMetrics, class_names: Sequence[str]
     places = np.arange(present)
     recall = metrics.recall[order[:present]]
     low, high = recall_interval(metrics)[:, order[:present]]
-    # Rounding may put an interval's end a hair inside the recall itself.
+    # Rounding may put an interval's end slightly on the wrong side of the recall.
     errors = np.clip([recall - low, high - recall], 0, None)
     axes.barh(places, recall, height=0.72, color="#a9c6e8", label="recall")
     label = "95 % interval of recall"
@@ -91,7 +91,7 @@ def per_class_plot(path: Path, metrics: ClassMetrics, class_names: Sequence[str]
     axes.set_ylim(classes - 0.4, -0.6)
     axes.set_xlim(-0.01, 1.01)
     axes.set_xticks(np.linspace(0, 1, 11))
-    # A tall picture is read from both ends.
+    # A tall plot has ticks at both ends.
     axes.tick_params(axis="x", top=True, labeltop=True)
     axes.grid(axis="x", color="0.88")
     axes.set_axisbelow(True)
@@ -107,7 +107,7 @@ def per_class_plot(path: Path, metrics: ClassMetrics, class_names: Sequence[str]
 
 
 def _share_text(share: float) -> str:
-    """Two digits, yet never "0.00" for a confusion that occurs nor "1.00" for a recall that is not perfect."""
+    """Two digits, but never "0.00" for a confusion that occurs or "1.00" for an imperfect recall."""
     if share < 0.005:
         return "<0.01"
     return ">0.99" if 0.995 <= share < 1 else f"{share:.2f}"

@@ -1,4 +1,4 @@
-"""Pictures of several models: the members of an ensemble, a run beside its reference."""
+"""Plots that compare models: the members of an ensemble, a run and its reference."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from cifar_imbalance.report.plots.canvas import (
     save_figure,
 )
 
-# The worst decile of ten classes is the worst class: its line is seen through the dashes.
+# With ten classes the worst decile is the worst class: dashes keep both lines visible.
 _SIZE_CURVES = (("accuracy", BLUE, "-"), ("worst_decile_recall", ORANGE, "-"), ("worst_recall", RED, "--"))
 
 
 def ensemble_plot(
     path: Path, sizes: Sequence[Mapping[str, float]], gains: ClassGains, class_names: Sequence[str]
 ) -> None:
-    """Figures against the number of members, a dot for each subset; each class's gain; each class's diversity."""
+    """Metrics by number of members, a dot for each subset; each class's gain; each class's diversity."""
     figure = new_figure(19, 6)
     left, middle, right = figure.subplots(1, 3)
     counts = sorted({int(row["members"]) for row in sizes})
@@ -41,12 +41,12 @@ def ensemble_plot(
     left.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     left.set_xlabel("members")
     left.set_ylabel("mean of the subsets (dots: each subset)")
-    left.set_title("Figures by the number of members", fontsize=12, pad=38)
+    left.set_title("Metrics by number of members", fontsize=12, pad=38)
     left.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize=9)
 
     middle.axhline(0, color="black", linewidth=1)
     middle.plot(gains.mean_member_recall, gains.gain, "o", color=BLUE, markersize=4, alpha=0.7)
-    middle.set_ylabel("recall of the ensemble less the mean of the members'")
+    middle.set_ylabel("recall of the ensemble minus mean recall of the members")
     middle.set_title("Gain of each class", fontsize=12)
 
     points = right.scatter(

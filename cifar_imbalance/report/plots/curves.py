@@ -1,4 +1,4 @@
-"""Pictures of a training, by epoch."""
+"""Training curves."""
 
 from __future__ import annotations
 
@@ -47,21 +47,21 @@ def curves_plot(path: Path, history: History, chosen_epoch: int | None = None) -
         if not validated:
             axes.text(0.98, 0.03, "no validation", transform=axes.transAxes, ha="right", color=GREY)
         if axes.get_legend_handles_labels()[0]:
-            # Above the curves and never over them.
+            # Above the curves, not on top of them.
             axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, fontsize=9)
     figure.suptitle("Training by epoch", fontsize=13)
     save_figure(figure, path)
 
 
 def member_curves_plot(path: Path, histories: Mapping[str, History]) -> None:
-    """The losses, accuracies and learning rates of all members of an ensemble, by name: a colour for each."""
+    """Losses, accuracies and learning rates of all members of an ensemble, by name, one colour per member."""
     figure = new_figure(18, 5.2)
     left, middle, right = figure.subplots(1, 3)
     colours = _colours(len(histories))
     handles = []
     for (name, history), colour in zip(histories.items(), colours, strict=True):
         on = evaluated_images(history)
-        handles.append(Line2D([], [], color=colour, label=f"member {name}"))  # each has one, even where lines coincide
+        handles.append(Line2D([], [], color=colour, label=f"member {name}"))  # one per member, even if lines coincide
         for axes, result in ((left, "loss"), (middle, "accuracy")):
             _curve(axes, history, f"train_{result}", colour, linestyle=":", label="")
             _curve(axes, history, f"{on}_{result}", colour, label="")
@@ -87,7 +87,7 @@ def _colours(count: int) -> list[Any]:
 
 
 def learning_rate_plot(path: Path, history: History, chosen_epoch: int | None = None) -> None:
-    """The learning rate from the first to the last step of each epoch (`lr_start`, `lr_end`), epochs side by side."""
+    """The learning rate from the first to the last step of each epoch (`lr_start`, `lr_end`)."""
     figure = new_figure(8, 4.2)
     axes = figure.add_subplot()
     _learning_rates(axes, [history], [BLUE])
@@ -99,17 +99,17 @@ def learning_rate_plot(path: Path, history: History, chosen_epoch: int | None = 
 
 
 def _learning_rates(axes: Axes, histories: Sequence[History], colours: Sequence[Any]) -> None:
-    """A line for each history, with the phases of the schedule where all have the same."""
+    """A line for each history, with the phases of the schedule if they are the same for all."""
     epochs: list[float] = []
     rates: list[float] = []
     for history, colour in zip(histories, colours, strict=True):
-        begun = len(rates)
+        first_point = len(rates)
         for line in history:
             start, end = _value(line, "lr_start"), _value(line, "lr_end")
             if start is not None and end is not None:
                 epochs += [line["epoch"] - 1, line["epoch"]]
                 rates += [start, end]
-        axes.plot(epochs[begun:], rates[begun:], color=colour, linewidth=1.6)
+        axes.plot(epochs[first_point:], rates[first_point:], color=colour, linewidth=1.6)
     if all(_phases(history) == _phases(histories[0]) for history in histories):
         _shade_phases(axes, histories[0])
     if not rates:
@@ -125,12 +125,12 @@ def _learning_rates(axes: Axes, histories: Sequence[History], colours: Sequence[
 
 
 def _phases(history: History) -> list[str]:
-    """The name of the phase of each epoch."""
+    """The phase of each epoch."""
     return [str(line.get("phase")) for line in history]
 
 
 def _shade_phases(axes: Axes, history: History, *, epoch_is: str = "span") -> None:
-    """A band with its name for each phase of the schedule, where there are several.
+    """A labelled band for each phase of the schedule, if there are several.
 
     On the axis an epoch is the span before its number, or a point with half an epoch on either side.
     """
@@ -143,7 +143,7 @@ def _shade_phases(axes: Axes, history: History, *, epoch_is: str = "span") -> No
         first, last = history[start]["epoch"] - 1, history[end - 1]["epoch"]
         style: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 9, "color": GREY}
         height = 1.01
-        if epoch_is == "point":  # above the axes stands the legend
+        if epoch_is == "point":  # the legend is above the axes
             first, last, height = first + 0.5, last + 0.5, 0.01
         axes.axvspan(first, last, color="0.93" if number % 2 else "0.86", linewidth=0, zorder=0)
         axes.text((first + last) / 2, height, phases[start], transform=axes.get_xaxis_transform(), **style)
@@ -158,7 +158,7 @@ def _curve(axes: Axes, history: History, key: str, colour: Any, label: str | Non
 
 
 def _points(history: History, key: str) -> tuple[list[int], list[float]]:
-    """Epochs and finite values of `key`, of the lines that have one."""
+    """Epochs and finite values of `key`, from the lines that have one."""
     pairs = [(int(line["epoch"]), _value(line, key)) for line in history]
     kept = [(epoch, value) for epoch, value in pairs if value is not None]
     return [epoch for epoch, _ in kept], [value for _, value in kept]

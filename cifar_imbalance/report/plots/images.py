@@ -1,4 +1,4 @@
-"""Pictures of the data: the images themselves and how many of each class there are."""
+"""Plots of the data: sample images and the number of images of each class."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def image_grid_plot(
 def class_counts_plot(
     path: Path, counts: Mapping[str, NDArray[np.int64]], class_names: Sequence[str], *, title: str
 ) -> None:
-    """Images of each class, arrays [K] by the name of their set."""
+    """The number of images of each class, arrays [K] by set name."""
     classes = len(class_names)
     figure = new_figure(min(max(7.0, 3 + 0.17 * classes), LARGEST_SIDE), 5)
     axes = figure.add_subplot()

@@ -1,4 +1,4 @@
-"""How the recall of each class moves while a network trains."""
+"""The recall of each class over the course of training."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from cifar_imbalance.report.plots.canvas import LARGEST_SIDE, name_axis, new_fig
 def recall_by_epoch_plot(
     path: Path, recalls: Sequence[NDArray[np.float64]], class_names: Sequence[str], *, images: str
 ) -> None:
-    """Heat map of epoch by class from the recalls [K] after each epoch, worst at the end first.
+    """Heat map of class by epoch from the recalls [K] after each epoch, ordered by final recall, worst first.
 
-    `images` are those that were recognised, test or validation. A class without images is grey and comes last.
+    `images` are those evaluated, test or validation. A class without images is grey and comes last.
     """
     table = np.stack(recalls, axis=1)  # [K, epochs]
     order = np.argsort(table[:, -1], kind="stable")  # NaN last
@@ -41,6 +41,6 @@ def recall_by_epoch_plot(
     name_axis(axes, "y", [names[index] for index in order], 10.0 if few else 8.0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel("epoch")
-    figure.colorbar(drawn, ax=axes, label=f"recall of the {images} images", fraction=0.05, pad=0.02)
-    axes.set_title("Recall of each class by epoch, worst at the end first", fontsize=12)
+    figure.colorbar(drawn, ax=axes, label=f"recall on the {images} images", fraction=0.05, pad=0.02)
+    axes.set_title("Recall of each class by epoch, worst final recall first", fontsize=12)
     save_figure(figure, path)
