@@ -12,7 +12,6 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from cifar_imbalance.configuration.values import WEIGHT_SUFFIXES
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.models.heads import head_prefixes
 
@@ -80,10 +79,6 @@ def _unwrapped(key: str, own: Mapping[str, Tensor]) -> str:
 
 
 def _read(file: Path, field: str) -> dict[str, Tensor]:
-    if file.suffix not in WEIGHT_SUFFIXES:
-        raise UsageError(f"{field}={file}: allowed are files that end in {', '.join(WEIGHT_SUFFIXES)}")
-    if not file.is_file():
-        raise UsageError(f"{field}={file}: there is no such file")
     try:
         content: Any = (
             load_file(file)

@@ -230,9 +230,22 @@ def test_settings_with_an_effect_are_accepted(words):
     check(words)
 
 
-@pytest.mark.parametrize("path", sorted(rules(TrainConfig)))
-def test_every_rule_is_tested_above(path):
-    assert any(word.startswith(f"{path}=") for words, _ in RULES for word in words.split())
+@pytest.fixture(scope="module")
+def quickstart(schemas):
+    """What Hydra composes for the quickstart with every operator switched on."""
+    return composed("experiment=quickstart", "augmentation=[flip,rotation,shift,pad_crop,cutout,color_jitter]")
+
+
+@pytest.mark.parametrize(("path", "rule"), rules(TrainConfig).items(), ids=rules(TrainConfig))
+def test_every_field_refuses_a_value_beyond_its_range_or_choices(path, rule, quickstart):
+    """Of every field that has a rule, also of those still to come; the literal lines are above."""
+    wrong = "no_such_name" if isinstance(rule, Choices) else int(rule.low) - 1
+    config = quickstart.copy()
+    is_list = isinstance(dict(leaves(TrainConfig())).get(path), list) or path.startswith("augmentation.color_jitter.")
+    OmegaConf.update(config, path, [wrong] if is_list and not path.endswith("probability") else wrong)
+    with pytest.raises(UsageError) as refused:
+        checked_train(config)
+    assert str(refused.value).startswith(f"{path}={wrong}") and "allowed" in str(refused.value)
 
 
 @pytest.mark.parametrize("schema", [TrainConfig, EvaluateConfig])
@@ -257,16 +270,8 @@ def test_only_the_block_of_the_chosen_name_is_kept():
     assert (schedule.step, schedule.four_phases) == (None, FourPhases())
 
 
-def test_the_choices_that_have_their_own_settings():
-    assert BLOCKS == [
-        "loss.focal",
-        "class_weights.effective_number",
-        "optimizer.adam",
-        "optimizer.adamw",
-        "optimizer.sgd",
-        "schedule.step",
-        "schedule.four_phases",
-    ]
+def test_choices_with_settings_of_their_own_have_a_block():
+    assert {"loss.focal", "optimizer.adam", "optimizer.sgd", "schedule.step", "schedule.four_phases"} <= set(BLOCKS)
 
 
 @pytest.mark.parametrize("path", [path for path, _ in leaves(TrainConfig()) if path.startswith(tuple(f"{block}." for block in BLOCKS))])  # fmt: skip
