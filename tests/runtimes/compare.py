@@ -2,9 +2,9 @@
 
     python tests/runtimes/compare.py OUTPUT.json experiment=NAME OVERRIDES...
 
-Every measurement runs probe.py in a separate process: whether batches are equal; whether loss and gradients from each of
-native's first states are equal, and how close each is to float64; how far ten free steps drift, and how far native itself
-drifts between one thread and two.
+Every measurement runs probe.py in a separate process: whether batches are equal; whether loss and gradients from each
+of native's first states are equal, and how close each is to float64; how far ten free steps drift, and how far native
+itself drifts between one thread and two.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""torch.compile captures the whole step as one graph (fullgraph=True rejects breaks) and computes the same as eager mode.
+"""torch.compile captures the step as one graph (fullgraph=True rejects breaks) and computes the same as eager mode.
 
 In separate processes: TorchDynamo rejects functions that are wrapped by the tests' type checks.
 """
