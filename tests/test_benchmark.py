@@ -25,8 +25,8 @@ MISTAKES = [
         "keras_python=absent: there is no such program; python3 -m venv keras && keras/bin/pip install "
         "tensorflow-cpu makes one, then keras_python=keras/bin/python",
     ),
-    ("model.freeze_ratio=0.5", "model.freeze_ratio=0.5: not all rows of the benchmark can have it; leave it out"),
-    ("model.pretrained=true", "model.pretrained=True: not all rows of the benchmark can have it; leave it out"),
+    ("model.freeze_ratio=0.5", "model.freeze_ratio=0.5: not supported by all rows of the benchmark; leave it out"),
+    ("model.pretrained=true", "model.pretrained=True: not supported by all rows of the benchmark; leave it out"),
     ("round=3", "round: there is no such field (did you mean rounds?)"),
     ("steps=0", "steps=0: allowed is at least 1"),
     ("rounds=0", "rounds=0: allowed is at least 1"),

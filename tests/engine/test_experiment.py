@@ -113,7 +113,7 @@ def test_reports_contain_class_counts_and_the_log_starts_with_the_imbalance(tiny
     rows = csv.DictReader((tmp_path / "run" / "report" / "classification_report.csv").read_text().splitlines())
     assert [int(row["train_images"]) for row in rows] == counts
     first_lines = capsys.readouterr().out.partition("epoch 1/2")[0]
-    assert "training images of a class: 11 to 112, imbalance factor 10.18\n" in first_lines
+    assert "training images per class: 11 to 112, imbalance factor 10.18\n" in first_lines
 
 
 def test_equal_seeds_give_equal_logits_and_different_seeds_different_ones(tiny, tmp_path):

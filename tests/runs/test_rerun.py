@@ -161,7 +161,7 @@ def test_choosing_a_runtime_for_an_evaluation_changes_only_the_fields_of_its_fil
 def test_combine_is_rejected_for_one_model(tiny_run, tmp_path, typed):
     answer = typed(tmp_path, "evaluate", f"ckpt={tiny_run}", "ensemble.combine=mean_probability")
     line = (
-        "ensemble.combine=mean_probability: has no effect: one model is evaluated; several make an ensemble: ckpt=[A,B]"
+        "ensemble.combine=mean_probability: has no effect: only one model is evaluated; combine several with ckpt=[A,B]"
     )
     assert_rejected(answer, f"evaluate.py: {line}")
 
@@ -172,7 +172,7 @@ def test_a_truncated_checkpoint_is_rejected(tiny_run, tmp_path, typed):
     (run / "checkpoints" / "best.pt").unlink()
     (run / "checkpoints" / "best.pt").write_bytes(whole[: len(whole) // 2])
     answer = typed(tmp_path, "evaluate", "ckpt=run")
-    line = "evaluate.py: run/checkpoints/best.pt: is not a whole checkpoint of a run (RuntimeError)"
+    line = "evaluate.py: run/checkpoints/best.pt: is not a complete checkpoint of a run (RuntimeError)"
     assert_rejected(answer, line)
     assert not (run / "evaluations").exists()
 
@@ -197,7 +197,7 @@ def test_a_file_that_is_not_a_state_dict_is_rejected(tmp_path, typed):
 def test_a_file_of_weights_needs_a_model(tmp_path, typed):
     (tmp_path / "weights.pt").touch()
     answer = typed(tmp_path, "evaluate", "ckpt=weights.pt", "dataset=digits")
-    line = "evaluate.py: ckpt=weights.pt: a file of weights does not say its model; write model=NAME too"
+    line = "evaluate.py: ckpt=weights.pt: a file of weights does not contain its model; add model=NAME"
     assert_rejected(answer, line)
 
 
@@ -271,7 +271,7 @@ def test_a_run_that_another_process_trains_is_not_resumed(tiny_run, tmp_path, ty
 def test_a_run_without_a_checkpoint_cannot_be_resumed(tiny_run, tmp_path, typed):
     run = shutil.copytree(tiny_run, tmp_path / "run")
     (run / "checkpoints" / "last.pt").unlink()
-    line = "train.py: resume=run: no checkpoint was written (checkpoints/last.pt); start it anew"
+    line = "train.py: resume=run: no checkpoint was written (checkpoints/last.pt); start a new run"
     assert_rejected(typed(tmp_path, "train", "resume=run"), line)
 
 
@@ -394,7 +394,7 @@ def test_each_member_starts_from_one_of_an_ensemble(tiny_run, tmp_path, typed, s
     assert typed(tmp_path, "train", "start=run").code == 0
     digests = "".join(hashlib.sha256(member).hexdigest() for member in (b"0", b"1"))
     assert started.pop()[0].start_sha256 == hashlib.sha256(digests.encode()).hexdigest()
-    line = f"train.py: ensemble.members=3: start={run} has 2 members, each of which starts one"
+    line = f"train.py: ensemble.members=3: start={run} has 2 members, each of which starts one member"
     assert_rejected(typed(tmp_path, "train", "start=run", "ensemble.members=3"), line)
     (run / "members" / "1" / "report" / "summary.json").unlink()
     line = f"train.py: start={run}: it is not finished (report/summary.json, checkpoints/)"
@@ -414,8 +414,8 @@ def test_one_model_starts_every_member(tiny_run, tmp_path, typed, started):
         ("model=lite0", "start={run}: model.name is test_efficientnet there and tf_efficientnet_lite0.in1k here"),
         ("model.weights=w.pt", "model.weights=w.pt: the weights are those of start={run}; leave it out"),
         ("model.pretrained=true", "model.pretrained=True: the weights are those of start={run}; leave it out"),
-        ("resume={run}", "start={run}: not together with resume={run}"),
-        ("repeat={run}", "start={run}: not together with repeat={run}"),
+        ("resume={run}", "start={run}: cannot be combined with resume={run}"),
+        ("repeat={run}", "start={run}: cannot be combined with repeat={run}"),
     ],
 )
 def test_overrides_that_contradict_the_parent_are_rejected(tiny_run, tmp_path, typed, words, line):
@@ -440,5 +440,5 @@ def test_a_run_whose_parent_has_changed_cannot_be_repeated(tiny_run, tmp_path, t
     assert typed(tmp_path, "train", "repeat=child").code == 0
     assert started.pop()[0] == stored(child)
     (parent / "checkpoints" / "best.pt").write_bytes(b"another")
-    line = f"train.py: start={parent}: its checkpoint is not the one that the repeated run began with (start_sha256)"
+    line = f"train.py: start={parent}: its checkpoint is not the one that the repeated run started from (start_sha256)"
     assert_rejected(typed(tmp_path, "train", "repeat=child"), line)
