@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig
 
@@ -32,7 +31,7 @@ from cifar_imbalance.configuration.hardware import (
     tpu_is_attached,
     xla_is_installed,
 )
-from cifar_imbalance.configuration.schema import as_dataclass, leaves, rules
+from cifar_imbalance.configuration.schema import as_dataclass, leaves
 from cifar_imbalance.configuration.values import LARGEST_SEED, WEIGHT_SUFFIXES
 from cifar_imbalance.errors import UsageError
 
@@ -49,7 +48,6 @@ def checked_train(composed: DictConfig, typed: Iterable[str] = (), *, inherited:
     Raises UsageError.
     """
     config = as_dataclass(TrainConfig, composed)
-    _check_values(config)
     settle_choices(config, typed)
     _check_augmentation(config.augmentation)
     _check_schedule(config)
@@ -75,7 +73,6 @@ def checked_evaluate(
     Raises UsageError.
     """
     config = as_dataclass(EvaluateConfig, composed)
-    _check_values(config)
     if not of_saved_logits:
         _check_runtime(config.runtime)
         _check_batch_sizes(config)
@@ -89,7 +86,6 @@ def checked_evaluate(
 def checked_figures(composed: DictConfig) -> FiguresConfig:
     """The configuration of plots of the data as dataclasses, every value checked. Raises UsageError."""
     config = as_dataclass(FiguresConfig, composed)
-    _check_values(config)
     _check_augmentation(config.augmentation)
     _check_dataset(config)
     return config
@@ -98,7 +94,6 @@ def checked_figures(composed: DictConfig) -> FiguresConfig:
 def checked_benchmark(composed: DictConfig) -> BenchmarkConfig:
     """The configuration of a benchmark as dataclasses, every value checked. Raises UsageError."""
     config = as_dataclass(BenchmarkConfig, composed)
-    _check_values(config)
     _check_augmentation(config.augmentation)
     name = resolved_runtime(config.runtime.name)
     if name in XLA_NAMES:
@@ -113,16 +108,6 @@ def checked_benchmark(composed: DictConfig) -> BenchmarkConfig:
     if config.keras_python is not None and not os.access(Path(config.keras_python).expanduser(), os.X_OK):
         raise UsageError(f"keras_python={config.keras_python}: there is no such program; {MAKE_KERAS_PYTHON}")
     return config
-
-
-def _check_values(config: Any) -> None:
-    """Check every value against the range or the choices of its field."""
-    values = dict(leaves(config))
-    for path, rule in rules(type(config)).items():
-        value = values.get(path)
-        for one in value if isinstance(value, list) else [value]:
-            if one is not None:
-                rule.check(path, one)
 
 
 def _check_augmentation(augmentation: Augmentation) -> None:

@@ -17,6 +17,9 @@ from cifar_imbalance.errors import UsageError
 # Fields that an experiment of conf/ sets: given with its default, such a field undoes that.
 MAY_RESET = ("schedule.min_lr", "schedule.warmup_fraction", "dataset.imbalance.factor", "checkpoint.monitor")
 
+# Fields that a choice's YAML or default may leave without effect: rejected only on the command line.
+ONLY_IF_TYPED = ("optimizer.decay_norm_and_bias", "schedule.four_phases.burnin_lr")
+
 # The fields of an evaluation of saved logits, which reads no image and runs no model.
 OF_SAVED_LOGITS = ("ckpt", "split", "reference", "ensemble.combine")
 
@@ -77,11 +80,11 @@ def check_evaluation_effects(config: EvaluateConfig, typed: Iterable[str], *, of
 
 def _reject(config: Any, reasons: dict[str, str], typed: Iterable[str]) -> None:
     typed = list(typed)
-    usual = dict(leaves(type(config)()))
-    values = dict(leaves(config))
+    usual, values = dict(leaves(type(config)())), dict(leaves(config))
     for path, reason in reasons.items():
         differs = values[path] != usual[path]
-        changed = differs and isinstance(config, TrainConfig)  # in an evaluation it is the run's own value
+        # In an evaluation it is the run's own value.
+        changed = differs and isinstance(config, TrainConfig) and path not in ONLY_IF_TYPED
         if changed or (_is_typed(path, typed) and (differs or path not in MAY_RESET)):
             raise UsageError(f"{path}={_text(values[path])}: has no effect: {reason}")
 
@@ -93,16 +96,21 @@ def _is_typed(path: str, typed: Iterable[str]) -> bool:
 
 def _without_effect(config: TrainConfig) -> dict[str, str]:
     """Why fields have no effect, by dotted path."""
-    return dict(_of_schedule(config)) | dict(_of_data(config)) | dict(_of_ensemble(config)) | dict(_of_runtime(config))
+    parts = (_of_optimisation, _of_data, _of_ensemble, _of_runtime)
+    return {path: reason for part in parts for path, reason in part(config)}
 
 
-def _of_schedule(config: TrainConfig) -> Iterator[tuple[str, str]]:
+def _of_optimisation(config: TrainConfig) -> Iterator[tuple[str, str]]:
     name = config.schedule.name
     if name == "constant":
         yield "schedule.min_lr", "schedule=constant has one rate, schedule.max_lr"
         yield "schedule.warmup_fraction", "schedule=constant has no warm-up; allowed is 0"
     if name == "four_phases":
         yield "schedule.warmup_fraction", "the warm-up is schedule.four_phases.warmup_epochs; allowed is 0"
+        if config.schedule.four_phases is not None and config.schedule.four_phases.burnin_epochs == 0:
+            yield "schedule.four_phases.burnin_lr", "schedule.four_phases.burnin_epochs=0"
+    if config.optimizer.weight_decay == 0:
+        yield "optimizer.decay_norm_and_bias", "optimizer.weight_decay=0 decays nothing"
 
 
 def _of_data(config: TrainConfig) -> Iterator[tuple[str, str]]:

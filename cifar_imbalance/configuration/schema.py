@@ -8,7 +8,7 @@ from dataclasses import asdict, fields, is_dataclass
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException, ValidationError
 
 from cifar_imbalance.configuration.values import Choices, Rule
@@ -27,9 +27,17 @@ _TYPE_WORDS = {
 
 
 def as_dataclass(schema: type, composed: DictConfig) -> Any:
-    """What Hydra composed, as an instance of its schema. Raises UsageError."""
+    """What Hydra composed, as an instance of its schema, with every value in its range or among its choices.
+
+    Raises UsageError, for a wrong value before one that is missing.
+    """
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.to_container(composed, resolve=True))
+        for path, rule in rules(schema).items():
+            value = OmegaConf.select(merged, path)
+            for one in value if isinstance(value, ListConfig) else [value]:
+                if one is not None:
+                    rule.check(path, one)
         missing = sorted(OmegaConf.missing_keys(merged))
         if missing:
             raise UsageError(f"{missing[0]}: a value is missing; {_how_to_set(missing[0])}")

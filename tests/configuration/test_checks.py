@@ -138,7 +138,10 @@ RULES = [
     ("model.weights=here.txt", "model.weights=here.txt: allowed are files that end in .safetensors, .pth, .pt, .bin"),
     ("model.name=???", "model.name: a value is missing; write model.name=VALUE or choose model=NAME"),
     ("experiment=custom", "dataset.name: a value is missing; write dataset.name=VALUE or choose dataset=NAME (experiment=quickstart has one)"),
+    ("loss.focal.gamma=-2 dataset.name=???", "loss.focal.gamma=-2.0: allowed is at least 0"),
     # what would have no effect
+    ("optimizer=adam optimizer.decay_norm_and_bias=false", "optimizer.decay_norm_and_bias=False: has no effect: optimizer.weight_decay=0 decays nothing"),
+    ("schedule=four_phases schedule.warmup_fraction=0 training.epochs=35 schedule.four_phases.burnin_epochs=0 schedule.four_phases.burnin_lr=0.1", "schedule.four_phases.burnin_lr=0.1: has no effect: schedule.four_phases.burnin_epochs=0"),
     ("schedule=constant", "schedule.warmup_fraction=0.26: has no effect: schedule=constant has no warm-up; allowed is 0"),
     ("schedule=constant schedule.warmup_fraction=0 schedule.min_lr=0.001", "schedule.min_lr=0.001: has no effect: schedule=constant has one rate, schedule.max_lr"),
     ("schedule=four_phases training.epochs=38", "schedule.warmup_fraction=0.26: has no effect: the warm-up is schedule.four_phases.warmup_epochs; allowed is 0"),

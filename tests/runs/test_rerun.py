@@ -334,6 +334,23 @@ def test_a_repeated_run_is_named_by_the_experiment_and_the_seed_of_the_first(tin
         assert folder.parent.name == "quickstart" and folder.name.endswith(f"_{seed}")
 
 
+def test_a_repeated_run_may_enable_an_operator_and_change_its_settings(tiny_run, tmp_path, typed, started):
+    words = ["augmentation=[flip,cutout]", "augmentation.cutout.count=2"]
+    assert typed(tmp_path, "train", f"repeat={tiny_run}", *words).code == 0
+    (config,) = started
+    assert (config.augmentation.cutout.count, config.augmentation.flip.probability) == (2, 0.5)
+    assert config.augmentation.shift is None  # the quickstart's, which the list leaves out
+
+
+def test_what_has_no_effect_any_more_in_a_repeated_run_is_reset(tiny_run, tmp_path, typed, started):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    text = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(text.replace("holdout_fraction: 0.1", "holdout_fraction: 0.2"))
+    assert typed(tmp_path, "train", "repeat=run", "dataset.validation=test").code == 0
+    (config,) = started
+    assert (config.dataset.validation, config.dataset.holdout_fraction) == ("test", 0.1)
+
+
 def test_an_unfinished_run_can_be_repeated(tiny_run, tmp_path, typed, started):
     (tmp_path / "run").mkdir()
     shutil.copy(tiny_run / "config.yaml", tmp_path / "run")
@@ -382,6 +399,20 @@ def test_the_parents_checkpoint_is_the_reported_one(tiny_run, tmp_path, typed, s
     (run / "checkpoints" / "last.pt").write_bytes(b"another")
     assert typed(tmp_path, "train", "start=run").code == 0
     assert started.pop()[0].start_sha256 == hashlib.sha256(b"another").hexdigest()
+
+
+def test_a_started_run_begins_with_the_reported_weights_and_where_asked_a_fresh_head(tiny_run, tmp_path, typed):
+    """At a rate that moves nothing, what it ends with is what it began with."""
+    words = [f"start={tiny_run}", "schedule.max_lr=1e-30", "training.epochs=1", "optimizer.weight_decay=0"]
+    for name, fresh in (("kept", "false"), ("fresh", "true")):
+        answer = typed(tmp_path, "train", *words, f"fresh_head={fresh}", f"hydra.run.dir={name}")
+        assert answer.code == 0, answer.err
+    parent, kept, fresh = (state_dict(run) for run in (tiny_run, tmp_path / "kept", tmp_path / "fresh"))
+    learned = [name for name in parent if "running_" not in name and "num_batches" not in name]
+    assert all(torch.equal(parent[name], kept[name]) for name in learned)
+    changed = [name for name in learned if not torch.equal(parent[name], fresh[name])]
+    assert changed == ["classifier.weight", "classifier.bias"]
+    assert summary(tmp_path / "kept")["start"] == str(tiny_run)
 
 
 def test_each_member_starts_from_one_of_an_ensemble(tiny_run, tmp_path, typed, started):
