@@ -38,6 +38,12 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return 2
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files of long tests first, so that no worker is left with one of them at the end."""
+    long = ("runtimes", "engine", "runs")
+    items.sort(key=lambda item: item.path.parent.name not in long)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """A folder with cifar100/ and cifar10/ (train/CLASS/IMAGE, test/CLASS/IMAGE) and lite0.safetensors."""

@@ -85,6 +85,8 @@ def _read(file: Path, field: str) -> dict[str, Tensor]:
             if file.suffix == ".safetensors"
             else torch.load(file, map_location="cpu", weights_only=True)
         )
+    except FileNotFoundError as error:
+        raise UsageError(f"{field}={file}: there is no such file") from error
     except pickle.UnpicklingError as error:
         raise UsageError(
             f"{field}={file}: rejected, it is damaged or contains Python objects, which could run arbitrary code; "

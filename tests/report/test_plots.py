@@ -143,7 +143,7 @@ def test_recalls_by_epoch_have_a_row_for_each_class_worst_at_the_end_first_and_a
     assert tick_names(drawn[0]) == ["dog", "cat", "owl (absent)"]
     (image,) = drawn[0].axes[0].get_images()
     assert image.get_array().filled(-1).tolist() == [[0.9, 0.4], [0.2, 0.5], [-1, -1]]
-    assert drawn[0].axes[1].get_ylabel() == "recall of the test images"
+    assert drawn[0].axes[1].get_ylabel() == "recall on the test images"
     assert image.get_extent() == [0.5, 2.5, 2.5, -0.5]  # epochs count from 1
 
 

@@ -89,7 +89,7 @@ def test_train_and_evaluate_give_the_same_results_on_two_devices_and_on_native(t
 @pytest.mark.parametrize(
     "settings",
     [
-        ["optimizer=sgd", "schedule=cosine", "schedule.warmup_fraction=0.34"],
+        pytest.param(["optimizer=sgd", "schedule=cosine", "schedule.warmup_fraction=0.34"], marks=pytest.mark.slow),
         pytest.param(
             [
                 "optimizer=sgd",
