@@ -53,6 +53,7 @@ from cifar_imbalance.errors import (
     TrainingFailed,
     UsageError,
 )
+from cifar_imbalance.runs.folder import find_run
 from cifar_imbalance.runs.rerun import (
     combined_runs,
     composed_for_evaluation,
@@ -100,8 +101,7 @@ def train() -> None:
             run_ensemble(config, folder, overrides)
 
     def checked(composed: DictConfig, overrides: list[str]) -> TrainConfig:
-        inherited = (composed.repeat or composed.start) is not None
-        return checked_train(composed_for_training(composed, overrides), keys(overrides), inherited=inherited)
+        return checked_train(composed_for_training(composed, overrides), keys(overrides))
 
     _main(Program("train", "train.py", TrainConfig, checked, run))
 
@@ -118,7 +118,9 @@ def evaluate() -> None:
 
     def checked(composed: DictConfig, overrides: list[str]) -> EvaluateConfig:
         config = composed_for_evaluation(composed, overrides)
-        return checked_evaluate(config, keys(overrides), of_saved_logits=bool(combined_runs(config.ckpt)))
+        runs = combined_runs(config.ckpt)
+        of_weights = not runs and find_run(config.ckpt) is None
+        return checked_evaluate(config, keys(overrides), of_saved_logits=bool(runs), of_weights=of_weights)
 
     _main(Program("evaluate", "evaluate.py", EvaluateConfig, checked, run))
 
@@ -142,7 +144,7 @@ def figures() -> None:
         run_figures(config, folder)
 
     def checked(composed: DictConfig, overrides: list[str]) -> FiguresConfig:
-        return checked_figures(composed)
+        return checked_figures(composed, keys(overrides))
 
     _main(Program("figures", "cifar_imbalance.figures", FiguresConfig, checked, run))
 
@@ -318,6 +320,7 @@ def _run_hydra(program: Program) -> None:
         try:
             OmegaConf.resolve(composed)
             program.run(program.checked(composed, overrides), folder, overrides)
+            _remove_empty(folder, program.existing)  # a resumed run has a folder of its own
         except KeyboardInterrupt:
             _remove_empty(folder, program.existing)
             raise

@@ -41,14 +41,14 @@ MAKE_KERAS_PYTHON = (
 _FACTORS = ("contrast", "saturation", "brightness")
 
 
-def checked_train(composed: DictConfig, typed: Iterable[str] = (), *, inherited: bool = False) -> TrainConfig:
+def checked_train(composed: DictConfig, typed: Iterable[str] = ()) -> TrainConfig:
     """The configuration of a training run as dataclasses, every value checked.
 
-    `typed` are the fields given on the command line; the others may be `inherited` from another run (repeat=, start=).
-    Raises UsageError.
+    `typed` are the fields given on the command line. Raises UsageError.
     """
     config = as_dataclass(TrainConfig, composed)
     settle_choices(config, typed)
+    check_effects(config, typed)
     _check_augmentation(config.augmentation)
     _check_schedule(config)
     _check_optimizer(config)
@@ -56,7 +56,6 @@ def checked_train(composed: DictConfig, typed: Iterable[str] = (), *, inherited:
     _check_batch_sizes(config)
     _check_dataset(config)
     _check_ensemble(config)
-    check_effects(config, typed, inherited=inherited)
     if config.resume is None:  # a resumed run has its weights in its folder
         _check_weights("model.weights", config.model.weights)
         for file in config.ensemble.weights:
@@ -65,27 +64,29 @@ def checked_train(composed: DictConfig, typed: Iterable[str] = (), *, inherited:
 
 
 def checked_evaluate(
-    composed: DictConfig, typed: Iterable[str] = (), *, of_saved_logits: bool = False
+    composed: DictConfig, typed: Iterable[str] = (), *, of_saved_logits: bool = False, of_weights: bool = False
 ) -> EvaluateConfig:
     """The configuration of an evaluation as dataclasses, every value checked.
 
-    `typed` are the fields given on the command line. An evaluation `of_saved_logits` reads no images.
-    Raises UsageError.
+    `typed` are the fields given on the command line. An evaluation `of_saved_logits` reads no images, one `of_weights`
+    is of a file that belongs to no run. Raises UsageError.
     """
     config = as_dataclass(EvaluateConfig, composed)
     if not of_saved_logits:
         _check_runtime(config.runtime)
         _check_batch_sizes(config)
         _check_dataset(config)
-    check_evaluation_effects(config, typed, of_saved_logits=of_saved_logits)
-    if config.split == "validation" and config.dataset.validation == "none":
-        raise UsageError("split=validation: this run has none (dataset.validation=none); allowed are test, train")
+    check_evaluation_effects(config, typed, of_saved_logits=of_saved_logits, of_weights=of_weights)
+    if config.split == "validation" and config.dataset.validation != "holdout":
+        how = f"dataset.validation={config.dataset.validation}"
+        raise UsageError(f"split=validation: this run has none ({how}); allowed are test, train")
     return config
 
 
-def checked_figures(composed: DictConfig) -> FiguresConfig:
+def checked_figures(composed: DictConfig, typed: Iterable[str] = ()) -> FiguresConfig:
     """The configuration of plots of the data as dataclasses, every value checked. Raises UsageError."""
     config = as_dataclass(FiguresConfig, composed)
+    check_effects(config, typed)
     _check_augmentation(config.augmentation)
     _check_dataset(config)
     return config
@@ -226,13 +227,15 @@ def _check_ensemble(config: TrainConfig) -> None:
         raise UsageError(f"seed={config.seed}: with ensemble.members={ensemble.members} at most {largest}")
     if ensemble.workers != "auto" and not (ensemble.workers.isdecimal() and int(ensemble.workers) > 0):
         raise UsageError(f"ensemble.workers={ensemble.workers}: allowed are auto and numbers of at least 1")
+    if ensemble.workers != "auto" and int(ensemble.workers) > ensemble.members:
+        raise UsageError(f"ensemble.workers={ensemble.workers}: at most ensemble.members, which is {ensemble.members}")
     if (
         ensemble.members > 1
         and ensemble.workers not in ("auto", "1")
         and resolved_runtime(config.runtime.name) not in ("auto", "cpu")
     ):
         raise UsageError(
-            f"ensemble.workers={ensemble.workers}: only runtime=cpu trains members side by side; "
+            f"ensemble.workers={ensemble.workers}: only runtime=cpu trains members in parallel; "
             "on an accelerator members train one after another"
         )
 
@@ -253,7 +256,7 @@ def _check_dataset(config: TrainConfig | EvaluateConfig | FiguresConfig) -> None
         )
     cache = Path(dataset.cache_dir).expanduser().absolute()
     if not next(place for place in (cache, *cache.parents) if place.exists()).is_dir():
-        raise UsageError(f"dataset.cache_dir={dataset.cache_dir}: a file is in the way of this folder")
+        raise UsageError(f"dataset.cache_dir={dataset.cache_dir}: a file is where this folder should be")
     if (dataset.folds is None) != (dataset.without_fold is None):
         raise UsageError("dataset.folds, dataset.without_fold: one needs the other")
     if dataset.folds is not None and dataset.without_fold is not None and dataset.without_fold >= dataset.folds:

@@ -1,7 +1,7 @@
 """Fields that have no effect in a configuration, and why.
 
-A setting without effect is rejected if it was given on the command line, or if a YAML file sets it to another value
-than its default.
+On the command line such a field is an error. Where an experiment or another run set it, it is reset to its default, so
+that a run's config.yaml has nothing that does not count.
 """
 
 from __future__ import annotations
@@ -9,52 +9,85 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from cifar_imbalance.configuration.fields import EvaluateConfig, TrainConfig
+from cifar_imbalance.configuration.fields import Dataset, EvaluateConfig, FiguresConfig, Runtime, TrainConfig
 from cifar_imbalance.configuration.hardware import XLA_NAMES, resolved_runtime
 from cifar_imbalance.configuration.schema import choice_blocks, leaves
 from cifar_imbalance.errors import UsageError
 
-# Fields that an experiment of conf/ sets: given with its default, such a field undoes that.
-MAY_RESET = ("schedule.min_lr", "schedule.warmup_fraction", "dataset.imbalance.factor", "checkpoint.monitor")
-
-# Fields that a choice's YAML or default may leave without effect: rejected only on the command line.
-ONLY_IF_TYPED = ("optimizer.decay_norm_and_bias", "schedule.four_phases.burnin_lr")
+# Their defaults mean that there is none of it: that may be said even where there can be none.
+NONE_OF_IT = {"schedule.min_lr": 0, "schedule.warmup_fraction": 0, "dataset.imbalance.factor": 1}
 
 # The fields of an evaluation of saved logits, which reads no image and runs no model.
 OF_SAVED_LOGITS = ("ckpt", "split", "reference", "ensemble.combine")
+# What an evaluation of a file of weights does not use.
+OF_TRAINING = (
+    "seed",
+    *(f"model.{name}" for name in ("pretrained", "weights", "head_init", "drop_rate", "drop_path_rate")),
+    *(f"model.{name}" for name in ("freeze_ratio", "freeze_batch_norm")),
+)
+# What only chooses other images than the test images.
+OF_OTHER_SPLITS = (
+    *(f"dataset.{name}" for name in ("holdout_fraction", "holdout_balance", "split_seed")),
+    *(f"dataset.{name}" for name in ("folds", "without_fold", "imbalance")),
+)
 
 
 def settle_choices(config: Any, typed: Iterable[str]) -> None:
     """Keep only the block of each group's choice: those of other choices become None.
 
-    Raises UsageError if another choice's block was given on the command line or differs from its defaults.
+    Raises UsageError if another choice's block was given on the command line.
     """
     typed = list(typed)
     for group, names in choice_blocks(type(config)).items():
         settings = getattr(config, group)
         for name in names:
-            usual, block = getattr(type(settings)(), name), getattr(settings, name)
+            path, block = f"{group}.{name}", getattr(settings, name)
             if name == settings.name:
-                setattr(settings, name, usual if block is None else block)
+                if block is None and path in typed:
+                    raise UsageError(f"{path}=null: the settings of {group}={name} are a block of fields")
+                setattr(settings, name, getattr(type(settings)(), name) if block is None else block)
                 continue
-            for path, value in leaves(block, f"{group}.{name}.") if block is not None else ():
-                if _is_typed(path, typed) or value != getattr(usual, path.rsplit(".", 1)[-1]):
-                    raise UsageError(f"{path}={_text(value)}: only with {group}={name}, here it is {settings.name}")
+            for field, value in leaves(block, f"{path}.") if block is not None else ():
+                if _is_typed(field, typed):
+                    raise UsageError(f"{field}={_text(value)}: only with {group}={name}, here it is {settings.name}")
             setattr(settings, name, None)
 
 
-def check_effects(config: TrainConfig, typed: Iterable[str], *, inherited: bool) -> None:
-    """Raises UsageError for a field that has no effect in this configuration.
-
-    In a configuration `inherited` from another run, such a field is reset to its default unless it was typed.
-    """
+def check_effects(config: TrainConfig | FiguresConfig, typed: Iterable[str]) -> None:
+    """Reset the fields that have no effect in this configuration. Raises UsageError for one that was typed."""
     typed = list(typed)
-    reasons = _without_effect(config)
-    if inherited:
-        for path in [path for path in reasons if not _is_typed(path, typed)]:
+    values = dict(leaves(config))
+    for path, reason in _without_effect(config):
+        if _is_typed(path, typed) and not (path in NONE_OF_IT and values[path] == NONE_OF_IT[path]):
+            raise UsageError(f"{path}={_text(values[path])}: has no effect: {reason}")
+        if path != "model.name":  # which has no default
             _reset(config, path)
-            del reasons[path]
-    _reject(config, reasons, typed)
+
+
+def check_evaluation_effects(
+    config: EvaluateConfig, typed: Iterable[str], *, of_saved_logits: bool, of_weights: bool
+) -> None:
+    """Raises UsageError for a field on the command line that has no effect in this evaluation."""
+    typed = list(typed)
+    values = dict(leaves(config))
+    if of_saved_logits:
+        for key in typed:
+            if key not in OF_SAVED_LOGITS and not key.startswith("hydra"):
+                raise UsageError(
+                    f"{key}: has no effect where saved logits are combined; allowed are {', '.join(OF_SAVED_LOGITS)}"
+                )
+    reasons = {} if of_saved_logits else dict(_of_runtime(config.runtime))
+    if not of_saved_logits or (not isinstance(config.ckpt, str) and len(config.ckpt) == 1):
+        reasons["ensemble.combine"] = "only one model is evaluated; combine several with ckpt=[A,B]"
+    if of_weights:
+        reasons |= dict.fromkeys(OF_TRAINING, "a file of weights is evaluated as it is")
+        if config.split == "test":
+            reasons |= dict.fromkeys(OF_OTHER_SPLITS, "the test images are all evaluated (split=test)")
+    for path, reason in reasons.items():
+        for key in typed:
+            if key == path or key.startswith(f"{path}.") or ("." in key and path.startswith(f"{key}.")):
+                value = f"={_text(values[key])}" if key in values else ""
+                raise UsageError(f"{key}{value}: has no effect: {reason}")
 
 
 def _reset(config: Any, path: str) -> None:
@@ -65,82 +98,84 @@ def _reset(config: Any, path: str) -> None:
     setattr(config, name, getattr(type(config)(), name))
 
 
-def check_evaluation_effects(config: EvaluateConfig, typed: Iterable[str], *, of_saved_logits: bool) -> None:
-    """Raises UsageError for a field on the command line that has no effect in this evaluation."""
-    if not of_saved_logits:
-        _reject(config, {"ensemble.combine": "only one model is evaluated; combine several with ckpt=[A,B]"}, typed)
-        _reject(config, dict(_of_runtime(config)), typed)
-        return
-    for key in typed:
-        if key not in OF_SAVED_LOGITS and not key.startswith("hydra"):
-            raise UsageError(
-                f"{key}: has no effect where saved logits are combined; allowed are {', '.join(OF_SAVED_LOGITS)}"
-            )
-
-
-def _reject(config: Any, reasons: dict[str, str], typed: Iterable[str]) -> None:
-    typed = list(typed)
-    usual, values = dict(leaves(type(config)())), dict(leaves(config))
-    for path, reason in reasons.items():
-        differs = values[path] != usual[path]
-        # In an evaluation it is the run's own value.
-        changed = differs and isinstance(config, TrainConfig) and path not in ONLY_IF_TYPED
-        if changed or (_is_typed(path, typed) and (differs or path not in MAY_RESET)):
-            raise UsageError(f"{path}={_text(values[path])}: has no effect: {reason}")
-
-
 def _is_typed(path: str, typed: Iterable[str]) -> bool:
     """Whether a field was given on the command line, by itself or in a block; a group's choice does not count."""
     return any(path == key or ("." in key and path.startswith(f"{key}.")) for key in typed)
 
 
-def _without_effect(config: TrainConfig) -> dict[str, str]:
-    """Why fields have no effect, by dotted path."""
-    parts = (_of_optimisation, _of_data, _of_ensemble, _of_runtime)
-    return {path: reason for part in parts for path, reason in part(config)}
+def _without_effect(config: TrainConfig | FiguresConfig) -> Iterator[tuple[str, str]]:
+    """The dotted path of each field without effect, and why it has none."""
+    if isinstance(config, FiguresConfig):
+        yield from _of_dataset(config.dataset, folds=False)
+        return
+    yield from _of_dataset(config.dataset, folds=config.ensemble.folds)
+    yield from _of_optimisation(config)
+    yield from _of_augmentation(config)
+    yield from _of_reporting(config)
+    yield from _of_weights(config)
+    yield from _of_runtime(config.runtime)
+
+
+def _of_dataset(dataset: Dataset, *, folds: bool) -> Iterator[tuple[str, str]]:
+    if dataset.validation != "holdout":
+        for field in ("holdout_fraction", "holdout_balance"):
+            yield f"dataset.{field}", f"dataset.validation={dataset.validation} holds out none of the training images"
+        if dataset.folds is None and not folds:
+            yield "dataset.split_seed", "the training images are neither split nor divided into folds"
+    if dataset.imbalance.profile == "none":
+        for field in ("factor", "subset_seed"):
+            yield f"dataset.imbalance.{field}", "dataset.imbalance.profile=none; allowed are exponential, step"
 
 
 def _of_optimisation(config: TrainConfig) -> Iterator[tuple[str, str]]:
-    name = config.schedule.name
-    if name == "constant":
+    schedule = config.schedule
+    if schedule.name == "constant":
         yield "schedule.min_lr", "schedule=constant has one rate, schedule.max_lr"
         yield "schedule.warmup_fraction", "schedule=constant has no warm-up; allowed is 0"
-    if name == "four_phases":
+    if schedule.name == "step" and schedule.warmup_fraction == 0:
+        yield "schedule.min_lr", "schedule=step without a warm-up ends above it"
+    if schedule.four_phases is not None:
         yield "schedule.warmup_fraction", "the warm-up is schedule.four_phases.warmup_epochs; allowed is 0"
-        if config.schedule.four_phases is not None and config.schedule.four_phases.burnin_epochs == 0:
+        if schedule.four_phases.burnin_epochs == 0:
             yield "schedule.four_phases.burnin_lr", "schedule.four_phases.burnin_epochs=0"
     if config.optimizer.weight_decay == 0:
         yield "optimizer.decay_norm_and_bias", "optimizer.weight_decay=0 decays nothing"
 
 
-def _of_data(config: TrainConfig) -> Iterator[tuple[str, str]]:
-    dataset = config.dataset
-    if dataset.validation != "holdout":
-        for field in ("holdout_fraction", "holdout_balance"):
-            yield f"dataset.{field}", f"dataset.validation={dataset.validation} holds out none of the training images"
-        if dataset.folds is None and not config.ensemble.folds:
-            yield "dataset.split_seed", "the training images are neither split nor divided into folds"
-    if dataset.imbalance.profile == "none":
-        for field in ("factor", "subset_seed"):
-            yield f"dataset.imbalance.{field}", "dataset.imbalance.profile=none; allowed are exponential, step"
+def _of_augmentation(config: TrainConfig) -> Iterator[tuple[str, str]]:
+    for name in ("rotation", "shift"):
+        operator = getattr(config.augmentation, name)
+        if operator is not None and operator.border == "reflect":
+            yield f"augmentation.{name}.fill", f"augmentation.{name}.border=reflect fills with the mirrored image"
+
+
+def _of_reporting(config: TrainConfig) -> Iterator[tuple[str, str]]:
     if config.checkpoint.choose == "last":
         yield "checkpoint.monitor", "checkpoint.choose=last reports the last epoch"
-    elif dataset.validation == "none":
+    elif config.dataset.validation == "none":
         for field in ("monitor", "choose"):
             yield f"checkpoint.{field}", "without validation images the last epoch is reported"
-
-
-def _of_ensemble(config: TrainConfig) -> Iterator[tuple[str, str]]:
     if config.ensemble.members == 1:
         for field in ("combine", "workers"):
             yield f"ensemble.{field}", "ensemble.members=1 is a single model"
+
+
+def _of_weights(config: TrainConfig) -> Iterator[tuple[str, str]]:
     if config.start is None:
         yield "start_sha256", "it is filled in with start=RUN"
         yield "fresh_head", "without start=RUN the head is new or loaded from model.weights"
+    elif not config.fresh_head:
+        yield "model.head_init", "the head is that of start=RUN; fresh_head=true makes it anew"
+    if config.ensemble.weights:
+        yield "model.weights", "ensemble.weights has those of each member"
+    if config.model.weights is not None or config.ensemble.weights:
+        yield "model.pretrained", "the weights come from a file"
+    if config.ensemble.models:
+        yield "model.name", "ensemble.models has those of the members"
 
 
-def _of_runtime(config: TrainConfig | EvaluateConfig) -> Iterator[tuple[str, str]]:
-    name = resolved_runtime(config.runtime.name)
+def _of_runtime(runtime: Runtime) -> Iterator[tuple[str, str]]:
+    name = resolved_runtime(runtime.name)
     if name in XLA_NAMES:
         yield "runtime.compile", f"runtime={name} always compiles"
         yield "runtime.threads", f"runtime={name} manages its own threads"

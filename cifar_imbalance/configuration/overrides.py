@@ -33,8 +33,13 @@ def parse(overrides: Sequence[str]) -> list[Override]:
 
 
 def keys(overrides: Sequence[str]) -> list[str]:
-    """The field or group that each override sets."""
-    return [override.key_or_group for override in parse(overrides)]
+    """The fields and groups that the overrides set; of a block given as {FIELD:VALUE} each field in it."""
+    return [key for override in parse(overrides) for key in _keys(override)]
+
+
+def _keys(override: Override) -> list[str]:
+    key, value = override.key_or_group, override.value()
+    return list(_leaves(value, f"{key}.")) if isinstance(value, dict) and value else [key]
 
 
 def check_override(override: Override, groups: dict[str, list[str]], schema: type) -> None:
@@ -106,11 +111,19 @@ def check_operators(name: str, job: Sequence[str], searchpath: list[str]) -> Non
     composed = compose(name, [*(str(o.input_line) for o in parsed if not operator(o)), *searchpath])
     for override in inside:
         switch = operator(override)
-        if composed.augmentation[switch] is None:
-            raise UsageError(
-                f"{override.input_line}: {switch} is not enabled; "
-                f"enable it with augmentation={switch}, or in a list: augmentation=[flip,{switch}]"
-            )
+        if composed.augmentation[switch] is not None:
+            continue
+        for origin in ("resume", "repeat", "start"):
+            if composed.get(origin) is not None:
+                raise UsageError(
+                    f"{override.input_line}: with {origin}={composed[origin]} list its operators as well, "
+                    f"augmentation=[...,{switch}]"
+                )
+        other = "cutout" if switch == "flip" else "flip"
+        raise UsageError(
+            f"{override.input_line}: {switch} is not enabled; "
+            f"enable it with augmentation={switch}, or in a list: augmentation=[{other},{switch}]"
+        )
 
 
 def default_experiment(overrides: Sequence[str]) -> list[str]:
@@ -138,14 +151,17 @@ def named_values(overrides: Sequence[str], composed: DictConfig, schema: type) -
             content = OmegaConf.load(choice)
             named |= {key: override.value()} if key == "experiment" else _leaves(content, f"{key}.")
             continue
-        paths = [path for path in known if path == key or path.startswith(f"{key}.")]
+        set_here = _keys(override)
+        paths = [path for path in known if any(path == one or path.startswith(f"{one}.") for one in set_here)]
         values = {path: OmegaConf.select(composed, path) for path in sorted(paths)}
         named |= {path: value for path, value in values.items() if not isinstance(value, DictConfig)}
     return named
 
 
 def _leaves(content: Any, prefix: str) -> dict[str, Any]:
+    """The values of nested mappings by dotted path."""
     found: dict[str, Any] = {}
     for name, value in content.items():
-        found |= _leaves(value, f"{prefix}{name}.") if isinstance(value, DictConfig) else {f"{prefix}{name}": value}
+        nested = isinstance(value, DictConfig | dict) and value
+        found |= _leaves(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
     return found

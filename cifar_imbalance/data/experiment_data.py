@@ -33,16 +33,13 @@ class ExperimentData:
             sets["validation"] = self.validation
         counts: dict[str, Any] = {name: images.class_counts.tolist() for name, images in sets.items()}
         hashes: dict[str, Any] = {name: sha256(images.images, images.labels) for name, images in sets.items()}
-        validation_source = "test" if self.validation is self.test else "validation"
-        for table in (counts, hashes):
-            table["validation"] = table.get(validation_source)
         order = ("train", "validation", "test")
         return {
             "source": self.train.source,
             "image_shape": list(self.train.images.shape[1:]),
             "class_names": list(self.train.class_names),
-            "counts": {name: counts[name] for name in order},
-            "sha256": {name: hashes[name] for name in order},
+            "counts": {name: counts.get(name) for name in order},
+            "sha256": {name: hashes.get(name) for name in order},
             "train_indices_sha256": sha256(self.train.indices),
             **self.choices,
             "notes": self.notes,

@@ -17,7 +17,7 @@ from cifar_imbalance.data.experiment_data import ExperimentData, load_experiment
 from cifar_imbalance.data.image_sets import ImageSet
 from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.engine.memory import out_of_memory_named
-from cifar_imbalance.engine.reported import load_reported, predict
+from cifar_imbalance.engine.reported import CLASSES_SHOWN, load_reported, predict
 from cifar_imbalance.engine.step import Network
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.evidence.combination import paired
@@ -36,8 +36,6 @@ from cifar_imbalance.runtimes.select import make_runtime
 from cifar_imbalance.terminal import Terminal
 
 log = logging.getLogger(__name__)
-
-CLASSES_SHOWN = 5
 
 
 def run_evaluation(config: EvaluateConfig, path: Path, overrides: list[str]) -> None:

@@ -68,7 +68,7 @@ def prepare(config: TrainConfig) -> Prepared:
     class_count = len(data.train.class_names)
     built = build_model(model, class_count=class_count, image_size=(height, width), seed=config.seed)
     if config.start is not None and config.resume is None:
-        load_parent(built.module, config)
+        load_parent(built.module, config, data.train.class_names)
     check_head(built.module, config.model, burnin_epochs=burnin_epochs(config.schedule))
     return Prepared(runtime, data, policy, built)
 

@@ -32,7 +32,7 @@ def _member(config: TrainConfig, number: int) -> TrainConfig:
     start, start_sha256 = config.start, config.start_sha256
     if start is not None:
         parent = RunFolder(Path(start))
-        if parent.read_config().ensemble.members > 1:
+        if parent.member(number).config.is_file():
             parent = parent.member(number)
             start, start_sha256 = str(parent.path), parent.reported_sha256()
     return replace(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,14 @@ from torch import nn
 
 from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.data.image_sets import ImageSet
+from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.engine.step import EvaluationStep, Network, resident
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.models.weights import load_weights
 from cifar_imbalance.runs.folder import RunFolder
+
+CLASSES_SHOWN = 5
 
 
 def load_reported(module: nn.Module, state: dict[str, Any], *, name: str) -> None:
@@ -32,13 +36,17 @@ def load_reported(module: nn.Module, state: dict[str, Any], *, name: str) -> Non
         raise UsageError(f"ckpt: the checkpoint does not fit {name} with these classes") from error
 
 
-def load_parent(module: nn.Module, config: TrainConfig) -> None:
+def load_parent(module: nn.Module, config: TrainConfig, class_names: Sequence[str]) -> None:
     """Load the reported weights of the run `config.start` into `module`; with `fresh_head` the head keeps its own.
 
     A member of an ensemble starts from the parent's member of the same number. Raises UsageError if they do not fit.
     """
     parent = RunFolder(Path(str(config.start)))
     file = parent.reported_checkpoint(parent.read_config())
+    trained = checkpoint.load(file)["class_names"]
+    if trained != list(class_names) and not config.fresh_head:
+        names = ", ".join(trained[:CLASSES_SHOWN])
+        raise UsageError(f"start={config.start}: it was trained on other classes ({names}, ...); add fresh_head=true")
     load_weights(module, file, name=config.model.name, field="start", fresh_head=config.fresh_head)
 
 

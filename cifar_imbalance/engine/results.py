@@ -84,13 +84,13 @@ def model_names(config: TrainConfig) -> str:
 
 def _details(config: TrainConfig) -> dict[str, Any]:
     """The first entries of summary.json."""
-    parent = {} if config.start is None else {"start": config.start}
+    weights = config.model.weights or ("hub" if config.model.pretrained else "none")
+    parent = {"weights": weights} if config.start is None else {"weights": "start", "start": config.start}
     return {
         "experiment": config.experiment,
         "seed": config.seed,
         "dataset": config.dataset.name,
         "model": model_names(config),
-        "weights": config.model.weights or ("hub" if config.model.pretrained else "none"),
         **parent,
         "split": "test",
         "epochs": config.training.epochs,

@@ -40,12 +40,9 @@ def combine(
 
 
 def _train_images_of_all(members: Sequence[Predictions]) -> NDArray[np.int64] | None:
-    """The training images of each class [K] if they are the same for all members, else None."""
-    first = members[0].train_images
-    others = [member.train_images for member in members[1:]]
-    if first is None or not all(other is not None and np.array_equal(first, other) for other in others):
-        return None
-    return first
+    """The training images of each class [K], of members that differ their mean; None where one's are not known."""
+    counts = [member.train_images for member in members if member.train_images is not None]
+    return np.rint(np.mean(counts, axis=0)).astype(np.int64) if len(counts) == len(members) else None
 
 
 def log_probabilities(members: Sequence[Predictions]) -> NDArray[np.float64]:

@@ -48,7 +48,7 @@ def run_figures(config: FiguresConfig, folder: Path) -> None:
             names = [train.class_names[label] for label in train.labels[samples]]
             image_grid_plot(folder / "samples.png", train.images[samples], COLUMNS, title=source, names=names)
         shown = samples[:: len(samples) // COLUMNS][:COLUMNS]
-        grid = _augmented(train.images[shown], train.labels[shown], policy, config.seed)
+        grid = _augmented(train.images[shown], train.labels[shown], len(train.class_names), policy, config.seed)
         title = f"Original, and nine times with {', '.join(policy.names) or 'no augmentation'}"
         image_grid_plot(
             folder / "augmented.png",
@@ -75,10 +75,10 @@ def _samples(images: ImageSet, of_each: int, seed: int) -> np.ndarray:
     return np.asarray(chosen)
 
 
-def _augmented(images: Images, labels: np.ndarray, policy: Policy, seed: int) -> Grid:
+def _augmented(images: Images, labels: np.ndarray, class_count: int, policy: Policy, seed: int) -> Grid:
     """Each image unchanged and COLUMNS - 1 times augmented with draws from this seed."""
     repeated = np.repeat(images, COLUMNS, axis=0)
-    levels = np.zeros(labels.max() + 1, dtype=np.int64)
+    levels = np.zeros(class_count, dtype=np.int64)
     drawn = policy.draw(seed, 0, labels=np.repeat(labels, COLUMNS)[None], levels=levels)
     batch = torch.from_numpy(repeated).permute(0, 3, 1, 2).float()
     augmented = policy.apply(batch, {name: torch.from_numpy(values[0]) for name, values in drawn.items()})

@@ -46,6 +46,6 @@ LOSSES: dict[str, Callable[[Logits, Labels, ClassTensors, Loss], Losses]] = {
 
 
 def weighted_mean(losses: Losses, labels: Labels, classes: ClassTensors) -> Float[Tensor, ""]:
-    """The mean of `losses`, each image weighted by its class."""
+    """The mean of `losses`, each image weighted by its class; 0 where all of them have weight 0."""
     weight = classes["weight"].index_select(0, labels)
-    return (weight * losses).sum() / weight.sum()
+    return (weight * losses).sum() / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)

@@ -32,7 +32,8 @@ def check_head(module: nn.Module, model: fields.Model, *, burnin_epochs: int) ->
     """Raises UsageError if a part is to be frozen but it is unknown which part is the head."""
     if head_prefixes(module):
         return
-    for field, value in (("model.freeze_ratio", model.freeze_ratio), ("schedule.burnin_epochs", burnin_epochs)):
+    frozen = {"model.freeze_ratio": model.freeze_ratio, "schedule.four_phases.burnin_epochs": burnin_epochs}
+    for field, value in frozen.items():
         if value:
             raise UsageError(
                 f"{field}={value}: timm does not define which layer of {model.name} is its head; allowed is 0"

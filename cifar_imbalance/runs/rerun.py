@@ -13,7 +13,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from cifar_imbalance.configuration.fields import EvaluateConfig, TrainConfig
 from cifar_imbalance.configuration.hardware import XLA_NAMES, resolved_runtime
 from cifar_imbalance.configuration.overrides import keys, named_values
-from cifar_imbalance.configuration.schema import block_defaults, choice_blocks
+from cifar_imbalance.configuration.schema import block_defaults
 from cifar_imbalance.configuration.values import WEIGHT_SUFFIXES
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.evidence.published import PREFIX, published_tables
@@ -118,6 +118,9 @@ def _resumed(composed: DictConfig, overrides: Sequence[str]) -> DictConfig:
         return field in movable or (_is_execution_field(field) and field not in fixed)
 
     _apply(config, named_values(overrides, composed, TrainConfig), TrainConfig, may_differ, owner)
+    waiting = [member for member in run.members(stored) if not member.checkpoint("last").is_file()]
+    if config.start is not None and waiting:  # members that are still to begin with the parent's weights
+        _checked_parent(config)
     return config
 
 
@@ -131,10 +134,6 @@ def _derived(composed: DictConfig, overrides: Sequence[str], how: str) -> DictCo
         config.fresh_head = False
         config.model.pretrained, config.model.weights, config.ensemble.weights = False, None, []
     named = named_values(overrides, composed, TrainConfig)
-    for group in choice_blocks(TrainConfig):  # drop the settings of a choice that is overridden
-        previous = config[group].name
-        if named.get(f"{group}.name", previous) != previous and previous in config[group]:
-            config[group][previous] = None
     _apply(config, named, TrainConfig, lambda field: field != "experiment", owner)
     config.resume = config.repeat = None
     if config.start is not None:
@@ -152,9 +151,9 @@ def _checked_parent(config: DictConfig) -> str:
     owner = f"start={config.start}"
     parent = _run_folder(config.start, "start")
     stored = parent.read_config()
-    for field, usual in (("pretrained", False), ("weights", None)):
-        if config.model[field] != usual:
-            raise UsageError(f"model.{field}={config.model[field]}: the weights are those of {owner}; leave it out")
+    for path in ("model.pretrained", "model.weights", "ensemble.weights"):
+        if value := OmegaConf.select(config, path):
+            raise UsageError(f"{path}={_text(value)}: the weights are those of {owner}; leave it out")
     if config.model.name != stored.model.name:
         raise UsageError(f"{owner}: model.name is {stored.model.name} there and {config.model.name} here")
     if stored.ensemble.members not in (1, config.ensemble.members):

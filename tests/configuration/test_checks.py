@@ -96,8 +96,8 @@ RULES = [
     ("schedule.four_phases.flat_epochs=-1", "schedule.four_phases.flat_epochs=-1: allowed is at least 0"),
     ("schedule.four_phases.cooldown_epochs=-1", "schedule.four_phases.cooldown_epochs=-1: allowed is at least 0"),
     ("ensemble.members=0", "ensemble.members=0: allowed is at least 1"),
-    ("ensemble.workers=0", "ensemble.workers=0: allowed are auto and numbers of at least 1"),
-    ("ensemble.workers=many", "ensemble.workers=many: allowed are auto and numbers of at least 1"),
+    ("ensemble.members=2 ensemble.workers=0", "ensemble.workers=0: allowed are auto and numbers of at least 1"),
+    ("ensemble.members=2 ensemble.workers=many", "ensemble.workers=many: allowed are auto and numbers of at least 1"),
     ("ensemble.combine=mean_logits", "ensemble.combine=mean_logits: allowed are mean_probability, mean_logit, weighted (did you mean mean_logit?)"),
     # combinations of fields
     ("augmentation.order=[flip,no_such_operator]", f"augmentation.order=no_such_operator: allowed are {ALL_OPERATORS}"),
@@ -142,13 +142,21 @@ RULES = [
     # what would have no effect
     ("optimizer=adam optimizer.decay_norm_and_bias=false", "optimizer.decay_norm_and_bias=False: has no effect: optimizer.weight_decay=0 decays nothing"),
     ("schedule=four_phases schedule.warmup_fraction=0 training.epochs=35 schedule.four_phases.burnin_epochs=0 schedule.four_phases.burnin_lr=0.1", "schedule.four_phases.burnin_lr=0.1: has no effect: schedule.four_phases.burnin_epochs=0"),
-    ("schedule=constant", "schedule.warmup_fraction=0.26: has no effect: schedule=constant has no warm-up; allowed is 0"),
+    ("schedule=constant schedule.warmup_fraction=0.1", "schedule.warmup_fraction=0.1: has no effect: schedule=constant has no warm-up; allowed is 0"),
+    ("schedule=step schedule.warmup_fraction=0 schedule.step.milestones=[20] schedule.min_lr=0.001", "schedule.min_lr=0.001: has no effect: schedule=step without a warm-up ends above it"),
+    ("augmentation.rotation.fill=9", "augmentation.rotation.fill=9.0: has no effect: augmentation.rotation.border=reflect fills with the mirrored image"),
+    ("augmentation.shift.fill=9", "augmentation.shift.fill=9.0: has no effect: augmentation.shift.border=reflect fills with the mirrored image"),
+    ("experiment=exp1 checkpoint.choose=last checkpoint.monitor=macro_f1", "checkpoint.monitor=macro_f1: has no effect: checkpoint.choose=last reports the last epoch"),
+    ("ensemble.members=2 ensemble.workers=3", "ensemble.workers=3: at most ensemble.members, which is 2"),
+    ("model.pretrained=true model.weights=here.pt", "model.pretrained=True: has no effect: the weights come from a file"),
+    ("ensemble.members=2 ensemble.models=[a,b] model.name=c", "model.name=c: has no effect: ensemble.models has those of the members"),
+    ("optimizer=sgd optimizer.sgd=null", "optimizer.sgd=null: the settings of optimizer=sgd are a block of fields"),
     ("schedule=constant schedule.warmup_fraction=0 schedule.min_lr=0.001", "schedule.min_lr=0.001: has no effect: schedule=constant has one rate, schedule.max_lr"),
-    ("schedule=four_phases training.epochs=38", "schedule.warmup_fraction=0.26: has no effect: the warm-up is schedule.four_phases.warmup_epochs; allowed is 0"),
+    ("schedule=four_phases training.epochs=38 schedule.warmup_fraction=0.1", "schedule.warmup_fraction=0.1: has no effect: the warm-up is schedule.four_phases.warmup_epochs; allowed is 0"),
     ("dataset.validation=test dataset.holdout_fraction=0.1", "dataset.holdout_fraction=0.1: has no effect: dataset.validation=test holds out none of the training images"),
     ("dataset.validation=none dataset.holdout_balance=proportional", "dataset.holdout_balance=proportional: has no effect: dataset.validation=none holds out none of the training images"),
     ("dataset.validation=test dataset.split_seed=0", "dataset.split_seed=0: has no effect: the training images are neither split nor divided into folds"),
-    ("dataset.imbalance.profile=none", "dataset.imbalance.factor=10.0: has no effect: dataset.imbalance.profile=none; allowed are exponential, step"),
+    ("dataset.imbalance.profile=none dataset.imbalance.factor=10", "dataset.imbalance.factor=10.0: has no effect: dataset.imbalance.profile=none; allowed are exponential, step"),
     ("dataset.imbalance={profile:none,factor:1,subset_seed:0}", "dataset.imbalance.subset_seed=0: has no effect: dataset.imbalance.profile=none; allowed are exponential, step"),
     ("checkpoint.choose=last checkpoint.monitor=loss", "checkpoint.monitor=loss: has no effect: checkpoint.choose=last reports the last epoch"),
     ("dataset.validation=none checkpoint.monitor=loss", "checkpoint.monitor=loss: has no effect: without validation images the last epoch is reported"),
@@ -176,7 +184,10 @@ ACCEPTED = [
     "dataset.validation=none checkpoint.choose=last",
     "ensemble.members=2 ensemble.combine=mean_logit ensemble.workers=1",
     "experiment=exp1 schedule=constant schedule.min_lr=0",
-    "experiment=exp1 checkpoint.choose=last checkpoint.monitor=macro_f1",
+    "experiment=exp1 checkpoint.choose=last",
+    "schedule=constant",
+    "schedule=four_phases training.epochs=38",
+    "dataset.imbalance.profile=none",
     "loss=focal loss.focal.gamma=1",
     "class_weights=effective_number class_weights.effective_number.beta=0.99",
     "sampler=class_balanced",
@@ -259,6 +270,11 @@ def test_fields_with_fixed_names_declare_their_choices(schema):
 
 def test_the_quickstart_is_valid():
     assert check("").dataset.name == "digits"
+
+
+def test_what_an_experiment_sets_without_effect_is_reset():
+    config = check("schedule=constant dataset.imbalance.profile=none")
+    assert (config.schedule.warmup_fraction, config.dataset.imbalance.factor) == (0.0, 1.0)
 
 
 # ---------------------------------------------------------------- settings of one choice

@@ -105,9 +105,10 @@ def test_the_record_hashes_the_kept_indices(load):
 
 
 def test_the_record_of_validation_depends_on_dataset_validation(load):
-    on_test, without = load(validation="test").record(), load(validation="none").record()
-    assert on_test["sha256"]["validation"] == on_test["sha256"]["test"]
-    assert without["sha256"]["validation"] is None and without["counts"]["validation"] is None
+    for validation in ("test", "none"):  # test images are never called validation
+        record = load(validation=validation).record()
+        assert record["sha256"]["validation"] is None and record["counts"]["validation"] is None
+    assert load(validation="holdout").record()["counts"]["validation"] is not None
 
 
 def test_the_record_is_json_and_names_source_and_seeds(load):

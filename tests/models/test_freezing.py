@@ -84,5 +84,5 @@ def test_a_model_without_a_known_head_cannot_be_frozen():
         UsageError, match=r"model\.freeze_ratio=0\.5: timm does not define which layer of x is its head"
     ):
         check_head(nn.Linear(2, 2), Model(name="x", freeze_ratio=0.5), burnin_epochs=0)
-    with pytest.raises(UsageError, match=r"schedule\.burnin_epochs=3: timm does not define"):
+    with pytest.raises(UsageError, match=r"schedule\.four_phases\.burnin_epochs=3: timm does not define"):
         check_head(nn.Linear(2, 2), Model(name="x"), burnin_epochs=3)

@@ -337,7 +337,7 @@ def test_a_repeated_run_is_named_by_the_experiment_and_the_seed_of_the_first(tin
 def test_a_repeated_run_may_enable_an_operator_and_change_its_settings(tiny_run, tmp_path, typed, started):
     words = ["augmentation=[flip,cutout]", "augmentation.cutout.count=2"]
     assert typed(tmp_path, "train", f"repeat={tiny_run}", *words).code == 0
-    (config,) = started
+    ((config, _),) = started
     assert (config.augmentation.cutout.count, config.augmentation.flip.probability) == (2, 0.5)
     assert config.augmentation.shift is None  # the quickstart's, which the list leaves out
 
@@ -347,7 +347,7 @@ def test_what_has_no_effect_any_more_in_a_repeated_run_is_reset(tiny_run, tmp_pa
     text = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(text.replace("holdout_fraction: 0.1", "holdout_fraction: 0.2"))
     assert typed(tmp_path, "train", "repeat=run", "dataset.validation=test").code == 0
-    (config,) = started
+    ((config, _),) = started
     assert (config.dataset.validation, config.dataset.holdout_fraction) == ("test", 0.1)
 
 

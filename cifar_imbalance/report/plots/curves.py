@@ -73,7 +73,8 @@ def member_curves_plot(path: Path, histories: Mapping[str, History]) -> None:
         _epoch_axis(axes, epochs)
     _learning_rates(right, list(histories.values()), colours)
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5), frameon=False, fontsize=9)
-    figure.suptitle(f"Training of the members by epoch: {on} images solid, training images dotted", fontsize=13)
+    solid = " or ".join(sorted({evaluated_images(history) for history in histories.values()}))
+    figure.suptitle(f"Training of the members by epoch: {solid} images solid, training images dotted", fontsize=13)
     save_figure(figure, path)
 
 
