@@ -68,7 +68,7 @@ MISTAKES = [
     ("train", "-m seed=interval(0,3)", "seed=interval(0,3): values are listed, FIELD=VALUE,VALUE or range(FROM,TO); more needs hydra/sweeper=NAME"),
     ("train", "-m model=glob(*)", "model=glob(*): values are listed, model=VALUE,VALUE"),
     ("train", "-m hydra.sweeper.params={seed:1}", "hydra.sweeper.params={seed:1}: a sweep is written FIELD=VALUE,VALUE"),
-    ("train", "dataset=digits dataset.cache_dir=FILE/cache", "dataset.cache_dir=FILE/cache: a file is in the way of this folder"),
+    ("train", "dataset=digits dataset.cache_dir=FILE/cache", "dataset.cache_dir=FILE/cache: a file is where this folder should be"),
     ("train", "optimizer=sgd", NO_DATASET),
     ("train", "seed=1 schedule.max_lr=0.01", NO_DATASET),
     ("train", "experiment=custom", NO_DATASET),
