@@ -15,7 +15,15 @@ from cifar_imbalance.configuration.schema import choice_blocks, leaves
 from cifar_imbalance.errors import UsageError
 
 # Their defaults mean that there is none of it: that may be said even where there can be none.
-NONE_OF_IT = {"schedule.min_lr": 0, "schedule.warmup_fraction": 0, "dataset.imbalance.factor": 1}
+NONE_OF_IT = {
+    "schedule.min_lr": 0,
+    "schedule.warmup_fraction": 0,
+    "dataset.imbalance.factor": 1,
+    "model.pretrained": False,
+    "fresh_head": False,
+    "deterministic": False,
+    "runtime.compile": False,
+}
 
 # The fields of an evaluation of saved logits, which reads no image and runs no model.
 OF_SAVED_LOGITS = ("ckpt", "split", "reference", "ensemble.combine")

@@ -165,7 +165,7 @@ RULES = [
     ("ensemble.workers=2", "ensemble.workers=2: has no effect: ensemble.members=1 is a single model"),
     ("start_sha256=abc", "start_sha256=abc: has no effect: it is filled in with start=RUN"),
     ("fresh_head=true", "fresh_head=True: has no effect: without start=RUN the head is new or loaded from model.weights"),
-    ("fresh_head=false", "fresh_head=False: has no effect: without start=RUN the head is new or loaded from model.weights"),
+    ("fresh_head=true", "fresh_head=True: has no effect: without start=RUN the head is new or loaded from model.weights"),
     ("runtime=xla runtime.compile=true", "runtime.compile=True: has no effect: runtime=xla always compiles"),
     ("runtime=xla runtime.threads=2", "runtime.threads=2: has no effect: runtime=xla manages its own threads"),
     ("runtime=xla deterministic=true", "deterministic=True: has no effect: runtime=xla has no such switch"),
@@ -186,6 +186,8 @@ ACCEPTED = [
     "experiment=exp1 schedule=constant schedule.min_lr=0",
     "experiment=exp1 checkpoint.choose=last",
     "schedule=constant",
+    "model.pretrained=false model.weights=here.pt",
+    "fresh_head=false",
     "schedule=four_phases training.epochs=38",
     "dataset.imbalance.profile=none",
     "loss=focal loss.focal.gamma=1",
@@ -216,7 +218,8 @@ def schemas(typed, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def working_folder(schemas, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "here.txt").touch()
+    for name in ("here.txt", "here.pt"):
+        (tmp_path / name).touch()
     monkeypatch.setattr(checks, "xla_is_installed", lambda: True)
     for module in (checks, effects):
         monkeypatch.setattr(module, "resolved_runtime", lambda name: name)  # no search for a TPU
