@@ -289,6 +289,15 @@ def test_two_runs_never_share_a_folder(tiny_run, tmp_path, typed, tiny_words):
 
 
 # ---------------------------------------------------------------- repeat
+def test_a_repeated_run_has_the_configuration_and_the_logits_of_the_first(tiny_run, tmp_path, typed):
+    before = contents(tiny_run)
+    answer = typed(tmp_path, "train", f"repeat={tiny_run}", "hydra.run.dir=again")
+    assert answer.code == 0, answer.err
+    assert (tmp_path / "again" / "config.yaml").read_text() == (tiny_run / "config.yaml").read_text()
+    assert np.array_equal(logits(tmp_path / "again"), logits(tiny_run))
+    assert contents(tiny_run) == before
+
+
 def test_a_repeated_run_differs_only_by_its_overrides(tiny_run, tmp_path, typed, started):
     config = stored(tiny_run)
     for words, expected in {
