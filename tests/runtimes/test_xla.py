@@ -19,7 +19,6 @@ from cifar_imbalance.evidence.predictions import Predictions
 PROBE = Path(__file__).with_name("probe.py")
 SMALL = [
     "experiment=quickstart",
-    "model.name=test_efficientnet",
     "dataset.image_size=16",
     "training.eval_batch_size=100",
 ]
