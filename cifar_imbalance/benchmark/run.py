@@ -35,7 +35,10 @@ def run_benchmark(config: BenchmarkConfig, folder: Path) -> None:
         check_name(config.model)
         runtime = make_runtime(config.runtime)
         config = replace(
-            config, rows=_available_rows(config, runtime.name), model=replace(config.model, resolution=None)
+            config,
+            rows=_available_rows(config, runtime.name),
+            model=replace(config.model, resolution=None),
+            runtime=runtime.settled(config.runtime),
         )
         measured = measure(config, runtime)
         results = {**_results(config, measured), "environment": environment(runtime)}

@@ -28,7 +28,6 @@ from cifar_imbalance.configuration.fields import (
 from cifar_imbalance.data.experiment_data import ExperimentData
 from cifar_imbalance.data.image_sets import ImageSet
 from cifar_imbalance.engine.experiment import make_loop
-from cifar_imbalance.engine.members import cores_of
 from cifar_imbalance.engine.step import Network
 from cifar_imbalance.methods.optimizers import fresh_state, load_state, make_optimizer
 from cifar_imbalance.models.build import BuiltModel, build_model
@@ -140,7 +139,7 @@ def dataloader_loop(config: BenchmarkConfig, runtime: DeviceRuntime) -> Steps:
         _Images(pixels, labels),
         batch_size=config.batch_size,
         shuffle=True,
-        num_workers=min(2, cores_of(config.runtime.threads)),
+        num_workers=min(2, config.runtime.threads or 2),
         persistent_workers=True,
     )
 

@@ -181,6 +181,10 @@ def _check_runtime(runtime: Runtime) -> None:
             "runtime=tpu: no TPU was found on this machine; on one that has a TPU, pip install 'torch_xla[tpu]==2.9.*' "
             "installs its driver; here use runtime=auto, cpu, cuda or xla"
         )
+    if (runtime.threads or 0) > (os.cpu_count() or 1):
+        raise UsageError(
+            f"runtime.threads={runtime.threads}: allowed is at most {os.cpu_count()}, this machine's cores"
+        )
     if runtime.devices is not None and name not in XLA_NAMES:
         raise UsageError(f"runtime.devices={runtime.devices}: only with runtime=xla or runtime=tpu")
 

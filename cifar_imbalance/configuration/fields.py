@@ -256,7 +256,7 @@ class Ensemble:
 class Runtime:
     name: Annotated[str, Choices("auto", "cpu", "cuda", "xla", "tpu")] = "auto"
     devices: Count | None = None  # xla: devices of XLA's CPU client; null: 1, or all cores of a TPU
-    threads: Count | None = None  # cpu: null: all cores
+    threads: Count | None = None  # cpu: null: the cores that are free when the run starts
     precision: Annotated[str, Choices("float32", "bfloat16")] = "float32"  # bfloat16: by autocast
     compile: bool = False  # torch.compile on cpu and cuda; xla always compiles
 

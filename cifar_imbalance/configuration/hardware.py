@@ -1,9 +1,11 @@
-"""Detection of this machine's devices and the runtime for them, without importing torch or torch_xla."""
+"""This machine's devices, processor and free cores, and the runtime for them, without importing torch or torch_xla."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 INSTALL_XLA = "pip install -e '.[xla]'"
@@ -33,3 +35,52 @@ def resolved_runtime(name: str) -> str:
     if name in ("auto", "xla") and tpu_is_attached() and xla_is_installed():
         return "tpu"
     return name
+
+
+def processor(entry: str) -> str:
+    """An entry of /proc/cpuinfo, such as `model name`; empty if there is none."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(entry)), "")
+
+
+# ---------------------------------------------------------------- cores
+def allowed_cores() -> list[int]:
+    """The cores that this process may use; fewer if its control group has a quota of less CPU time (containers)."""
+    cores = sorted(os.sched_getaffinity(0))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return cores if quota == "max" else cores[: max(1, int(quota) // int(period))]
+    except (OSError, ValueError):
+        return cores
+
+
+def free_cores(seconds: float = 0.3) -> int:
+    """How many of the allowed cores are idle, watched for some time in which this process does nothing; at least 1."""
+    cores = allowed_cores()
+    if len(cores) == 1:
+        return 1
+    before = core_seconds(cores)
+    time.sleep(seconds)
+    after = core_seconds(cores)
+    if before is None or after is None or after == before:
+        return len(cores)
+    idle, busy = after[0] - before[0], after[1] - before[1]
+    return max(1, round(len(cores) * idle / (idle + busy)))
+
+
+def core_seconds(cores: Sequence[int]) -> tuple[float, float] | None:
+    """Seconds that these cores have been idle and busy since the machine started; None if the system does not say."""
+    wanted = {f"cpu{core}" for core in cores}
+    try:
+        rows = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
+        ticks = [[int(value) for value in row[1:9]] for row in rows if row and row[0] in wanted]
+    except (OSError, ValueError):
+        return None
+    if not ticks:
+        return None
+    idle = sum(row[3] + row[4] for row in ticks)  # idle, and waiting for a disk
+    per_second = os.sysconf("SC_CLK_TCK")
+    return idle / per_second, (sum(map(sum, ticks)) - idle) / per_second

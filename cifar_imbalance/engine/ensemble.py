@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.engine.experiment import Prepared, describe, prepare, run_experiment
-from cifar_imbalance.engine.members import cores_of, member_configs, workers_and_threads
+from cifar_imbalance.engine.members import member_configs, workers_and_threads
 from cifar_imbalance.engine.results import report_ensemble
 from cifar_imbalance.errors import TrainingFailed, UsageError
 from cifar_imbalance.runs.folder import RunFolder, claim
@@ -45,6 +45,7 @@ def run_ensemble(config: TrainConfig, path: Path, overrides: list[str]) -> None:
     with Terminal() as terminal:
         configs = member_configs(config)
         prepared = _prepared(config, configs)
+        config = replace(config, runtime=prepared.runtime.settled(config.runtime))
         folder = _folder(config, path, overrides, prepared)
         with folder.held():
             if config.resume is not None:
@@ -69,8 +70,8 @@ def _train_members(
 ) -> None:
     """Train the unfinished members. Raises TrainingFailed, which names those that failed."""
     workers, threads = 1, config.runtime.threads
-    if on_cpu:
-        workers, threads = workers_and_threads(config.ensemble, cores=cores_of(config.runtime.threads))
+    if on_cpu and threads is not None:
+        workers, threads = workers_and_threads(config.ensemble, cores=threads)
     members = [
         Member(k, replace(one, runtime=replace(one.runtime, threads=threads)), folder.member(k), overrides)
         for k, one in enumerate(configs)

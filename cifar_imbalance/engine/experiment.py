@@ -81,6 +81,7 @@ def run_experiment(config: TrainConfig, path: Path, overrides: list[str], termin
     """
     with terminal or Terminal() as terminal:
         prepared = prepare(config)
+        config = replace(config, runtime=prepared.runtime.settled(config.runtime))
         resumed = None if config.resume is None else RunFolder(Path(config.resume).expanduser())
         folder = resumed or claim(path, config, overrides)
         with folder.held():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.data.image_sets import ImageSet
 from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.engine.epoch import EpochPlan, plan_epoch
+from cifar_imbalance.engine.pace import Pace
 from cifar_imbalance.engine.step import EvaluationStep, Network, TrainingStep, WeightAverage
 from cifar_imbalance.errors import TrainingFailed
 from cifar_imbalance.evidence.metrics import epoch_metrics
@@ -26,6 +28,8 @@ from cifar_imbalance.methods.samplers import steps_per_epoch
 from cifar_imbalance.runs.folder import RunFolder
 from cifar_imbalance.runtimes.base import DeviceRuntime
 from cifar_imbalance.terminal import EPOCHS, ProgressView, Terminal
+
+log = logging.getLogger(__name__)
 
 SLOW_STEP = 5.0  # seconds; a slower first step was most likely compiled, and its time is logged
 
@@ -49,6 +53,8 @@ class Loop:
     history: list[dict[str, Any]]
     recalls: list[NDArray[np.float64]]  # [K] after each epoch, NaN for a class without images
     best: dict[str, float | int] | None = None  # {"epoch": ..., "value": ...} of checkpoint.monitor
+    pace: Pace | None = None
+    pace_of: str | None = None  # phase
 
     @property
     def reported(self) -> nn.Module:
@@ -85,6 +91,9 @@ class Loop:
         """Run the steps of `plan`; returns a line for metrics.jsonl. Raises TrainingFailed if a loss is not finite."""
         steps, batch, epoch = len(plan), plan.batch_size, plan.epoch
         self.training_step.begin_epoch(plan)
+        if self.pace is None or self.pace_of != plan.phase:  # phases differ in what a step costs
+            self.pace, self.pace_of = Pace(self.runtime.threads or 1), plan.phase
+        self.pace.begin()
         started = time.perf_counter()
         for i in range(steps):
             loss = self.training_step(i)
@@ -93,6 +102,8 @@ class Loop:
             seen = loss.item() if self.runtime.reading_is_free else None
             if seen is not None and not math.isfinite(seen):
                 raise _not_finite(epoch, i, steps, seen)
+            if self.runtime.reading_is_free and (slow := self.pace.step(batch)):
+                log.info("%s", slow)
             live.show(
                 epoch=f"epoch {epoch + 1}/{self.config.training.epochs}",
                 steps_done=epoch * steps + i + 1,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,8 +57,3 @@ def workers_and_threads(ensemble: Ensemble, *, cores: int) -> tuple[int, int]:
     workers = math.ceil(ensemble.members / rounds) if ensemble.workers == "auto" else int(ensemble.workers)
     workers = min(workers, ensemble.members)
     return workers, max(1, cores // workers)
-
-
-def cores_of(threads: int | None) -> int:
-    """`runtime.threads`, or the number of cores that this process may use."""
-    return threads or len(os.sched_getaffinity(0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -258,8 +259,14 @@ def _for_weights(composed: DictConfig, path: Path, overrides: Sequence[str]) -> 
 
 
 def _as_composed(run: RunFolder) -> DictConfig:
-    """A run's configuration without its types, as Hydra would have composed it."""
-    return OmegaConf.create(asdict(run.read_config()))
+    """A run's configuration without its types, as Hydra would have composed it.
+
+    On a machine with fewer cores than the run had threads, they are chosen anew.
+    """
+    stored = OmegaConf.create(asdict(run.read_config()))
+    if (stored.runtime.threads or 0) > (os.cpu_count() or 1):
+        stored.runtime.threads = None
+    return stored
 
 
 def _is_execution_field(field: str) -> bool:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from cifar_imbalance.configuration.fields import Runtime
 
 
 class DeviceRuntime(ABC):
@@ -17,12 +20,18 @@ class DeviceRuntime(ABC):
     name: str
     device: torch.device
     devices: int = 1
+    threads: int | None = None
+    """The threads that compute on a CPU, and on CUDA those that were asked for."""
     reading_is_free: bool
     """Whether a value can be read inside an epoch without waiting for the device."""
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
         """The device's entries in environment.json."""
+
+    def settled(self, config: Runtime) -> Runtime:
+        """`config` with what this runtime chose by itself: what config.yaml says, so that a resumed run has it too."""
+        return replace(config, threads=self.threads)
 
     @abstractmethod
     def place(self, tensor: Tensor) -> Tensor:

@@ -1,14 +1,17 @@
 """Convolutions on the CPU in the form that is fastest for the size of their feature map.
 
 At 32 px most feature maps of an EfficientNet are 1 to 4 pixels wide, and there oneDNN's convolutions are far below the
-machine's peak. The form of a convolution depends on shapes alone (under autocast, depthwise ones are unchanged), by
-these measurements (`python tests/runtimes/convolution_forms.py`; results in docs/results):
+machine's peak. The form of a convolution depends on shapes and processor (`python tests/runtimes/convolution_forms.py`
+times them; results in docs/results):
 
-- 1 x 1 kernels as one matrix product over the pixels: 1.2 to 2.1 times as fast, forward and backward, on maps up to
-  8 x 8 in batches of 32; within a tenth at 14 and 16, slower from 28 on and in batches of 512 from 14 on.
+- 1 x 1 kernels as one matrix product over the pixels, on maps up to a size that depends on the processor
+  (`processors.py`).
 - Depthwise on a map of one pixel: a product with the one tap that overlaps the image.
 - Depthwise on a map smaller than its kernel: 2.6 to 8 times as fast with the weight's gradient summed tap by tap, over
   the taps that overlap the image; slower on any larger map. Forward pass and input gradient are still oneDNN's.
+
+In bfloat16 every kernel is cropped to the taps that overlap the image: the weight gradients of the others are read by
+oneDNN (of torch 2.9) from memory that it did not write.
 
 A model's names, parameters and state are unchanged, it computes the same function, and it is exported with plain
 convolutions.
@@ -24,33 +27,55 @@ from timm.layers.padding import get_same_padding
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear, pad
 
-LARGEST_PRODUCT_MAP = 256  # pixels
-
 Pair = tuple[int, int]
 Pads = tuple[int, int, int, int]  # left, right, top, bottom, as torch.nn.functional.pad has them
 
 
-def use_small_map_forms(module: nn.Module) -> None:
-    """Switch the convolutions of `module` to the form that is fastest for the size of their feature map."""
+def use_small_map_forms(module: nn.Module, product_map: int) -> None:
+    """Switch the convolutions of `module` to the form that is fastest for the size of their feature map.
+
+    `product_map` is the largest map, in pixels, on which a pointwise one is a matrix product.
+    """
     for part in module.modules():
         if type(part) not in _FORMS or part.dilation != (1, 1) or part.padding_mode != "zeros":
             continue
         assert isinstance(part, nn.Conv2d)
-        pointwise, depthwise = _FORMS[type(part)]
+        cropped, pointwise, depthwise = _FORMS[type(part)]
         if part.groups == 1 and part.kernel_size == part.stride == (1, 1) and part.padding in (0, (0, 0)):
             part.__class__ = pointwise
+            part.__dict__["product_map"] = product_map
         elif part.groups == part.in_channels == part.out_channels > 1 and part.bias is None:
             part.__class__ = depthwise
+        else:
+            part.__class__ = cropped
 
 
 class PointwiseConv2d(nn.Conv2d):
+    product_map: int
+
     def forward(self, images: Tensor) -> Tensor:
-        if images.shape[2] * images.shape[3] > LARGEST_PRODUCT_MAP or torch.compiler.is_exporting():
+        if images.shape[2] * images.shape[3] > self.product_map or torch.compiler.is_exporting():
             return super().forward(images)
         return linear(images.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
 
 
-class DepthwiseConv2d(nn.Conv2d):
+class CroppedConv2d(nn.Conv2d):
+    def forward(self, images: Tensor) -> Tensor:
+        plain = not torch.is_autocast_enabled(images.device.type) or torch.compiler.is_exporting()
+        if plain or isinstance(self.padding, str):
+            return super().forward(images)
+        height, width = images.shape[2:]
+        pads = _pads(self, height, width)
+        rows, top, bottom = _crop(height, self.kernel_size[0], self.stride[0], pads[2:])
+        columns, left, right = _crop(width, self.kernel_size[1], self.stride[1], pads[:2])
+        weight = self.weight[:, :, rows, columns]
+        if weight.shape == self.weight.shape:
+            return super().forward(images)
+        padded, padding = _padded(images, (left, right, top, bottom))
+        return conv2d(padded, weight, self.bias, self.stride, padding, 1, self.groups)
+
+
+class DepthwiseConv2d(CroppedConv2d):
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[2:]
         small = height < self.kernel_size[0] or width < self.kernel_size[1]
@@ -67,6 +92,10 @@ class DepthwiseConv2d(nn.Conv2d):
         return _SmallMapDepthwise.apply(images, self.weight, self.stride, pads)
 
 
+class CroppedConv2dSame(CroppedConv2d, Conv2dSame):
+    pass
+
+
 class PointwiseConv2dSame(PointwiseConv2d, Conv2dSame):
     pass
 
@@ -75,9 +104,9 @@ class DepthwiseConv2dSame(DepthwiseConv2d, Conv2dSame):
     pass
 
 
-_FORMS: dict[type[nn.Module], tuple[type[nn.Conv2d], type[nn.Conv2d]]] = {
-    nn.Conv2d: (PointwiseConv2d, DepthwiseConv2d),
-    Conv2dSame: (PointwiseConv2dSame, DepthwiseConv2dSame),
+_FORMS: dict[type[nn.Module], tuple[type[nn.Conv2d], type[nn.Conv2d], type[nn.Conv2d]]] = {
+    nn.Conv2d: (CroppedConv2d, PointwiseConv2d, DepthwiseConv2d),
+    Conv2dSame: (CroppedConv2dSame, PointwiseConv2dSame, DepthwiseConv2dSame),
 }
 
 
@@ -92,6 +121,15 @@ def _pads(part: nn.Conv2d, height: int, width: int) -> Pads:
         for side, kernel, stride in zip((height, width), part.kernel_size, part.stride, strict=True)
     )
     return columns // 2, columns - columns // 2, rows // 2, rows - rows // 2
+
+
+def _crop(side: int, kernel: int, stride: int, pads: Pair) -> tuple[slice, int, int]:
+    """Along one axis: the taps from the first to the last that overlap the image, and the padding for them alone."""
+    places = (side + sum(pads) - kernel) // stride + 1
+    taps = [tap for tap, _, _ in _overlaps(side, places, kernel, stride, pads[0])]
+    first, last = taps[0], taps[-1]
+    before = pads[0] - first
+    return slice(first, last + 1), before, (places - 1) * stride + last - first + 1 - before - side
 
 
 def weight_gradient(images: Tensor, gradient: Tensor, *, kernel: Pair, stride: Pair, pads: Pads) -> Tensor:

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from cifar_imbalance.configuration.hardware import processor
 from cifar_imbalance.runtimes.base import DeviceRuntime
 
 PACKAGES = ("cifar_imbalance", "torch", "torchvision", "torch_xla", "timm", "torchmetrics", "hydra-core", "numpy")
@@ -22,7 +23,7 @@ def environment(runtime: DeviceRuntime | None) -> dict[str, Any]:
         "command": " ".join(sys.argv),
         "git_commit": _git_commit(),
         "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}, {_processor()}",
+        "machine": f"{platform.system()} {platform.machine()}, {processor('model name')}",
         **(runtime.describe() if runtime else {}),
         "versions": {name: version for name in PACKAGES if (version := _version(name))},
     }
@@ -33,14 +34,6 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
 
 
 def _git_commit() -> str | None:

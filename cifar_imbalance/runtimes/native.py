@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -13,9 +14,13 @@ import torch._functorch.config
 from torch import Tensor, nn
 
 from cifar_imbalance.configuration.fields import Runtime
+from cifar_imbalance.configuration.hardware import free_cores
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.runtimes.base import DeviceRuntime
 from cifar_imbalance.runtimes.convolutions import use_small_map_forms
+from cifar_imbalance.runtimes.processors import this_processor
+
+log = logging.getLogger(__name__)
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 LARGEST_INT = 2**31 - 1
@@ -27,12 +32,19 @@ class NativeRuntime(DeviceRuntime):
     def __init__(self, name: str, config: Runtime, *, deterministic: bool) -> None:
         if name == "cuda" and not torch.cuda.is_available():
             raise UsageError("runtime=cuda: torch finds no CUDA device here; allowed are runtime=auto, cpu")
-        if config.threads is not None:
-            torch.set_num_threads(config.threads)
-        elif name == "cpu":
-            torch.set_num_threads(len(os.sched_getaffinity(0)))
+        self.threads = config.threads
         if name == "cpu":
+            self.threads = config.threads or free_cores()
+            self._processor = this_processor()
+            if config.compile and self._processor.compiled < 1:
+                log.info(
+                    "runtime.compile=true: compiled, B0 ran at %s times the eager speed on such a processor (%s)",
+                    self._processor.compiled,
+                    self._processor.name,
+                )
             _keep_freed_memory()
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
         if deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(deterministic)
@@ -43,12 +55,14 @@ class NativeRuntime(DeviceRuntime):
         self._bfloat16 = config.precision == "bfloat16"
 
     def describe(self) -> dict[str, Any]:
-        described: dict[str, Any] = {"runtime": self.name, "threads": torch.get_num_threads()}
         if self.name == "cuda":
-            described["device"] = torch.cuda.get_device_name()
-        else:
-            described["instructions"] = torch.backends.cpu.get_cpu_capability()  # such as AVX2, AVX512
-        return described
+            return {"runtime": self.name, "device": torch.cuda.get_device_name()}
+        return {
+            "runtime": self.name,
+            "threads": self.threads,
+            "instructions": torch.backends.cpu.get_cpu_capability(),  # such as AVX2, AVX512
+            "forms": self._processor.name,  # the row of processors.py
+        }
 
     def place(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.device, non_blocking=True)  # a copy to the GPU need not wait for its work
@@ -58,7 +72,7 @@ class NativeRuntime(DeviceRuntime):
 
     def place_model(self, module: nn.Module) -> nn.Module:
         if self.name == "cpu":
-            use_small_map_forms(module)
+            use_small_map_forms(module, self._processor.product_map)
             for part in module.modules():
                 if isinstance(part, nn.SiLU):
                     part.inplace = False  # in place, autograd keeps a copy of what it overwrites

@@ -107,11 +107,11 @@ RULES = [
     ("augmentation.order=[]", "augmentation.order=[]: flip is enabled but missing from it"),
     ("augmentation.color_jitter.contrast=[2,1]", "augmentation.color_jitter.contrast=[2.0, 1.0]: [LOW, HIGH] with 0 <= LOW <= HIGH"),
     ("schedule.min_lr=1", "schedule.min_lr=1.0: at most schedule.max_lr, which is 0.005"),
-    ("schedule=step schedule.step.milestones=[12,8]", "schedule.step.milestones=[12, 8]: rising epochs, each at least 1"),
-    ("schedule=step schedule.step.milestones=[8,8]", "schedule.step.milestones=[8, 8]: rising epochs, each at least 1"),
-    ("schedule=step schedule.step.milestones=[]", "schedule.step.milestones=[]: allowed are epochs below training.epochs, which is 20"),
-    ("schedule=step schedule.step.milestones=[8,20]", "schedule.step.milestones=[8, 20]: allowed are epochs below training.epochs, which is 20"),
-    ("schedule=step schedule.step.milestones=[2,10]", "schedule.step.milestones=[2, 10]: the first lies within the warm-up of 3 epochs (schedule.warmup_fraction=0.15 of 20)"),
+    ("schedule=step schedule.step.milestones=[30,20]", "schedule.step.milestones=[30, 20]: rising epochs, each at least 1"),
+    ("schedule=step schedule.step.milestones=[20,20]", "schedule.step.milestones=[20, 20]: rising epochs, each at least 1"),
+    ("schedule=step schedule.step.milestones=[]", "schedule.step.milestones=[]: allowed are epochs below training.epochs, which is 40"),
+    ("schedule=step schedule.step.milestones=[20,40]", "schedule.step.milestones=[20, 40]: allowed are epochs below training.epochs, which is 40"),
+    ("schedule=step schedule.step.milestones=[3,20]", "schedule.step.milestones=[3, 20]: the first lies within the warm-up of 4 epochs (schedule.warmup_fraction=0.1 of 40)"),
     ("optimizer=adam optimizer.adam.betas=[0.9]", "optimizer.adam.betas=[0.9]: two numbers, each at least 0 and less than 1"),
     ("optimizer.adamw.betas=[0.9,0.99,0.999]", "optimizer.adamw.betas=[0.9, 0.99, 0.999]: two numbers, each at least 0 and less than 1"),
     ("optimizer=sgd optimizer.sgd.nesterov=true optimizer.sgd.momentum=0", "optimizer.sgd.nesterov=True: needs optimizer.sgd.momentum above 0"),
@@ -145,7 +145,7 @@ RULES = [
     ("optimizer=adam optimizer.decay_norm_and_bias=false", "optimizer.decay_norm_and_bias=False: has no effect: optimizer.weight_decay=0 decays nothing"),
     ("schedule=four_phases schedule.warmup_fraction=0 training.epochs=35 schedule.four_phases.burnin_epochs=0 schedule.four_phases.burnin_lr=0.1", "schedule.four_phases.burnin_lr=0.1: has no effect: schedule.four_phases.burnin_epochs=0"),
     ("schedule=constant schedule.warmup_fraction=0.1", "schedule.warmup_fraction=0.1: has no effect: schedule=constant has no warm-up; allowed is 0"),
-    ("schedule=step schedule.warmup_fraction=0 schedule.step.milestones=[8] schedule.min_lr=0.001", "schedule.min_lr=0.001: has no effect: schedule=step without a warm-up ends above it"),
+    ("schedule=step schedule.warmup_fraction=0 schedule.step.milestones=[20] schedule.min_lr=0.001", "schedule.min_lr=0.001: has no effect: schedule=step without a warm-up ends above it"),
     ("augmentation.rotation.fill=9", "augmentation.rotation.fill=9.0: has no effect: augmentation.rotation.border=reflect fills with the mirrored image"),
     ("augmentation.shift.fill=9", "augmentation.shift.fill=9.0: has no effect: augmentation.shift.border=reflect fills with the mirrored image"),
     ("experiment=exp1 checkpoint.choose=last checkpoint.monitor=macro_f1", "checkpoint.monitor=macro_f1: has no effect: checkpoint.choose=last reports the last epoch"),
@@ -174,7 +174,7 @@ RULES = [
 
 # Valid settings that are close to invalid ones.
 ACCEPTED = [
-    "schedule=step schedule.step.milestones=[3,19]",
+    "schedule=step schedule.step.milestones=[4,39]",
     "schedule=constant schedule.warmup_fraction=0",
     "schedule=four_phases schedule.warmup_fraction=0 training.epochs=38",
     "optimizer=sgd optimizer.sgd.momentum=0",
@@ -298,8 +298,8 @@ def test_only_the_block_of_the_chosen_name_is_kept():
     assert (optimizer.sgd, optimizer.adam, optimizer.adamw) == (Sgd(momentum=0.8), None, None)
     optimizer = check("optimizer=adam").optimizer
     assert (optimizer.sgd, optimizer.adam, optimizer.adamw) == (None, Adam(), None)
-    schedule = check("schedule=step schedule.step.milestones=[8]").schedule
-    assert (schedule.step, schedule.four_phases) == (Step(milestones=[8]), None)
+    schedule = check("schedule=step schedule.step.milestones=[20]").schedule
+    assert (schedule.step, schedule.four_phases) == (Step(milestones=[20]), None)
     schedule = check("schedule=four_phases schedule.warmup_fraction=0 training.epochs=38").schedule
     assert (schedule.step, schedule.four_phases) == (None, FourPhases())
 

@@ -358,6 +358,21 @@ def test_an_unfinished_run_can_be_repeated(tiny_run, tmp_path, typed, started):
     assert started.pop()[0] == stored(tiny_run)
 
 
+def test_threads_that_were_free_are_part_of_the_run_from_then_on(tmp_path, typed, tiny_words, monkeypatch, request):
+    monkeypatch.setattr("cifar_imbalance.runtimes.native.free_cores", lambda: 1)
+    words = [word for word in tiny_words if not word.startswith("runtime.threads")]
+    assert typed(tmp_path, "train", *words, "training.epochs=1", "hydra.run.dir=run").code == 0
+    run = tmp_path / "run"
+    assert stored(run).runtime.threads == json.loads((run / "environment.json").read_text())["threads"] == 1
+    monkeypatch.setattr("cifar_imbalance.runtimes.native.free_cores", lambda: 2)
+    started = request.getfixturevalue("started")
+    for word in (f"resume={run}", f"repeat={run}", f"start={run}"):
+        assert typed(tmp_path, "train", word).code == 0
+    rewritten(run, runtime=replace(stored(run).runtime, threads=10**6))  # made on a larger machine
+    assert typed(tmp_path, "train", f"repeat={run}").code == 0
+    assert [config.runtime.threads for config, _ in started] == [1, 1, 1, None]
+
+
 @pytest.mark.parametrize("how", ["repeat", "start"])
 def test_a_run_cannot_be_repeated_as_another_experiment(tiny_run, tmp_path, typed, how):
     answer = typed(tmp_path, "train", f"{how}={tiny_run}", "experiment=exp2")

@@ -25,6 +25,7 @@ SETTINGS = [
     "training.ema_decay=0.9",
     "training.clip_norm=5",
     "runtime=cpu",
+    "runtime.threads=1",
 ]
 TIMES = {"images_per_second", "seconds", "first_step_seconds", "validation_seconds"}
 

@@ -2,8 +2,8 @@
 
     python convolution_forms.py OUTPUT.json
 
-Both forms are timed alternately on every map, medians in milliseconds. `taken` is whether the rule in
-cifar_imbalance/runtimes/convolutions.py selects the small-map form.
+Both forms are timed alternately on every map, medians in milliseconds. `taken` is whether the small-map
+form is the one that this processor uses.
 """
 
 import json
@@ -17,6 +17,7 @@ from torch.nn.functional import conv2d, linear
 
 from cifar_imbalance.configuration.fields import Runtime
 from cifar_imbalance.runtimes import convolutions
+from cifar_imbalance.runtimes.processors import this_processor
 from cifar_imbalance.runtimes.select import make_runtime
 
 ROUNDS, REPEATS = 7, 4
@@ -61,7 +62,7 @@ def main(output):
             for name, form in forms.items():
                 seen[name].append(milliseconds(form, images, weight))
         times = {name: round(median(values[1:]), 3) for name, values in seen.items()}
-        taken = side**2 <= convolutions.LARGEST_PRODUCT_MAP if kernel == 1 else side < kernel
+        taken = side**2 <= this_processor().product_map if kernel == 1 else side < kernel
         case = {"kernel": kernel, "side": side, "channels": channels, "batch": batch, "taken": taken}
         rows.append({**case, **times, "ratio": round(times["plain"] / times["form"], 2)})
         print(rows[-1], flush=True)

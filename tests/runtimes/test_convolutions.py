@@ -27,7 +27,7 @@ def pair(kernel, padding, stride, **options):
         6, 6, kernel, stride=stride, padding=0 if padding == "same" else padding, dtype=torch.float64, **options
     )
     small = copy.deepcopy(plain)
-    use_small_map_forms(small)
+    use_small_map_forms(small, 256)
     assert small.forward.__func__ is not kind.forward
     return plain, small
 
@@ -68,7 +68,7 @@ def test_a_depthwise_gradient_equals_finite_differences():
 def test_logits_names_and_parameters_of_a_model_are_unchanged():
     plain = timm.create_model("tf_efficientnet_lite0", num_classes=10).eval()
     small = copy.deepcopy(plain)
-    use_small_map_forms(small)
+    use_small_map_forms(small, 256)
     images = torch.randn(4, 3, 32, 32)
     torch.testing.assert_close(small(images), plain(images), rtol=1e-4, atol=1e-5)
     assert plain.state_dict().keys() == small.state_dict().keys()
@@ -76,7 +76,7 @@ def test_logits_names_and_parameters_of_a_model_are_unchanged():
 
 def test_a_copy_of_a_model_computes_with_its_own_weights():
     model = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, groups=4, bias=False))
-    use_small_map_forms(model)
+    use_small_map_forms(model, 256)
     other = copy.deepcopy(model)
     nn.init.zeros_(other[0].weight)
     images = torch.randn(2, 4, 2, 2)
@@ -87,7 +87,7 @@ def test_a_copy_of_a_model_computes_with_its_own_weights():
 def test_models_can_be_stacked():
     models = [nn.Sequential(nn.Conv2d(8, 8, 5, padding=2, groups=8, bias=False), nn.Conv2d(8, 4, 1)) for _ in range(3)]
     for model in models:
-        use_small_map_forms(model)
+        use_small_map_forms(model, 256)
     images = torch.randn(2, 8, 3, 3)
 
     def loss(parameters):
@@ -103,7 +103,7 @@ def test_models_can_be_stacked():
 def test_exported_and_pickled_models_are_equal_and_have_plain_convolutions(tmp_path):
     plain = nn.Sequential(nn.Conv2d(8, 8, 5, padding=2, groups=8, bias=False), nn.Conv2d(8, 16, 1)).eval()
     ours = copy.deepcopy(plain)
-    use_small_map_forms(ours)
+    use_small_map_forms(ours, 256)
     images = torch.randn(2, 8, 3, 3)
     operators = [
         [str(node.target) for node in torch.export.export(model, (images,)).graph.nodes if node.op == "call_function"]
@@ -112,3 +112,36 @@ def test_exported_and_pickled_models_are_equal_and_have_plain_convolutions(tmp_p
     assert operators[0] == operators[1] == ["aten.conv2d.default"] * 2
     torch.save(ours, tmp_path / "model.pt")
     torch.testing.assert_close(torch.load(tmp_path / "model.pt", weights_only=False)(images), plain(images))
+
+
+@pytest.mark.parametrize("kind", [nn.Conv2d, Conv2dSame])
+@pytest.mark.parametrize("depthwise", [True, False])
+@pytest.mark.parametrize("kernel", [3, 5, 7])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_in_bfloat16_results_are_those_of_float32_whatever_memory_held(kind, depthwise, kernel, stride):
+    channels = 8
+    padding = 0 if kind is Conv2dSame else kernel // 2
+    groups = channels if depthwise else 1
+    plain = kind(channels, channels, kernel, stride, padding, groups=groups, bias=False)
+    ours = nn.Sequential(copy.deepcopy(plain)).to(memory_format=torch.channels_last)
+    use_small_map_forms(ours, 4)
+    for side in (1, 2, 3, 4, 8):
+        images = torch.randn(32, channels, side, side).to(memory_format=torch.channels_last).requires_grad_()
+        expected = plain(images)
+        direction = torch.randn_like(expected)
+        gradients = torch.autograd.grad(expected, (images, plain.weight), direction)
+        for _ in range(3):
+            fill_freed_memory()
+            with torch.autocast("cpu", torch.bfloat16):
+                found = ours(images)
+            fill_freed_memory()
+            found = (found, *torch.autograd.grad(found, (images, ours[0].weight), direction.to(found.dtype)))
+            for value, wanted in zip(found, (expected, *gradients), strict=True):
+                assert (value - wanted).norm() <= 0.03 * wanted.norm() + 1e-6
+
+
+def fill_freed_memory():
+    """Leave large numbers in memory that is then free, for whoever reads what it did not write."""
+    sizes = (64, 256, 1024, 4096, 16384, 65536)
+    held = [torch.full((size,), 1e25, dtype=dtype) for size in sizes * 3 for dtype in (torch.float32, torch.bfloat16)]
+    del held
