@@ -52,7 +52,7 @@ class Loop:
     controller: Controller
     history: list[dict[str, Any]]
     recalls: list[NDArray[np.float64]]  # [K] after each epoch, NaN for a class without images
-    best: dict[str, float | int] | None = None  # {"epoch": ..., "value": ...} of checkpoint.monitor
+    best: dict[str, float | int] | None = None  # "epoch", "value" of checkpoint.monitor, "loss"
     pace: Pace | None = None
     pace_of: str | None = None  # phase
 
@@ -134,22 +134,24 @@ class Loop:
         logits = self.validation_step(self.reported).numpy()
         results, by_class = epoch_metrics(logits, self.validation.labels)
         self.recalls.append(by_class.recall)
-        self.controller.observe(by_class)
+        if results["loss"] is not None:
+            self.controller.observe(by_class)
         on = self.evaluated_on
         seconds = round(time.perf_counter() - started, 2)
         return {**{f"{on}_{name}": value for name, value in results.items()}, f"{on}_seconds": seconds}
 
     def _update_best(self, line: Mapping[str, Any]) -> bool:
-        """Whether this epoch is the best so far by checkpoint.monitor; the first of equal ones is kept."""
+        """Whether this epoch is the best so far by checkpoint.monitor; of equal ones, the one of lower loss."""
         monitor = self.config.checkpoint.monitor
-        value = line.get(f"{self.evaluated_on}_{monitor}")
-        if value is None:
+        value, loss = (line.get(f"{self.evaluated_on}_{name}") for name in (monitor, "loss"))
+        if value is None or loss is None:  # no validation images, or logits that are not finite
             return False
+        rank = (-loss,) if monitor == "loss" else (value, -loss)
         if self.best is not None:
-            better = value < self.best["value"] if monitor == "loss" else value > self.best["value"]
-            if not better:
+            rank_of_best = (-self.best["loss"],) if monitor == "loss" else (self.best["value"], -self.best["loss"])
+            if rank <= rank_of_best:
                 return False
-        self.best = {"epoch": line["epoch"], "value": value}
+        self.best = {"epoch": line["epoch"], "value": value, "loss": loss}
         return True
 
     def _state(self) -> dict[str, Any]:

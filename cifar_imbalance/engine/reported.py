@@ -14,7 +14,7 @@ from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.data.image_sets import ImageSet
 from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.engine.step import EvaluationStep, Network, resident
-from cifar_imbalance.errors import UsageError
+from cifar_imbalance.errors import TrainingFailed, UsageError
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.models.weights import load_weights
 from cifar_imbalance.runs.folder import RunFolder
@@ -53,9 +53,17 @@ def load_parent(module: nn.Module, config: TrainConfig, class_names: Sequence[st
 def predict(
     network: Network, images: ImageSet, batch_size: int, *, train_images: NDArray[np.int64] | None
 ) -> Predictions:
-    """Logits of all images with the network's current weights; `train_images` [K]: images of each class in training."""
+    """Logits of all images with the network's current weights; `train_images` [K]: images of each class in training.
+
+    Raises TrainingFailed if some are not finite.
+    """
     step = EvaluationStep(network, resident(images.images, network.runtime), batch_size)
     logits = step(network.module).numpy()
+    if wrong := int((~np.isfinite(logits)).any(axis=1).sum()):
+        raise TrainingFailed(
+            f"the logits of {wrong} of {len(logits)} images are not finite, so there is nothing to report; "
+            "a smaller schedule.max_lr or training.clip_norm=1 may help"
+        )
     return Predictions(
         logits=logits,
         labels=images.labels,

@@ -31,7 +31,7 @@ def report_run(loop: Loop, data: ExperimentData) -> None:
     config, folder = loop.config, loop.folder
     name, how = reported_epoch(config)
     if name == "best" and loop.best is None:
-        raise TrainingFailed(f"there is no best epoch: {config.checkpoint.monitor} was not finite after any epoch")
+        raise TrainingFailed(f"there is no best epoch: the {loop.evaluated_on} logits were not finite after any epoch")
     state = checkpoint.load(folder.checkpoint(name))
     load_reported(loop.network.module, state, name=config.model.name)
     sets = {"test": data.test}

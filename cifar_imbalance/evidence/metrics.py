@@ -28,8 +28,10 @@ from torchmetrics.functional.classification import (
 from cifar_imbalance.evidence.predictions import Predictions
 
 CALIBRATION_BINS = 15
+EPOCH_METRICS = ("loss", "accuracy", "macro_f1", "worst_recall")
 # torchmetrics divides in float32; digits beyond its precision would only break ties and clutter the files.
 _DIGITS = 7
+_BELOW_ONE = float(np.nextafter(np.float32(1), np.float32(0)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +99,7 @@ def wilson_interval(correct: int, images: int) -> tuple[float, float]:
 
 
 def summarize(predictions: Predictions) -> dict[str, Any]:
-    """The metrics of one evaluation, ready for JSON: one that is not finite is None.
+    """The metrics of one evaluation, ready for JSON.
 
     Means are over the P classes with images. `worst_decile_recall` and `best_decile_recall` are the means of
     the ceil(P/10) lowest and highest recalls; `recall_sd` is the standard deviation of the P recalls themselves
@@ -112,7 +114,7 @@ def summarize(predictions: Predictions) -> dict[str, Any]:
     top5 = {"top5_accuracy": _top_k_accuracy(logits, labels, k=5)} if len(names) > 5 else {}
     return {
         "n_images": len(labels),
-        "loss": _finite(_loss(logits, labels)),
+        "loss": _loss(logits, labels),
         "accuracy": float(np.mean(predictions.predicted == predictions.labels)),
         **top5,
         "balanced_accuracy": metrics.macro(metrics.recall),
@@ -127,7 +129,7 @@ def summarize(predictions: Predictions) -> dict[str, Any]:
         "best_decile_recall": _rounded(recalls[-decile:].mean()),
         "recall_sd": _rounded(recalls.std()),
         "recall_gini": _gini(recalls),
-        "calibration_error": _finite(_calibration_error(logits, labels)),
+        "calibration_error": _calibration_error(logits, labels),
         "absent_classes": [names[index] for index in np.flatnonzero(metrics.absent)],
         "never_predicted_classes": [names[index] for index in np.flatnonzero(metrics.never_predicted)],
         **_training(metrics, names),
@@ -155,17 +157,20 @@ def epoch_metrics(
 ) -> tuple[dict[str, float | None], ClassMetrics]:
     """The results in an epoch's line, from logits [n, K] and labels [n], and those of each class.
 
-    A loss that is not finite is None.
+    If any logit is not finite, nothing can be said: all results are None, and those of each class NaN.
     """
     predicted = logits.argmax(axis=1)
     metrics = _class_metrics(predicted, labels, classes=logits.shape[1])
-    results = {
-        "loss": _finite(_loss(torch.from_numpy(logits), torch.from_numpy(labels))),
-        "accuracy": float(np.mean(predicted == labels)),
-        "macro_f1": metrics.macro(metrics.f1),
-        "worst_recall": float(metrics.recall[metrics.worst_first[0]]),
-    }
-    return results, metrics
+    if not np.isfinite(logits).all():
+        unknown = np.full(logits.shape[1], np.nan)
+        return dict.fromkeys(EPOCH_METRICS), replace(metrics, precision=unknown, recall=unknown, f1=unknown)
+    values = (
+        _loss(torch.from_numpy(logits), torch.from_numpy(labels)),
+        float(np.mean(predicted == labels)),
+        metrics.macro(metrics.f1),
+        float(metrics.recall[metrics.worst_first[0]]),
+    )
+    return dict(zip(EPOCH_METRICS, values, strict=True)), metrics
 
 
 def _class_metrics(predicted: NDArray[np.int64], labels: NDArray[np.int64], *, classes: int) -> ClassMetrics:
@@ -204,7 +209,8 @@ def _top_k_accuracy(logits: torch.Tensor, labels: torch.Tensor, *, k: int) -> fl
 def _calibration_error(logits: torch.Tensor, labels: torch.Tensor) -> float:
     """Expected calibration error of logits [n, K] in bins of equal width."""
     # Passed as probabilities: torchmetrics would mistake logits that happen to be in 0..1 for probabilities.
-    probabilities = logits.softmax(dim=1).clamp(max=1.0)
+    # It has a bin of its own for a confidence of exactly 1, which belongs to the last one.
+    probabilities = logits.softmax(dim=1).clamp(max=_BELOW_ONE)
     classes = logits.shape[1]
     value = multiclass_calibration_error(probabilities, labels, num_classes=classes, n_bins=CALIBRATION_BINS)
     return _rounded(value)
@@ -220,7 +226,3 @@ def _gini(ascending: NDArray[np.float64]) -> float | None:
 
 def _rounded(value: float | torch.Tensor) -> float:
     return round(float(value), _DIGITS)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -20,7 +20,8 @@ _ARRAYS = {"logits": np.float32, "labels": np.int64, "indices": np.int64, "hashe
 class Predictions:
     """A model's predictions on n images (n >= 1) of K classes (K >= 2).
 
-    Raises ValueError for arrays of other shapes or types, labels outside 0..K-1 or a wrong number of class names.
+    Raises ValueError for arrays of other shapes or types, logits that are not finite, labels outside 0..K-1 or a wrong
+    number of class names.
     """
 
     logits: NDArray[np.float32]  # [n, K]
@@ -40,6 +41,8 @@ class Predictions:
                 raise ValueError(f"{name} are {array.dtype}: expected {np.dtype(dtype)}")
             if name != "logits" and array.shape != (images,):
                 raise ValueError(f"{name} have shape {array.shape}: expected [{images}], one for each row of logits")
+        if wrong := int((~np.isfinite(self.logits)).any(axis=1).sum()):
+            raise ValueError(f"the logits of {wrong} of {images} images are not finite")
         if self.labels.min() < 0 or self.labels.max() >= classes:
             raise ValueError(f"labels are in {self.labels.min()}..{self.labels.max()}: expected 0..{classes - 1}")
         if len(self.class_names) != classes:

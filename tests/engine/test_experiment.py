@@ -11,7 +11,9 @@ from cifar_imbalance.configuration.fields import Imbalance
 from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.engine.experiment import run_experiment
 from cifar_imbalance.engine.loop import Loop
+from cifar_imbalance.engine.step import EvaluationStep
 from cifar_imbalance.errors import TrainingFailed, UsageError
+from cifar_imbalance.evidence.metrics import EPOCH_METRICS, epoch_metrics
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.runs.folder import RunFolder
 
@@ -134,16 +136,60 @@ def test_a_loss_that_is_not_finite_is_named_with_its_step_and_not_checkpointed(t
     assert "TrainingFailed" in (tmp_path / "run" / "train.log").read_text()
 
 
-def test_a_validation_loss_that_is_not_finite_is_reported_as_such(tiny, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("cifar_imbalance.evidence.metrics._loss", lambda *_: float("nan"))
-    run_experiment(tiny(training={"epochs": 1}, checkpoint={"choose": "last"}), tmp_path / "run", [])
-    assert "validation loss not finite" in capsys.readouterr().out
+def test_of_equal_epochs_the_one_of_lower_loss_is_best(tiny, tmp_path, monkeypatch):
+    results = iter([(0.5, 0.9), (0.5, 0.4), (0.5, 0.6), (0.4, 0.1)])
+
+    def seen(logits, labels):
+        f1, loss = next(results)
+        return {"loss": loss, "accuracy": f1, "macro_f1": f1, "worst_recall": f1}, epoch_metrics(logits, labels)[1]
+
+    monkeypatch.setattr("cifar_imbalance.engine.loop.epoch_metrics", seen)
+    run_experiment(tiny(training={"epochs": 4}), tmp_path / "run", [])
+    assert summary_of(tmp_path / "run")["chosen_epoch"] == 2
 
 
-def test_a_run_without_a_best_epoch_fails_with_a_message(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr("cifar_imbalance.evidence.metrics._loss", lambda *_: float("nan"))
-    with pytest.raises(TrainingFailed, match="there is no best epoch: loss was not finite after any epoch"):
-        run_experiment(tiny(checkpoint={"monitor": "loss"}), tmp_path / "run", [])
+@pytest.fixture
+def without_logits(monkeypatch):
+    """In evaluations the logit of one image is not a number: of the epochs' validation, or of the reported epoch."""
+
+    def spoil(*, first, last):
+        logits, calls = EvaluationStep.__call__, []
+
+        def spoiled(step, module):
+            calls.append(None)
+            found = logits(step, module)
+            if first <= len(calls) <= last:
+                found[3, 1] = float("nan")
+            return found
+
+        monkeypatch.setattr(EvaluationStep, "__call__", spoiled)
+
+    return spoil
+
+
+def test_an_epoch_whose_logits_are_not_finite_is_never_the_best(tiny, tmp_path, without_logits, capsys):
+    without_logits(first=1, last=1)
+    run_experiment(tiny(), tmp_path / "run", [])
+    first, second = history_of(tmp_path / "run")
+    assert {name: first[f"validation_{name}"] for name in EPOCH_METRICS} == dict.fromkeys(EPOCH_METRICS)
+    assert second["validation_macro_f1"] > 0
+    assert summary_of(tmp_path / "run")["chosen_epoch"] == 2
+    assert "validation loss not finite accuracy not finite macro_f1 not finite" in capsys.readouterr().out
+
+
+def test_a_run_without_a_best_epoch_fails_with_a_message(tiny, tmp_path, without_logits):
+    without_logits(first=1, last=2)
+    with pytest.raises(TrainingFailed, match="there is no best epoch: the validation logits were not finite after any"):
+        run_experiment(tiny(), tmp_path / "run", [])
+    assert not (tmp_path / "run" / "report" / "summary.json").exists()
+
+
+def test_test_logits_that_are_not_finite_are_not_reported(tiny, tmp_path, without_logits):
+    without_logits(first=3, last=3)
+    line = "the logits of 1 of 535 images are not finite, so there is nothing to report"
+    with pytest.raises(TrainingFailed, match=line):
+        run_experiment(tiny(), tmp_path / "run", [])
+    assert not (tmp_path / "run" / "report" / "summary.json").exists()
 
 
 def test_weights_that_are_not_finite_leave_neither_checkpoint_nor_history(tiny, tmp_path, monkeypatch):

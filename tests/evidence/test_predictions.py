@@ -82,6 +82,8 @@ def test_any_other_file_gives_a_one_line_error_that_names_it(kind, predictions, 
     [
         ("logits", np.zeros(3, np.float32), "shape"),
         ("logits", np.zeros((2, 3)), "float64"),
+        ("logits", np.array([[0, 1, 2], [0, np.nan, 2]], np.float32), "the logits of 1 of 2 images are not finite"),
+        ("logits", np.array([[np.inf, 1, 2], [0, -np.inf, 2]], np.float32), "the logits of 2 of 2 images"),
         ("labels", np.array([0]), r"expected \[2\]"),
         ("labels", np.array([0, 3]), r"0\.\.2"),
         ("labels", np.array([0, -1]), r"0\.\.2"),
