@@ -12,8 +12,10 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -41,11 +43,13 @@ from cifar_imbalance.configuration.overrides import (
     CONF,
     check_operators,
     check_override,
+    check_plugin_fields,
     default_experiment,
     keys,
     parse,
 )
 from cifar_imbalance.configuration.schema import explain, field_paths
+from cifar_imbalance.configuration.typed import readable
 from cifar_imbalance.errors import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -62,6 +66,9 @@ from cifar_imbalance.runs.rerun import (
     job_name,
     training_folder,
 )
+from cifar_imbalance.terminal import printable
+
+COMPLETION = ("install", "uninstall", "query")
 
 # Neither invalid input nor a bug: a full, failing or read-only disk, a quota.
 MACHINE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -151,6 +158,9 @@ def figures() -> None:
 
 def _main(program: Program) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # handle a scheduler's SIGTERM like Ctrl-C
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 shows \xe9 instead of a trace
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors instead of printing them over several lines
     ConfigStore.instance().store(f"{program.name}_schema", program.schema)
     OmegaConf.register_new_resolver("run_folder", training_folder, replace=True)
@@ -159,7 +169,8 @@ def _main(program: Program) -> None:
     OmegaConf.register_new_resolver("choices", lambda: _list_choices(program), replace=True)
     try:
         arguments = _arguments()
-        if program.schema is TrainConfig:
+        arguments.overrides = _readable(arguments.overrides)
+        if program.schema is TrainConfig and not _only_describes(arguments):
             arguments.overrides = _with_experiment(arguments.overrides)
         _check_every_job(program, arguments)
         _run_hydra(program)
@@ -184,27 +195,60 @@ def _main(program: Program) -> None:
 
 def _stop(program: Program, message: str, code: int) -> None:
     for line in [*program.failures, message]:
-        print(f"{program.typed}: {line}", file=sys.stderr)
+        print(f"{program.typed}: {printable(line)}", file=sys.stderr)
     sys.exit(code)
 
 
 def _arguments() -> Any:
     def refuse(message: str) -> NoReturn:
-        raise UsageError(f"{message}; flags must come before or after all FIELD=VALUE arguments; see --help")
+        where = "; flags must come before or after all FIELD=VALUE arguments" if "unrecognized" in message else ""
+        raise UsageError(f"{message}{where}; see --help")
 
     parser = get_args_parser()
     parser.error = refuse  # type: ignore[method-assign]  # argparse would print its usage over many lines
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.experimental_rerun:
+        raise UsageError("--experimental-rerun: it unpickles a file, which could run any code; use repeat=RUN")
+    if arguments.config_path:
+        raise UsageError("--config-path: the configuration is that of conf/; --config-dir=FOLDER adds another")
+    modes = ("cfg", "info", "run", "multirun", "shell_completion")
+    given = [f"--{name.replace('_', '-')}" for name in modes if getattr(arguments, name)]
+    if len(given) > 1:
+        raise UsageError(f"{' '.join(given)}: only one of these flags is possible")
+    for flag in ("resolve", "package"):
+        if getattr(arguments, flag) and not arguments.cfg:
+            raise UsageError(f"--{flag}: only with --cfg")
+    if arguments.shell_completion and ("".join(arguments.overrides)).partition("=")[0] not in COMPLETION:
+        raise UsageError(f"--shell-completion: one of {', '.join(f'{word}=SHELL' for word in COMPLETION)} is expected")
+    return arguments
 
 
 def _with_experiment(overrides: list[str]) -> list[str]:
     """The overrides with the default experiment added, also in sys.argv, which Hydra reads itself."""
     added = default_experiment(overrides)
-    place = len(sys.argv)
+    place = 1
     if overrides:  # flags come before or after all of them
-        place -= sys.argv[::-1].index(overrides[-1])
+        place = len(sys.argv) - sys.argv[::-1].index(overrides[-1])
     sys.argv = [*sys.argv[:place], *added, *sys.argv[place:]]
     return [*overrides, *added]
+
+
+def _readable(overrides: list[str]) -> list[str]:
+    """The overrides with quotes where paths need them, also in sys.argv, which Hydra reads itself."""
+    changed = {text: readable(text) for text in overrides}
+    sys.argv = [changed.get(word, word) for word in sys.argv]
+    return [changed[text] for text in overrides]
+
+
+@contextmanager
+def _hydras_errors(what: str) -> Iterator[None]:
+    """Whatever Hydra raises for an input that it does not check, as one line."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException, UsageError, TrainingFailed, OSError):
+        raise  # they have lines of their own
+    except Exception as error:
+        raise UsageError(f"{what}: Hydra cannot use this ({type(error).__name__}: {error}); see --help") from error
 
 
 def _list_choices(program: Program) -> str:
@@ -212,9 +256,14 @@ def _list_choices(program: Program) -> str:
 
 
 # ---------------------------------------------------------------- before Hydra starts
+def _only_describes(arguments: Any) -> bool:
+    """Whether Hydra is asked about itself or about the program, which composes no job."""
+    return bool(arguments.help or arguments.hydra_help or arguments.shell_completion or arguments.info)
+
+
 def _check_every_job(program: Program, arguments: Any) -> None:
     """Compose and check each job of the command line. Raises UsageError for the first invalid one."""
-    if arguments.help or arguments.hydra_help or arguments.shell_completion or arguments.info:
+    if _only_describes(arguments):
         return
     overrides = list(arguments.overrides)
     searchpath = []
@@ -230,6 +279,7 @@ def _check_every_job(program: Program, arguments: Any) -> None:
         if override.is_sweep_override() and not arguments.multirun:
             listed = f"{override.key_or_group}=[{str(override.input_line).partition('=')[2]}]"
             raise UsageError(f"{override.input_line}: several values make a sweep, add -m; a list is written {listed}")
+    check_plugin_fields(parsed)
     jobs = [overrides]
     if arguments.multirun:
         if any(override.is_sweep_override() and not override.is_discrete_sweep() for override in parsed):
@@ -239,7 +289,7 @@ def _check_every_job(program: Program, arguments: Any) -> None:
             jobs = BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
     configs = []
     for number, job in enumerate(jobs):
-        with initialize_config_dir(str(CONF), version_base="1.3"):
+        with _hydras_errors(" ".join(job)), initialize_config_dir(str(CONF), version_base="1.3"):
             name = arguments.config_name or program.name
             check_operators(name, job, searchpath)
             composed = compose(name, [*job, *searchpath], return_hydra_config=True)
@@ -249,6 +299,8 @@ def _check_every_job(program: Program, arguments: Any) -> None:
         HydraConfig.instance().set_config(composed)
         if arguments.cfg:
             _check_not_from_run(composed)
+            if arguments.package and OmegaConf.select(composed, arguments.package) is None:
+                raise UsageError(f"--package={arguments.package}: there is no such part of the configuration")
             continue  # the configuration is only shown: it may be incomplete
         if arguments.multirun and composed.hydra.sweeper.get("params"):
             raise UsageError("hydra.sweeper.params: a sweep is typed, FIELD=VALUE,VALUE, so that all of it is checked")
@@ -257,7 +309,7 @@ def _check_every_job(program: Program, arguments: Any) -> None:
         field_name = "output" if "output" in composed else f"hydra.{kind}.dir"
         program.existing.add(_writable(field_name, composed.hydra[kind].dir))
     if arguments.multirun and configs and "BasicLauncher" in composed.hydra.launcher._target_:
-        check_sweep_in_one_process(configs)
+        check_sweep_in_one_process(config.runtime for config in configs if hasattr(config, "runtime"))
 
 
 def _check_not_from_run(composed: DictConfig) -> None:
@@ -332,7 +384,8 @@ def _run_hydra(program: Program) -> None:
                 raise
             stopped.append(error)  # raised below, since Hydra would print its own lines about it
 
-    hydra.main(config_path=str(CONF), config_name=program.name, version_base="1.3")(task)()
+    with _hydras_errors(" ".join(sys.argv[1:])):
+        hydra.main(config_path=str(CONF), config_name=program.name, version_base="1.3")(task)()
     if program.failures:
         raise TrainingFailed(f"{len(program.failures)} of the sweep's jobs failed")
     if stopped:

@@ -18,7 +18,20 @@ LOGGER = logging.getLogger("cifar_imbalance")
 EPOCHS = LOGGER.getChild("epochs")  # one line per epoch; an ensemble shows those of its members
 SECONDS_BETWEEN_MESSAGES = 0.2
 
+CONTROL = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160))}
+USUAL_WIDTH = 80  # columns, where the environment says that there are none
+
 Message = tuple[str, Any]  # ("line", text), ("steps", [done, all]) or ("metrics", the arguments of LiveLine.show)
+
+
+def printable(text: str) -> str:
+    """`text` with control characters, which could redraw a terminal, as \\x1b; newlines and tabs stay."""
+    return text.translate(CONTROL)
+
+
+class _Printable(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 class ProgressView(ABC):
@@ -42,7 +55,7 @@ class _ConsoleHandler(logging.Handler):
         self._console = console
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._console.print(record.getMessage(), markup=False, highlight=False, soft_wrap=True)
+        self._console.print(printable(record.getMessage()), markup=False, highlight=False, soft_wrap=True)
 
 
 class _SendingHandler(logging.Handler):
@@ -65,6 +78,8 @@ class Terminal:
 
     def __init__(self) -> None:
         self.console = Console()
+        if self.console.width < 1:
+            self.console.width = USUAL_WIDTH
         self._buffer = MemoryHandler(capacity=10_000, flushLevel=logging.CRITICAL + 1, flushOnClose=False)
         self._handlers: list[logging.Handler] = [self._display_handler(), self._buffer]
         self._others: list[logging.Handler] = []
@@ -88,7 +103,8 @@ class Terminal:
 
     def write_log(self, path: Path) -> None:
         """Append all lines, including those so far, to the log at `path`."""
-        file = logging.FileHandler(path, encoding="utf-8")
+        file = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+        file.setFormatter(_Printable())
         self._buffer.setTarget(file)
         self._buffer.flush()
         self._handlers = [self._handlers[0], file]

@@ -25,6 +25,11 @@ NO_DATASET = (
     "dataset.name: a value is missing; write dataset.name=VALUE or choose dataset=NAME (experiment=quickstart has one)"
 )
 
+HYDRAS_OWN = (
+    "of Hydra's own fields, allowed are hydra.run.dir, hydra.sweep.dir, hydra.sweep.subdir, "
+    "hydra/launcher and its fields, hydra/sweeper and its fields"
+)
+
 # Checked without importing torch: the configuration and the existence of paths.
 MISTAKES = [
     ("train", "seeed=1", f"seeed: there is no such field (did you mean seed?); allowed are {FIELDS}"),
@@ -52,23 +57,47 @@ MISTAKES = [
     ("train", "+model=b5", "+model=b5: fields cannot be added; write model=b5"),
     ("train", "~optimizer", f"~optimizer: groups and fields cannot be deleted; choose another with optimizer=NAME: {GROUPS['optimizer']}"),
     ("train", "~training.epochs", "~training.epochs: groups and fields cannot be deleted; set its value instead"),
-    ("train", "training.batch_size=-1", "training.batch_size=-1: allowed is at least 2"),
+    ("train", "training.batch_size=-1", "training.batch_size=-1: allowed is at least 2 and at most 65536"),
     ("train", "dataset=digits augmentation=cutout augmentation.cutout.size_fraction=1.5", "augmentation.cutout.size_fraction=1.5: allowed is more than 0 and at most 1"),
     ("train", "augmentation.cutout.count=2", "augmentation.cutout.count=2: cutout is not enabled; enable it with augmentation=cutout, or in a list: augmentation=[flip,cutout]"),
     ("train", "seed=0,1", "seed=0,1: several values make a sweep, add -m; a list is written seed=[0,1]"),
     ("train", "help", "help: cannot be read as FIELD=VALUE or GROUP=CHOICE; see --help"),
     ("train", "=", "=: cannot be read as FIELD=VALUE or GROUP=CHOICE; see --help"),
     ("train", "--epochs=3", "unrecognized arguments: --epochs=3; flags must come before or after all FIELD=VALUE arguments; see --help"),
-    ("train", "hydra.run=foo", "hydra.run=foo: a block of fields, hydra.run.FIELD=VALUE, or hydra/run=NAME for another one"),
-    ("train", "-m hydra.launcher=foo seed=0,1", "hydra.launcher=foo: a block of fields, hydra.launcher.FIELD=VALUE, or hydra/launcher=NAME for another one"),
+    ("train", "hydra.run=foo", f"hydra.run=foo: {HYDRAS_OWN}"),
+    ("train", "hydra.mode=3", f"hydra.mode=3: {HYDRAS_OWN}"),
+    ("train", "hydra.searchpath=null", f"hydra.searchpath=null: {HYDRAS_OWN}"),
+    ("train", "hydra.job.env_copy=[A]", f"hydra.job.env_copy=[A]: {HYDRAS_OWN}"),
+    ("train", "hydra.job.num=abc", f"hydra.job.num=abc: {HYDRAS_OWN}"),
+    ("train", "-m hydra.launcher._target_=nope", f"hydra.launcher._target_=nope: {HYDRAS_OWN}"),
+    ("train", "hydra/launcher=null", "hydra/launcher=null: the name of a plugin is expected"),
+    ("train", "-m hydra.sweeper.max_batch_size=-1", "hydra.sweeper.max_batch_size=-1: only with hydra/sweeper=NAME, a plugin that is installed"),
+    ("train", "hydra.run.dir=[a]", "hydra.run.dir=[a]: a folder is expected"),
+    ("train", "hydra.run.dir=", "hydra.run.dir=: a folder is expected"),
+    ("train", "-m hydra.run.dir=a,b", "hydra.run.dir=a,b: one value is expected, FIELD=VALUE"),
+    ("train", "hydra.run.dir=~nosuchuser/x", "hydra.run.dir=~nosuchuser/x: there is no such user; write the whole path"),
+    ("train", "resume=~nosuchuser/x", "resume=~nosuchuser/x: there is no such user; write the whole path"),
+    ("evaluate", "ckpt=" + 300 * "x", f"ckpt={300 * 'x'}: xxxxxxxxxxxxxxxxxxxx... is longer than 255 bytes, the longest name"),
+    ("evaluate", "ckpt=a(1)=[b]", "ckpt=a(1)=[b]: there is no such file or folder"),
+    ("train", "experiment=a(1)", "experiment=a(1): cannot be read as FIELD=VALUE or GROUP=CHOICE; quote the value: 'experiment=\"a(1)\"'"),
+    ("train", "dataset=digits augmentation.flip={probability:0.3}", "augmentation.flip={probability:0.3}: flip is not enabled; enable it with augmentation=flip, or in a list: augmentation=[cutout,flip]"),
+    ("train", "schedule=step schedule.step.milestones=[99999999999999999999]", "schedule.step.milestones=99999999999999999999: allowed is at least 1 and at most 1000000"),
+    ("train", "model.resolution=1e300", "model.resolution=1e+300: allowed is more than 0 and at most 1000000"),
+    ("train", "runtime.threads=100000", f"runtime.threads=100000: allowed is at most {os.cpu_count()}, this machine's cores"),
+    ("train", "ensemble.members=1000000000", "ensemble.members=1000000000: allowed is at least 1 and at most 1000"),
+    ("train", "training.eval_batch_size=100000000", "training.eval_batch_size=100000000: allowed is at least 1 and at most 65536"),
+    ("train", "augmentation=cutout augmentation.cutout.count=1000000000", "augmentation.cutout.count=1000000000: allowed is at least 1 and at most 1000"),
+    ("train", "schedule.four_phases.warmup_epochs=100000000000000000000", "schedule.four_phases.warmup_epochs=100000000000000000000: allowed is at least 0 and at most 1000000"),
+    ("train", "dataset.folds=9223372036854775807 dataset.without_fold=0", "dataset.folds=9223372036854775807: allowed is at least 2 and at most 1000000"),
+    ("train", "-m hydra.launcher=foo seed=0,1", f"hydra.launcher=foo: {HYDRAS_OWN}"),
     ("train", "hydra.run.dir=null", "hydra.run.dir=null: a folder is expected"),
-    ("train", "hydra.rn.dir=x", "hydra.rn: Hydra has no such field; --cfg hydra shows those it has"),
+    ("train", "hydra.rn.dir=x", f"hydra.rn.dir=x: {HYDRAS_OWN}"),
     ("train", "hydra.run.dir=FILE/run", "hydra.run.dir=FILE/run: FILE cannot be written (Not a directory); choose another with hydra.run.dir=FOLDER"),
     ("train", "-m hydra.sweep.dir=FILE/sweep seed=0,1", "hydra.sweep.dir=FILE/sweep: FILE cannot be written (Not a directory); choose another with hydra.sweep.dir=FOLDER"),
     ("train", "-m seed=interval(0,3)", "seed=interval(0,3): values are listed, FIELD=VALUE,VALUE or range(FROM,TO); more needs hydra/sweeper=NAME"),
     ("train", "-m model=glob(*)", "model=glob(*): values are listed, model=VALUE,VALUE"),
     ("train", "-m hydra.sweeper.params={seed:1}", "hydra.sweeper.params={seed:1}: a sweep is written FIELD=VALUE,VALUE"),
-    ("train", "dataset=digits dataset.cache_dir=FILE/cache", "dataset.cache_dir=FILE/cache: a file is where this folder should be"),
+    ("train", "dataset=cifar10 dataset.cache_dir=FILE/cache", "dataset.cache_dir=FILE/cache: a file is where this folder should be"),
     ("train", "optimizer=sgd", NO_DATASET),
     ("train", "seed=1 schedule.max_lr=0.01", NO_DATASET),
     ("train", "experiment=custom", NO_DATASET),
@@ -199,6 +228,58 @@ def test_an_existing_folder_is_kept(typed, tmp_path, tiny_words):
     (tmp_path / "mine").mkdir()
     assert typed(tmp_path, "train", *tiny_words, "training.batch_size=5000", "hydra.run.dir=mine/a/b").code == 2
     assert [path.name for path in tmp_path.rglob("*")] == ["mine"]
+
+
+# Hydra's flags, of which each program has all: what is refused, with the reason; None if it answers.
+FLAGS = [
+    ("--help", None),
+    ("--hydra-help", None),
+    ("--version", None),
+    ("--info", None),
+    ("--info searchpath", None),
+    ("--info nope", "argument --info/-i: invalid choice: 'nope' (choose from 'all', 'config', 'defaults', 'defaults-tree', 'plugins', 'searchpath'); see --help"),
+    ("--cfg job", None),
+    ("--cfg hydra", None),
+    ("--cfg all --resolve", None),
+    ("--cfg job --package model", None),
+    ("--cfg job --package nope", "--package=nope: there is no such part of the configuration"),
+    ("--cfg job -m", "--cfg --multirun: only one of these flags is possible"),
+    ("--resolve", "--resolve: only with --cfg"),
+    ("--package model", "--package: only with --cfg"),
+    ("--shell-completion install=bash", None),
+    ("--shell-completion", "--shell-completion: one of install=SHELL, uninstall=SHELL, query=SHELL is expected"),
+    ("-sc x", "--shell-completion: one of install=SHELL, uninstall=SHELL, query=SHELL is expected"),
+    ("--config-path x", "--config-path: the configuration is that of conf/; --config-dir=FOLDER adds another"),
+    ("--config-name x", "Cannot find primary config 'x'. Check that it's in your config search path."),
+    ("--config-dir x", "--config-dir=x: there is no such folder"),
+    ("--experimental-rerun x", "--experimental-rerun: it unpickles a file, which could run any code; use repeat=RUN"),
+]  # fmt: skip
+PROGRAMS = {
+    "train": "train.py",
+    "evaluate": "evaluate.py",
+    "benchmark": "cifar_imbalance.benchmark",
+    "figures": "cifar_imbalance.figures",
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize(("words", "line"), FLAGS, ids=[words for words, _ in FLAGS])
+def test_every_program_answers_every_flag_of_hydra_or_refuses_it_in_one_line(typed, tmp_path, program, words, line):
+    if program == "figures" and words == "--cfg job --package model":
+        words = "--cfg job --package dataset"
+    answer = typed(tmp_path, program, *words.split())
+    if line is None:
+        assert (answer.code, answer.err) == (0, "")
+        assert answer.out
+    else:
+        assert (answer.code, answer.out, answer.err) == (2, "", f"{PROGRAMS[program]}: {line}\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_of_figures(typed, tmp_path):
+    answer = typed(tmp_path, "figures", "-m", "seed=0,1", "output=out")
+    assert (answer.code, answer.err) == (0, "")
+    assert [path.parent.name for path in sorted(tmp_path.rglob("samples.png"))] == ["job_0", "job_1"]
 
 
 # ---------------------------------------------------------------- failures that are not mistakes

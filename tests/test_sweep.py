@@ -34,7 +34,10 @@ def test_a_list_is_one_choice_of_a_sweep(typed, tmp_path, started):
 
 def test_an_invalid_value_in_job_7_is_rejected_before_job_0(typed, tmp_path, started):
     answer = typed(tmp_path, "train", "-m", "seed=0,1", "training.batch_size=2,3,4,-4")
-    assert (answer.code, answer.err) == (2, "train.py: training.batch_size=-4: allowed is at least 2\n")
+    assert (answer.code, answer.err) == (
+        2,
+        "train.py: training.batch_size=-4: allowed is at least 2 and at most 65536\n",
+    )
     assert started == []
     assert list(tmp_path.iterdir()) == []
 

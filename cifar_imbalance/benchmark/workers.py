@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cifar_imbalance.configuration.fields import BenchmarkConfig
+from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.errors import TrainingFailed
 
 LINES_SHOWN = 3
@@ -64,4 +65,4 @@ def keras_worker(config: BenchmarkConfig) -> Worker:
         "threads": config.runtime.threads,
         "precision": config.runtime.precision,
     }
-    return Worker("keras", [str(Path(str(config.keras_python)).expanduser()), str(script)], request)
+    return Worker("keras", [str(expanded(str(config.keras_python), "keras_python")), str(script)], request)

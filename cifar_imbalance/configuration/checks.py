@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 
 from omegaconf import DictConfig
 
@@ -32,6 +31,7 @@ from cifar_imbalance.configuration.hardware import (
     xla_is_installed,
 )
 from cifar_imbalance.configuration.schema import as_dataclass, leaves
+from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.configuration.values import LARGEST_SEED, WEIGHT_SUFFIXES
 from cifar_imbalance.errors import UsageError
 
@@ -106,7 +106,7 @@ def checked_benchmark(composed: DictConfig) -> BenchmarkConfig:
             raise UsageError(f"model.{field}={value}: not supported by all rows of the benchmark; leave it out")
     if not config.rows:
         raise UsageError(f"rows=[]: choose from {', '.join(BENCHMARK_ROWS)}")
-    if config.keras_python is not None and not os.access(Path(config.keras_python).expanduser(), os.X_OK):
+    if config.keras_python is not None and not os.access(expanded(config.keras_python, "keras_python"), os.X_OK):
         raise UsageError(f"keras_python={config.keras_python}: there is no such program; {MAKE_KERAS_PYTHON}")
     return config
 
@@ -162,9 +162,9 @@ def _check_optimizer(config: TrainConfig) -> None:
         raise UsageError("optimizer.sgd.nesterov=True: needs optimizer.sgd.momentum above 0")
 
 
-def check_sweep_in_one_process(configs: list[TrainConfig | EvaluateConfig]) -> None:
+def check_sweep_in_one_process(runtimes: Iterable[Runtime]) -> None:
     """Raises UsageError if jobs that one process runs in turn use XLA's devices in different ways."""
-    requested = sorted({(resolved_runtime(config.runtime.name), str(config.runtime.devices)) for config in configs})
+    requested = sorted({(resolved_runtime(runtime.name), str(runtime.devices)) for runtime in runtimes})
     if len(requested) > 1 and any(name in XLA_NAMES for name, _ in requested):
         listed = ", ".join(f"{name} with devices={devices}" for name, devices in requested)
         raise UsageError(
@@ -250,17 +250,18 @@ def _check_dataset(config: TrainConfig | EvaluateConfig | FiguresConfig) -> None
         if dataset.root is None:
             raise UsageError("dataset.root: image_folder needs a folder with train/CLASS/ and test/CLASS/ in it")
         for part in ("train", "test"):
-            if not (Path(dataset.root).expanduser() / part).is_dir():
+            if not (expanded(dataset.root, "dataset.root") / part).is_dir():
                 raise UsageError(
                     f"dataset.root={dataset.root}: it has no folder {part}/ ({part}/CLASS/IMAGE is expected)"
                 )
-    elif dataset.root is not None and dataset.name != "digits" and not Path(dataset.root).expanduser().is_dir():
+    elif dataset.root is not None and dataset.name != "digits" and not expanded(dataset.root, "dataset.root").is_dir():
         raise UsageError(
             f"dataset.root={dataset.root}: there is no such folder; leave it out to download {dataset.name}"
         )
-    cache = Path(dataset.cache_dir).expanduser().absolute()
-    if not next(place for place in (cache, *cache.parents) if place.exists()).is_dir():
-        raise UsageError(f"dataset.cache_dir={dataset.cache_dir}: a file is where this folder should be")
+    if dataset.name != "digits":
+        cache = expanded(dataset.cache_dir, "dataset.cache_dir").absolute()
+        if not next(place for place in (cache, *cache.parents) if place.exists()).is_dir():
+            raise UsageError(f"dataset.cache_dir={dataset.cache_dir}: a file is where this folder should be")
     if (dataset.folds is None) != (dataset.without_fold is None):
         raise UsageError("dataset.folds, dataset.without_fold: one needs the other")
     if dataset.folds is not None and dataset.without_fold is not None and dataset.without_fold >= dataset.folds:
@@ -274,7 +275,7 @@ def _check_dataset(config: TrainConfig | EvaluateConfig | FiguresConfig) -> None
 def _check_weights(path: str, value: str | None) -> None:
     if value is None:
         return
-    file = Path(value).expanduser()
+    file = expanded(value, path)
     if not file.is_file():
         raise UsageError(f"{path}={value}: there is no such file")
     if file.suffix not in WEIGHT_SUFFIXES:

@@ -92,7 +92,7 @@ class PadCrop:
 
 @dataclass
 class Cutout:
-    count: Count = 1  # squares in an image
+    count: Annotated[int, Range(1, 1000)] = 1  # squares in an image
     size_fraction: Annotated[float, Range(0, 1, low_open=True)] = 0.25  # side of a square over side of the image
     fill: Pixel = 127.0
 
@@ -223,7 +223,7 @@ class Schedule:
 class Training:
     epochs: Count = 10
     batch_size: BatchSize = 32
-    eval_batch_size: Count = 512
+    eval_batch_size: Annotated[int, Range(1, 65536)] = 512
     clip_norm: Positive | None = None  # largest gradient norm
     ema_decay: Annotated[float, Range(0, 1, low_open=True, high_open=True)] | None = (
         None  # if set, the averaged weights are evaluated
@@ -242,7 +242,7 @@ class Checkpoint:
 class Ensemble:
     """Models trained with the same settings and combined. They differ by seed: member k has seed * members + k."""
 
-    members: Count = 1  # 1: a single model
+    members: Annotated[int, Range(1, 1000)] = 1  # 1: a single model
     workers: str = "auto"  # parallel processes on a CPU: auto (by the number of cores) or a number
     combine: Annotated[str, COMBINATIONS] = "mean_probability"  # weighted: weights fitted on the validation images
     # Further differences: one entry per member.
@@ -288,7 +288,7 @@ class TrainConfig:
 
 @dataclass
 class Evaluating:
-    eval_batch_size: Count = 512
+    eval_batch_size: Annotated[int, Range(1, 65536)] = 512
 
 
 @dataclass

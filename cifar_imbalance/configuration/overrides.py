@@ -14,11 +14,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from cifar_imbalance.configuration.fields import OPERATORS
 from cifar_imbalance.configuration.schema import field_paths, unknown_field
+from cifar_imbalance.configuration.typed import as_typed
 from cifar_imbalance.errors import UsageError, choose_from, nearest
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 QUICKSTART_KEEPS = ("seed", "runtime", "training")  # what may be overridden in the quickstart
-HYDRAS_PLAIN_FIELDS = ("mode", "output_subdir", "searchpath", "verbose")
+HYDRAS_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
+HYDRAS_PLUGINS = ("launcher", "sweeper")
 
 
 def parse(overrides: Sequence[str]) -> list[Override]:
@@ -28,8 +30,13 @@ def parse(overrides: Sequence[str]) -> list[Override]:
         try:
             parsed += OverridesParser.create().parse_overrides([text])
         except OverrideParseException as error:
-            raise UsageError(f"{text}: cannot be read as FIELD=VALUE or GROUP=CHOICE; see --help") from error
+            raise UsageError(f"{text}: cannot be read as FIELD=VALUE or GROUP=CHOICE; {_hint(text)}") from error
     return parsed
+
+
+def _hint(text: str) -> str:
+    field, equals, value = text.partition("=")
+    return f"quote the value: {as_typed(field, value)}" if field and equals and value else "see --help"
 
 
 def keys(overrides: Sequence[str]) -> list[str]:
@@ -72,15 +79,33 @@ def check_override(override: Override, groups: dict[str, list[str]], schema: typ
 
 
 def _check_hydras_own(override: Override) -> None:
-    """Reject what Hydra would answer with a stack trace: a text for a block of its fields, or no folder."""
+    """Of Hydra's own fields, folders can be set and plugins chosen. Raises UsageError for anything else."""
     key, text = override.key_or_group, str(override.input_line)
-    block, _, rest = key.removeprefix("hydra.").partition(".")
-    if key.startswith("hydra.") and not rest and block not in HYDRAS_PLAIN_FIELDS:
-        raise UsageError(f"{text}: a block of fields, {key}.FIELD=VALUE, or hydra/{block}=NAME for another one")
-    if key.startswith("hydra.sweeper.params"):
+    if override.is_delete() or override.is_add() or override.is_force_add() or override.is_sweep_override():
+        raise UsageError(f"{text}: one value is expected, FIELD=VALUE")
+    value = override.value()
+    if key in HYDRAS_FOLDERS:
+        if isinstance(value, bool) or not isinstance(value, str | int | float) or value == "":
+            raise UsageError(f"{text}: a folder is expected")
+        return
+    plugin, _, field = key.removeprefix("hydra.").partition(".")
+    if key.removeprefix("hydra/") in HYDRAS_PLUGINS:
+        if not isinstance(value, str):
+            raise UsageError(f"{text}: the name of a plugin is expected")
+    elif key == "hydra.sweeper.params":
         raise UsageError(f"{text}: a sweep is written FIELD=VALUE,VALUE")
-    if key in ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir") and override.value() is None:
-        raise UsageError(f"{text}: a folder is expected")
+    elif plugin not in HYDRAS_PLUGINS or not field or field.startswith("_") or field == "params":
+        allowed = ", ".join([*HYDRAS_FOLDERS, *(f"hydra/{name} and its fields" for name in HYDRAS_PLUGINS)])
+        raise UsageError(f"{text}: of Hydra's own fields, allowed are {allowed}")
+
+
+def check_plugin_fields(overrides: Sequence[Override]) -> None:
+    """Raises UsageError for a field of a plugin if none was chosen: Hydra's own launcher and sweeper need none."""
+    chosen = [override.key_or_group for override in overrides]
+    for override in overrides:
+        for plugin in HYDRAS_PLUGINS:
+            if override.key_or_group.startswith(f"hydra.{plugin}.") and f"hydra/{plugin}" not in chosen:
+                raise UsageError(f"{override.input_line}: only with hydra/{plugin}=NAME, a plugin that is installed")
 
 
 def _choices(override: Override) -> list[str]:
@@ -101,8 +126,9 @@ def check_operators(name: str, job: Sequence[str], searchpath: list[str]) -> Non
     """Reject a field of an augmentation operator that is not enabled, where Hydra would fail with an assertion."""
 
     def operator(override: Override) -> str | None:
-        parts = override.key_or_group.split(".")
-        return parts[1] if len(parts) == 3 and parts[0] == "augmentation" and parts[1] in OPERATORS else None
+        group, *rest = override.key_or_group.split(".")
+        inside = len(rest) == 2 or (len(rest) == 1 and isinstance(override.value(), dict))
+        return rest[0] if group == "augmentation" and inside and rest[0] in OPERATORS else None
 
     parsed = parse(job)
     inside = [override for override in parsed if operator(override)]

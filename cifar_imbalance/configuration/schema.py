@@ -141,7 +141,7 @@ def explain(error: OmegaConfBaseException, schema: type) -> UsageError:
         return unknown_field(path, schema)
     if isinstance(error, MissingMandatoryValue):
         return UsageError(f"{path}: a value is missing; write {path}=VALUE")
-    if isinstance(error, ValidationError) and path:
+    if isinstance(error, ValidationError) and path and not path.startswith("hydra"):
         return UsageError(f"{path}{_rejected_value(error)}: {_expected(path, schema)} is expected")
     first_line = str(error).splitlines()[0]
     return UsageError(f"{path}: {first_line}" if path else first_line)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from cifar_imbalance.errors import UsageError, choose_from
 
+LARGEST = 1e6  # of any value without a limit of its own: far above every useful one, and safe to compute with
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 
 
@@ -16,7 +17,7 @@ class Range:
     """Numbers from `low` to `high`; an open end is excluded."""
 
     low: float = 0.0
-    high: float = math.inf
+    high: float = LARGEST
     low_open: bool = False
     high_open: bool = False
 
@@ -28,11 +29,11 @@ class Range:
     def check(self, path: str, value: Any) -> None:
         """Raises UsageError for a `value` of the field `path` that is not in the range."""
         if not self.contains(value):
-            raise UsageError(f"{path}={value}: allowed is {self}")
+            raise UsageError(f"{path}={value}: allowed is {self._described(value)}")
 
-    def __str__(self) -> str:
+    def _described(self, value: float) -> str:
         low = f"{'more than' if self.low_open else 'at least'} {self.low:.10g}"
-        if math.isinf(self.high):
+        if self.high == LARGEST and not value > self.high:  # only whoever exceeds it needs to know
             return low
         return f"{low} and {'less than' if self.high_open else 'at most'} {self.high:.10g}"
 
@@ -61,6 +62,6 @@ Share = Annotated[float, Range(0, 1)]
 ShareBelowOne = Annotated[float, Range(0, 1, high_open=True)]
 Pixel = Annotated[float, Range(0, 255)]
 Side = Annotated[int, Range(4, 4096)]
-BatchSize = Annotated[int, Range(2)]  # one image has no batch statistics
+BatchSize = Annotated[int, Range(2, 65536)]  # one image has no batch statistics
 Seed = Annotated[int, Range(0, LARGEST_SEED)]
 Border = Annotated[str, Choices("reflect", "constant")]

@@ -20,6 +20,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.data.identity import image_hash
 from cifar_imbalance.errors import UsageError
 
@@ -37,7 +38,7 @@ def load_or_build(
     memory-mapped and read-only. If `build` raises, nothing new is left on disk. A folder that is not writable raises
     UsageError.
     """
-    directory = Path(cache_dir).expanduser()
+    directory = expanded(cache_dir, "dataset.cache_dir")
     folder = directory / f"{name}-{key[:16]}"
     if (entry := _load(folder, key)) is not None:
         return entry

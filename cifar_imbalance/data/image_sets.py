@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifar_imbalance.configuration.fields import Dataset
+from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.data import torchvision_cifar
 from cifar_imbalance.data.cache import load_or_build
 from cifar_imbalance.data.class_folders import ClassFolders, list_class_folders
@@ -119,7 +120,7 @@ IMAGE_SETS: dict[str, Callable[[Dataset], Loaded]] = {
 
 
 def _absolute(root: str) -> Path:
-    return Path(root).expanduser().resolve()
+    return expanded(root, "dataset.root").resolve()
 
 
 def _load_folders(dataset: Dataset, tree: ClassFolders, native_side: int | None) -> Loaded:

@@ -16,6 +16,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from cifar_imbalance.configuration.fields import TrainConfig
+from cifar_imbalance.configuration.typed import as_typed, expanded
 from cifar_imbalance.engine.experiment import Prepared, describe, prepare, run_experiment
 from cifar_imbalance.engine.members import member_configs, workers_and_threads
 from cifar_imbalance.engine.results import report_ensemble
@@ -86,11 +87,11 @@ def _train_members(
                 lines.finished(member.number, _result(member))
             failures = _side_by_side(pending, workers, lines) if workers > 1 else _one_by_one(pending, lines)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"resume with: python train.py resume={folder.path}") from None
+        raise KeyboardInterrupt(f"resume with: python train.py {as_typed('resume', str(folder.path))}") from None
     if failures:
         raise TrainingFailed(
             f"{len(failures)} of {len(members)} members failed: {'; '.join(failures)}; "
-            f"resume with: python train.py resume={folder.path}"
+            f"resume with: python train.py {as_typed('resume', str(folder.path))}"
         )
 
 
@@ -110,7 +111,7 @@ def _prepared(config: TrainConfig, configs: list[TrainConfig]) -> Prepared:
 
 def _resumed(config: TrainConfig) -> RunFolder:
     """The folder of the ensemble to resume."""
-    return RunFolder(Path(str(config.resume)).expanduser())
+    return RunFolder(expanded(str(config.resume), "resume"))
 
 
 def _folder(config: TrainConfig, path: Path, overrides: list[str], prepared: Prepared) -> RunFolder:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from cifar_imbalance import atomic
 from cifar_imbalance.configuration.checks import check_batch_size
 from cifar_imbalance.configuration.fields import EvaluateConfig
+from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.data.experiment_data import ExperimentData, load_experiment_data
 from cifar_imbalance.data.image_sets import ImageSet
 from cifar_imbalance.engine import checkpoint
@@ -139,7 +140,7 @@ def _load_weights(
     details: dict[str, Any] = {"ckpt": config.ckpt, "model": config.model.name, "dataset": config.dataset.name}
     details["split"] = config.split
     run = find_run(config.ckpt)
-    path, how = Path(config.ckpt).expanduser(), "the checkpoint that was named"
+    path, how = expanded(config.ckpt, "ckpt"), "the checkpoint that was named"
     if run is None and not checkpoint.is_one(path):
         if load_weights(built.module, path, name=config.model.name, field="ckpt"):
             count = len(data.train.class_names)

@@ -16,6 +16,7 @@ from cifar_imbalance import atomic
 from cifar_imbalance.augment.policy import Policy
 from cifar_imbalance.configuration.checks import check_batch_size
 from cifar_imbalance.configuration.fields import TrainConfig
+from cifar_imbalance.configuration.typed import as_typed, expanded
 from cifar_imbalance.data.experiment_data import ExperimentData, load_experiment_data
 from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.engine.loop import Loop
@@ -82,7 +83,7 @@ def run_experiment(config: TrainConfig, path: Path, overrides: list[str], termin
     with terminal or Terminal() as terminal:
         prepared = prepare(config)
         config = replace(config, runtime=prepared.runtime.settled(config.runtime))
-        resumed = None if config.resume is None else RunFolder(Path(config.resume).expanduser())
+        resumed = None if config.resume is None else RunFolder(expanded(config.resume, "resume"))
         folder = resumed or claim(path, config, overrides)
         with folder.held():
             state = None if resumed is None else _state_to_resume(folder, config, prepared.data)
@@ -92,7 +93,9 @@ def run_experiment(config: TrainConfig, path: Path, overrides: list[str], termin
             except KeyboardInterrupt:
                 if not folder.checkpoint("last").exists():
                     raise
-                raise KeyboardInterrupt(f"resume with: python train.py resume={folder.path}") from None
+                raise KeyboardInterrupt(
+                    f"resume with: python train.py {as_typed('resume', str(folder.path))}"
+                ) from None
             except Exception:
                 with folder.log.open("a", encoding="utf-8") as file:
                     file.write(traceback.format_exc())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cifar_imbalance.configuration.fields import TrainConfig
+from cifar_imbalance.configuration.typed import as_typed
 from cifar_imbalance.data.experiment_data import ExperimentData
 from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.engine.loop import Loop
@@ -109,4 +110,4 @@ def _log_summary(how: str, predictions: Predictions, summary: dict[str, Any], fo
     log.info("\ntest images, %s\n%s", how, table)
     log.info("run folder: %s", folder.path)
     log.info("plot:       %s", plot)
-    log.info("next:       python evaluate.py ckpt=%s", folder.path)
+    log.info("next:       python evaluate.py %s", as_typed("ckpt", str(folder.path)))

@@ -6,7 +6,6 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import timm
@@ -17,6 +16,7 @@ from torch import nn
 
 from cifar_imbalance import keys
 from cifar_imbalance.configuration import fields
+from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.errors import UsageError, nearest
 from cifar_imbalance.models.heads import init_head_as_keras
 from cifar_imbalance.models.weights import load_weights
@@ -55,7 +55,7 @@ def build_model(model: fields.Model, *, class_count: int, image_size: tuple[int,
         if model.head_init == "glorot" and not (model.pretrained and class_count == native.num_classes):
             init_head_as_keras(module)
         if model.weights is not None:
-            load_weights(module, Path(model.weights).expanduser(), name=model.name)
+            load_weights(module, expanded(model.weights, "model.weights"), name=model.name)
         _check_forward(module, model.name, class_count, input_size)
     data = timm.data.resolve_model_data_config(module)
     return BuiltModel(module, tuple(data["mean"]), tuple(data["std"]), input_size)

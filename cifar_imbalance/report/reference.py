@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.evidence.metrics import class_metrics, summarize
 from cifar_imbalance.evidence.predictions import Predictions
@@ -36,7 +36,7 @@ def read_reference(name: str, split: str, class_names: tuple[str, ...]) -> Refer
     """`paper/exp2`, `paper/exp3` or the folder of a run. Raises UsageError if its classes differ from the run's."""
     if name.startswith(PREFIX):
         return _from_paper(name, class_names)
-    folder = RunFolder(Path(name).expanduser())
+    folder = RunFolder(expanded(name, "reference"))
     predictions = Predictions.load(folder.predictions(split))
     if predictions.class_names != class_names:
         raise UsageError(f"reference={name}: its classes are not those of the run")

@@ -23,6 +23,7 @@ from yaml import YAMLError
 
 from cifar_imbalance import atomic
 from cifar_imbalance.configuration.fields import EvaluateConfig, TrainConfig
+from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.errors import UsageError
 
 log = logging.getLogger(__name__)
@@ -171,7 +172,7 @@ def reported_epoch(config: TrainConfig) -> tuple[str, str]:
 
 def find_run(path: str | Path) -> RunFolder | None:
     """The run that a path belongs to: its folder, or a file in its checkpoints/; None if it is neither."""
-    place = Path(path).expanduser()
+    place = expanded(str(path), "ckpt")
     if place.is_file():
         place = place.parent.parent
     return RunFolder(place) if (place / "config.yaml").is_file() else None

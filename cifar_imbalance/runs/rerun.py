@@ -15,6 +15,7 @@ from cifar_imbalance.configuration.fields import EvaluateConfig, TrainConfig
 from cifar_imbalance.configuration.hardware import XLA_NAMES, resolved_runtime
 from cifar_imbalance.configuration.overrides import keys, named_values
 from cifar_imbalance.configuration.schema import block_defaults
+from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.configuration.values import WEIGHT_SUFFIXES
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.evidence.published import PREFIX, published_tables
@@ -32,7 +33,7 @@ def training_folder(
 ) -> str:
     """The folder of a run: its own for a resumed run, else one named by experiment, time and seed."""
     if resume is not None:
-        return str(Path(resume).expanduser())
+        return str(expanded(resume, "resume"))
     experiment, seed = _experiment_and_seed(overrides, repeat or start, experiment, seed)
     return f"outputs/{experiment}/{now}_{seed}"
 
@@ -72,14 +73,14 @@ def combined_runs(ckpt: Any) -> list[RunFolder]:
             raise UsageError(f"ckpt: {twice[0]} is in the list twice")
         return runs
     run = find_run(ckpt)
-    if run is None or not Path(str(ckpt)).expanduser().is_dir():
+    if run is None or not expanded(str(ckpt), "ckpt").is_dir():
         return []
     stored = run.read_config()
     return run.members(stored) if stored.ensemble.members > 1 else []
 
 
 def _run_folder(path: str, field: str) -> RunFolder:
-    folder = Path(path).expanduser()
+    folder = expanded(path, field)
     if not (folder / "config.yaml").is_file():
         raise UsageError(f"{field}={path}: this is not a run folder (there is no config.yaml in it)")
     return RunFolder(folder)
@@ -138,7 +139,7 @@ def _derived(composed: DictConfig, overrides: Sequence[str], how: str) -> DictCo
     _apply(config, named, TrainConfig, lambda field: field != "experiment", owner)
     config.resume = config.repeat = None
     if config.start is not None:
-        config.start = str(Path(config.start).expanduser().resolve())
+        config.start = str(expanded(config.start, "start").resolve())
         config.start_sha256 = _checked_parent(config)
     return config
 
@@ -186,7 +187,7 @@ def composed_for_evaluation(composed: DictConfig, overrides: Sequence[str]) -> D
     runs = combined_runs(composed.ckpt)
     if runs:
         return _for_combination(composed, runs, overrides)
-    path = Path(str(composed.ckpt)).expanduser()
+    path = expanded(str(composed.ckpt), "ckpt")
     if not path.exists():
         raise UsageError(f"ckpt={composed.ckpt}: there is no such file or folder")
     run = find_run(path)

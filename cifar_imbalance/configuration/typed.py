@@ -1,0 +1,83 @@
+"""Paths on the command line: typed without quotes they are read all the same, and printed they can be pasted."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from cifar_imbalance.errors import UsageError
+
+FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "output")  # Hydra creates them, and leaves ~ as it is
+PATHS = (
+    *FOLDERS,
+    "ckpt",
+    "resume",
+    "repeat",
+    "start",
+    "reference",
+    "dataset.root",
+    "dataset.cache_dir",
+    "model.weights",
+    "keras_python",
+)
+LONGEST_NAME = 255  # bytes, on every usual file system
+
+
+def as_typed(field: str, value: str) -> str:
+    """FIELD=VALUE for a shell: `ckpt=run`, or `'ckpt="a (1)"'` where shell or Hydra would read it otherwise."""
+    plain = f"{field}={value}"
+    return shlex.quote(plain if _read(plain) == value else _quoted(field, value))
+
+
+def readable(text: str) -> str:
+    """The override `text`, quoted if it is a path that Hydra's grammar cannot read.
+
+    In folders that Hydra creates, ~ is expanded; raises UsageError for the home folder of an unknown user.
+    """
+    field, equals, value = text.partition("=")
+    if field not in PATHS or not equals:
+        return text
+    if field in FOLDERS and value.startswith("~"):
+        value = str(expanded(value, field))
+        text = f"{field}={value}"
+    return text if value == "" or _is_readable(text) else _quoted(field, value)
+
+
+def expanded(value: str, field: str) -> Path:
+    """The path of a field, with ~ expanded. Raises UsageError for an unknown home folder or a name that is too long."""
+    try:
+        path = Path(value).expanduser()
+    except RuntimeError:
+        reason = "there is no home folder here" if value.split("/")[0] == "~" else "there is no such user"
+        raise UsageError(f"{field}={value}: {reason}; write the whole path") from None
+    for name in path.parts:
+        if len(os.fsencode(name)) > LONGEST_NAME:
+            raise UsageError(f"{field}={value}: {name[:20]}... is longer than {LONGEST_NAME} bytes, the longest name")
+    return path
+
+
+def _quoted(field: str, value: str) -> str:
+    escaped = re.sub(r'(\\*)"', r'\1\1\\"', value)
+    escaped = re.sub(r"(\\+)$", r"\1\1", escaped).replace("${", "\\${")
+    return f'{field}="{escaped}"'
+
+
+def _is_readable(text: str) -> bool:
+    try:
+        OverridesParser.create().parse_override(text)
+    except HydraException:
+        return False
+    return True
+
+
+def _read(text: str) -> object:
+    """The value that Hydra reads from FIELD=VALUE; None if it cannot, or if it reads several."""
+    if not _is_readable(text) or "${" in text:
+        return None
+    override = OverridesParser.create().parse_override(text)
+    return None if override.is_sweep_override() else override.value()
