@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
-from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from hydra.plugins.sweeper import Sweeper
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -66,8 +66,10 @@ from cifar_imbalance.runs.rerun import (
     job_name,
     training_folder,
 )
+from cifar_imbalance.sweep import Composer, Sweep, free_folder
 from cifar_imbalance.terminal import printable
 
+MANY_JOBS = 50
 COMPLETION = ("install", "uninstall", "query")
 
 # Neither invalid input nor a bug: a full, failing or read-only disk, a quota.
@@ -82,9 +84,14 @@ class Program:
     typed: str  # the prefix of its messages
     schema: type
     checked: Callable[[DictConfig, list[str]], Any]
-    run: Callable[[Any, Path, list[str]], None]
+    run: Callable[[Any, Path, list[str]], Path | None]  # returns the folder of a run with results
     failures: list[str] = field(default_factory=list)
     existing: set[Path] = field(default_factory=set)  # folders that existed before
+    sweep: Sweep | None = None
+
+    @property
+    def has_results(self) -> bool:
+        return self.schema in (TrainConfig, EvaluateConfig)
 
     def groups(self, extra_folder: str | None = None) -> dict[str, list[str]]:
         """The groups of this program and their choices: {'model': ['b0', 'b5', ...], ...}."""
@@ -98,14 +105,11 @@ class Program:
 
 
 def train() -> None:
-    def run(config: TrainConfig, folder: Path, overrides: list[str]) -> None:
+    def run(config: TrainConfig, folder: Path, overrides: list[str]) -> Path | None:
         from cifar_imbalance.engine.ensemble import run_ensemble
         from cifar_imbalance.engine.experiment import run_experiment
 
-        if config.ensemble.members == 1:
-            run_experiment(config, folder, overrides)
-        else:
-            run_ensemble(config, folder, overrides)
+        return (run_experiment if config.ensemble.members == 1 else run_ensemble)(config, folder, overrides)
 
     def checked(composed: DictConfig, overrides: list[str]) -> TrainConfig:
         return checked_train(composed_for_training(composed, overrides), keys(overrides))
@@ -114,14 +118,13 @@ def train() -> None:
 
 
 def evaluate() -> None:
-    def run(config: EvaluateConfig, folder: Path, overrides: list[str]) -> None:
+    def run(config: EvaluateConfig, folder: Path, overrides: list[str]) -> Path | None:
         from cifar_imbalance.engine.evaluation import run_combination, run_evaluation
 
         runs = combined_runs(config.ckpt)
         if runs:
-            run_combination(config, runs, folder, overrides)
-        else:
-            run_evaluation(config, folder, overrides)
+            return run_combination(config, runs, folder, overrides)
+        return run_evaluation(config, folder, overrides)
 
     def checked(composed: DictConfig, overrides: list[str]) -> EvaluateConfig:
         config = composed_for_evaluation(composed, overrides)
@@ -158,6 +161,8 @@ def figures() -> None:
 
 def _main(program: Program) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # handle a scheduler's SIGTERM like Ctrl-C
+    if sys.getfilesystemencoding() != "utf-8":  # file names in this locale could not be read, written or shown
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 shows \xe9 instead of a trace
@@ -224,13 +229,16 @@ def _arguments() -> Any:
 
 
 def _with_experiment(overrides: list[str]) -> list[str]:
-    """The overrides with the default experiment added, also in sys.argv, which Hydra reads itself."""
+    """The overrides with the default experiment added."""
     added = default_experiment(overrides)
-    place = 1
-    if overrides:  # flags come before or after all of them
-        place = len(sys.argv) - sys.argv[::-1].index(overrides[-1])
-    sys.argv = [*sys.argv[:place], *added, *sys.argv[place:]]
+    _add_to_command(overrides, added)
     return [*overrides, *added]
+
+
+def _add_to_command(overrides: list[str], added: list[str]) -> None:
+    """Add to the overrides in sys.argv, which Hydra reads itself; flags come before or after all of them."""
+    place = len(sys.argv) - sys.argv[::-1].index(overrides[-1]) if overrides else 1
+    sys.argv = [*sys.argv[:place], *added, *sys.argv[place:]]
 
 
 def _readable(overrides: list[str]) -> list[str]:
@@ -287,15 +295,14 @@ def _check_every_job(program: Program, arguments: Any) -> None:
             jobs = [[o.input_line for o in parsed if not o.is_sweep_override()]]  # another sweeper samples the rest
         else:
             jobs = BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
+    compose = Composer(arguments.config_name or program.name, program.schema, searchpath)
     configs = []
+    if len(jobs) > MANY_JOBS:
+        print(f"checking {len(jobs)} jobs before the first one starts", flush=True)
     for number, job in enumerate(jobs):
-        with _hydras_errors(" ".join(job)), initialize_config_dir(str(CONF), version_base="1.3"):
-            name = arguments.config_name or program.name
-            check_operators(name, job, searchpath)
-            composed = compose(name, [*job, *searchpath], return_hydra_config=True)
-        OmegaConf.set_readonly(composed.hydra, False)
-        composed.hydra.job.num = number
-        OmegaConf.set_readonly(composed.hydra, True)
+        with _hydras_errors(" ".join(job)):
+            check_operators(compose, job)
+            composed = compose(job, number)
         HydraConfig.instance().set_config(composed)
         if arguments.cfg:
             _check_not_from_run(composed)
@@ -310,6 +317,14 @@ def _check_every_job(program: Program, arguments: Any) -> None:
         program.existing.add(_writable(field_name, composed.hydra[kind].dir))
     if arguments.multirun and configs and "BasicLauncher" in composed.hydra.launcher._target_:
         check_sweep_in_one_process(config.runtime for config in configs if hasattr(config, "runtime"))
+    if arguments.multirun and configs:
+        folder = Path(composed.hydra.sweep.dir)
+        if not {"hydra.sweep.dir", "output"} & {override.key_or_group for override in parsed}:
+            folder = free_folder(folder)
+            _add_to_command(overrides, [f"hydra.sweep.dir={folder}"])
+        if len(jobs) == len(configs) and all(o.is_discrete_sweep() for o in parsed if o.is_sweep_override()):
+            swept = [override.key_or_group for override in parsed if override.is_sweep_override()]
+            program.sweep = Sweep(swept, jobs, folder)
 
 
 def _check_not_from_run(composed: DictConfig) -> None:
@@ -363,15 +378,20 @@ def _writable(name: str, value: str) -> Path:
 def _run_hydra(program: Program) -> None:
     """Let Hydra run the job or the sweep. Raises a job's error, or TrainingFailed if jobs of a sweep failed."""
     stopped: list[Exception] = []
+    sweep = program.sweep
+    Sweeper.validate_batch_is_legal = lambda *_: None  # type: ignore[method-assign]  # it would compose every job again
 
     def task(composed: DictConfig) -> None:
         hydra_config = HydraConfig.get()
         folder = Path(hydra_config.runtime.output_dir)
         overrides = list(hydra_config.overrides.task)
         here = hydra_config.mode == RunMode.RUN or "BasicLauncher" in hydra_config.launcher._target_
+        if sweep is not None:
+            print(sweep.label(hydra_config.job.num), flush=True)
+        done: Path | None = None
         try:
             OmegaConf.resolve(composed)
-            program.run(program.checked(composed, overrides), folder, overrides)
+            done = program.run(program.checked(composed, overrides), folder, overrides)
             _remove_empty(folder, program.existing)  # a resumed run has a folder of its own
         except KeyboardInterrupt:
             _remove_empty(folder, program.existing)
@@ -383,9 +403,13 @@ def _run_hydra(program: Program) -> None:
             if not here:  # another process: Hydra passes the error on
                 raise
             stopped.append(error)  # raised below, since Hydra would print its own lines about it
+        if sweep is not None and program.has_results:
+            sweep.add(hydra_config.job.num, done)
 
     with _hydras_errors(" ".join(sys.argv[1:])):
         hydra.main(config_path=str(CONF), config_name=program.name, version_base="1.3")(task)()
+    if sweep is not None and sweep.rows:
+        print(f"\n{sweep.table()}\nsweep: {sweep.folder / 'sweep.csv'}")
     if program.failures:
         raise TrainingFailed(f"{len(program.failures)} of the sweep's jobs failed")
     if stopped:
@@ -400,7 +424,9 @@ def _record_failure(program: Program, folder: Path, overrides: list[str], error:
         with log.open("a", encoding="utf-8") as file:
             file.writelines(traceback.format_exception(error))
     reason = " ".join((str(error) if isinstance(error, UsageError | TrainingFailed) else repr(error)).split())
-    program.failures.append(f"job {HydraConfig.get().job.num} ({' '.join(overrides)}) failed: {reason}; see {log}")
+    number = HydraConfig.get().job.num
+    job = f"job {number}: {' '.join(overrides)}" if program.sweep is None else program.sweep.label(number)
+    program.failures.append(f"{job}: failed: {reason}; see {log}")
 
 
 def _remove_empty(folder: Path, existing: set[Path]) -> None:

@@ -1,12 +1,20 @@
 """Sweeps: all jobs are checked before the first one starts, and a failed job does not affect the others."""
 
+import csv
 import importlib.util
+import json
 from dataclasses import replace
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
 
+from cifar_imbalance.configuration.fields import TrainConfig
+from cifar_imbalance.configuration.overrides import CONF
 from cifar_imbalance.engine import evaluation, experiment
+from cifar_imbalance.sweep import METRICS, Composer, free_folder
 
 
 @pytest.fixture
@@ -25,6 +33,43 @@ def test_every_combination_is_a_job(typed, tmp_path, started):
     jobs = [(c.seed, c.augmentation.flip is not None, c.augmentation.cutout is not None) for c in started]
     kinds = [(False, False), (True, False), (False, True)]
     assert jobs == [(seed, *kind) for seed in (0, 1, 2) for kind in kinds]
+
+
+def test_jobs_that_differ_in_single_values_are_composed_once_and_as_hydra_does(typed, tmp_path, monkeypatch):
+    typed(tmp_path, "train", "--cfg", "job")  # the program registers its schema and resolvers
+    composed = []
+
+    def counted(name, overrides, **options):
+        composed.append(overrides)
+        return compose(name, overrides, **options)
+
+    monkeypatch.setattr("cifar_imbalance.sweep.compose", counted)
+    one_by_one = Composer("train", TrainConfig, [])
+    jobs = [
+        ["dataset=digits", f"model={model}", f"seed={seed}", f"schedule.max_lr={rate}", "augmentation.order=[flip]"]
+        for model in ("b0", "tiny") for seed in range(3) for rate in (0.1, 1e-3)
+    ]  # fmt: skip
+    for number, job in enumerate(jobs):
+        config = one_by_one(job, number)
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            expected = compose("train", job, return_hydra_config=True)
+        OmegaConf.set_readonly(expected.hydra, False)
+        expected.hydra.job.num = number
+        for part in (config, expected):
+            HydraConfig.instance().set_config(part)
+        assert [config[name] for name in config if name != "hydra"] == [
+            expected[name] for name in expected if name != "hydra"
+        ]
+        assert config.hydra.sweep.subdir == expected.hydra.sweep.subdir
+        assert config.hydra.overrides.task == expected.hydra.overrides.task
+    assert len(composed) == 2
+
+
+def test_two_sweeps_of_one_second_have_a_folder_each(typed, tmp_path, started):
+    assert [free_folder(tmp_path / "new" / "second").name for _ in range(3)] == ["second", "second_2", "second_3"]
+    assert typed(tmp_path, "train", "-m", "seed=0,1").code == 0
+    (folder,) = (tmp_path / "outputs" / "sweeps").iterdir()
+    assert folder.is_dir()
 
 
 def test_a_list_is_one_choice_of_a_sweep(typed, tmp_path, started):
@@ -75,8 +120,7 @@ def test_a_job_that_fails_does_not_stop_the_others_and_is_named_at_the_end(typed
     folders = [tmp_path / "sweep" / f"{job}_quickstart_{job // 2}" for job in range(4)]
     assert [(folder / "report" / "summary.json").exists() for folder in folders] == [True, False, True, True]
     failed, last = answer.err.splitlines()
-    assert failed.startswith("train.py: job 1 (")
-    assert "augmentation=flip" in failed
+    assert failed.startswith("train.py: job 2 of 4: seed=0 augmentation=flip: failed: ")
     assert "the loss is" in failed
     assert failed.endswith(f"see {folders[1] / 'train.log'}")
     assert "Traceback" in (folders[1] / "train.log").read_text()
@@ -89,7 +133,7 @@ def test_jobs_that_fail_do_not_stop_the_others_and_are_named_at_the_end(typed, t
         "-m",
         "seed=0,1",
         "optimizer=sgd",
-        "schedule.max_lr=0.01,1e30",
+        "schedule.max_lr=0.01,1e6",
         "training.epochs=1",
         "hydra.sweep.dir=sweep",
     ]
@@ -98,10 +142,27 @@ def test_jobs_that_fail_do_not_stop_the_others_and_are_named_at_the_end(typed, t
     folders = [tmp_path / "sweep" / f"{job}_quickstart_{job // 2}" for job in range(4)]
     assert [(folder / "report" / "summary.json").exists() for folder in folders] == [True, False, True, False]
     first, second, last = answer.err.splitlines()
-    assert first.startswith("train.py: job 1 (")
-    assert "schedule.max_lr=1e+30" in first
+    assert first.startswith("train.py: job 2 of 4: seed=0 schedule.max_lr=1000000.0: failed: ")
     assert "the loss is" in first
-    assert second.startswith("train.py: job 3 (")
+    assert second.startswith("train.py: job 4 of 4: seed=1 schedule.max_lr=1000000.0: failed: ")
+    rows = list(csv.DictReader((tmp_path / "sweep" / "sweep.csv").read_text().splitlines()))
+    assert [(row["job"], row["seed"], row["schedule.max_lr"], row["folder"]) for row in rows] == [
+        ("1", "0", "0.01", str(folders[0])),
+        ("2", "0", "1000000.0", ""),
+        ("3", "1", "0.01", str(folders[2])),
+        ("4", "1", "1000000.0", ""),
+    ]
+    summary = json.loads((folders[2] / "report" / "summary.json").read_text())
+    assert [float(rows[2][name]) for name in METRICS] == [round(summary[name], 4) for name in METRICS]
+    assert rows[1]["accuracy"] == ""
+    lines = answer.out.splitlines()
+    assert [line for line in lines if line.startswith("job ")][:2] == [
+        "job 1 of 4: seed=0 schedule.max_lr=0.01",
+        "job 2 of 4: seed=0 schedule.max_lr=1000000.0",
+    ]
+    assert lines[-6].split() == ["job", "seed", "schedule.max_lr", *METRICS]
+    assert lines[-4].split() == ["2", "0", "1000000.0", "-", "-", "-", "-"]
+    assert lines[-1] == "sweep: sweep/sweep.csv"
     assert last == "train.py: 2 of the sweep's jobs failed"
     for folder in (folders[1], folders[3]):
         assert "Traceback" in (folder / "train.log").read_text()
@@ -112,7 +173,7 @@ def test_a_job_that_is_unsuitable_for_the_data_has_a_traceback_in_its_log(typed,
     words = [word for word in tiny_words if not word.startswith("training.")]
     answer = typed(tmp_path, "train", "-m", "training.batch_size=5000,6000", "hydra.sweep.dir=sweep", *words)
     assert answer.code == 1
-    assert "job 0 (" in answer.err
+    assert "job 1 of 2: training.batch_size=5000: failed: " in answer.err
     assert "training.batch_size=5000: there are only 464 training images" in answer.err
     assert "Traceback" in (tmp_path / "sweep" / "0_quickstart_0" / "train.log").read_text()
 

@@ -46,7 +46,7 @@ def settle_choices(config: Any, typed: Iterable[str]) -> None:
     Raises UsageError if another choice's block was given on the command line.
     """
     typed = list(typed)
-    for group, names in choice_blocks(type(config)).items():
+    for group, names in choice_blocks(config.__class__).items():
         settings = getattr(config, group)
         for name in names:
             path, block = f"{group}.{name}", getattr(settings, name)

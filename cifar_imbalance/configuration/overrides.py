@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import OverrideParseException
@@ -122,7 +121,7 @@ def _choices(override: Override) -> list[str]:
     return ["null" if choice is None else str(choice) for choice in choices]
 
 
-def check_operators(name: str, job: Sequence[str], searchpath: list[str]) -> None:
+def check_operators(compose: Callable[[Sequence[str]], DictConfig], job: Sequence[str]) -> None:
     """Reject a field of an augmentation operator that is not enabled, where Hydra would fail with an assertion."""
 
     def operator(override: Override) -> str | None:
@@ -134,7 +133,7 @@ def check_operators(name: str, job: Sequence[str], searchpath: list[str]) -> Non
     inside = [override for override in parsed if operator(override)]
     if not inside:
         return
-    composed = compose(name, [*(str(o.input_line) for o in parsed if not operator(o)), *searchpath])
+    composed = compose([str(o.input_line) for o in parsed if not operator(o)])
     for override in inside:
         switch = operator(override)
         if composed.augmentation[switch] is not None:

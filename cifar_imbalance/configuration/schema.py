@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields, is_dataclass
+from functools import cache
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -32,7 +33,7 @@ def as_dataclass(schema: type, composed: DictConfig) -> Any:
     Raises UsageError, for a wrong value before one that is missing.
     """
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.to_container(composed, resolve=True))
+        merged = OmegaConf.merge(_defaults(schema), OmegaConf.to_container(composed, resolve=True))
         for path, rule in rules(schema).items():
             value = OmegaConf.select(merged, path)
             for one in value if isinstance(value, ListConfig) else [value]:
@@ -46,6 +47,11 @@ def as_dataclass(schema: type, composed: DictConfig) -> Any:
         raise explain(error, schema) from error
 
 
+@cache
+def _defaults(schema: type) -> DictConfig:
+    return OmegaConf.structured(schema)
+
+
 def _how_to_set(path: str) -> str:
     group = path.split(".")[0]
     hint = f"write {path}=VALUE or choose {group}=NAME"
@@ -53,12 +59,14 @@ def _how_to_set(path: str) -> str:
 
 
 # ---------------------------------------------------------------- fields and rules
-def field_paths(schema: type) -> set[str]:
+@cache
+def field_paths(schema: type) -> frozenset[str]:
     """Every field of a schema, dotted, those inside optional blocks too: {'seed', 'dataset.root', ...}."""
-    return {path for path, _ in _annotations(schema)}
+    return frozenset(path for path, _ in _annotations(schema))
 
 
-def rules(schema: type) -> dict[str, Rule]:
+@cache
+def rules(schema: type) -> Mapping[str, Rule]:
     """The range or the choices of each field that has them; for a list, those of each of its elements."""
     found: dict[str, Rule] = {}
     for path, annotation in _annotations(schema):
@@ -68,7 +76,8 @@ def rules(schema: type) -> dict[str, Rule]:
     return found
 
 
-def choice_blocks(schema: type) -> dict[str, tuple[str, ...]]:
+@cache
+def choice_blocks(schema: type) -> Mapping[str, tuple[str, ...]]:
     """The choices of each group that have their own block of settings: {'optimizer': ('adam', 'sgd'), ...}."""
     chosen: dict[str, tuple[str, ...]] = {}
     allowed = rules(schema)

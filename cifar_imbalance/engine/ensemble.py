@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.configuration.typed import as_typed, expanded
-from cifar_imbalance.engine.experiment import Prepared, describe, prepare, run_experiment
+from cifar_imbalance.engine.experiment import Prepared, describe, finished_run, prepare, run_experiment
 from cifar_imbalance.engine.members import member_configs, workers_and_threads
 from cifar_imbalance.engine.results import report_ensemble
 from cifar_imbalance.errors import TrainingFailed, UsageError
@@ -37,13 +37,16 @@ class Member:
     overrides: list[str]
 
 
-def run_ensemble(config: TrainConfig, path: Path, overrides: list[str]) -> None:
-    """Train the unfinished members, combine their logits, write the report. `path` is the folder to create.
+def run_ensemble(config: TrainConfig, path: Path, overrides: list[str]) -> Path:
+    """Train the unfinished members, combine their logits, write the report. `path` is the folder to create;
+    if another run has it, the next free one is. Returns it. A finished ensemble is left as it is.
 
     Raises UsageError before the folder is touched, like `run_experiment`; TrainingFailed, which names the failed
     members, after the others have finished.
     """
     with Terminal() as terminal:
+        if (finished := finished_run(config)) is not None:
+            return finished
         configs = member_configs(config)
         prepared = _prepared(config, configs)
         config = replace(config, runtime=prepared.runtime.settled(config.runtime))
@@ -58,6 +61,7 @@ def run_ensemble(config: TrainConfig, path: Path, overrides: list[str]) -> None:
             _train_members(config, configs, folder, overrides, terminal, on_cpu=prepared.runtime.name == "cpu")
             seconds = time.perf_counter() - started
             report_ensemble(config, folder, wall_seconds=None if config.resume else round(seconds))
+        return folder.path
 
 
 def _train_members(

@@ -39,8 +39,9 @@ from cifar_imbalance.terminal import Terminal
 log = logging.getLogger(__name__)
 
 
-def run_evaluation(config: EvaluateConfig, path: Path, overrides: list[str]) -> None:
-    """Rebuild the model, evaluate it on `config.split`, write predictions and report into the folder `path`.
+def run_evaluation(config: EvaluateConfig, path: Path, overrides: list[str]) -> Path:
+    """Rebuild the model, evaluate it on `config.split`, write predictions and report into the folder `path`,
+    or the next free one, which is returned.
 
     Raises UsageError if the checkpoint, the weights or the images do not match.
     """
@@ -61,9 +62,10 @@ def run_evaluation(config: EvaluateConfig, path: Path, overrides: list[str]) -> 
         epoch = details.get("chosen_epoch")
         summary = write_report(folder.report, predictions, [], chosen_epoch=epoch, details=details)
         _log_summary(config, details["chosen_by"], predictions, summary, reference, folder)
+        return folder.path
 
 
-def run_combination(config: EvaluateConfig, runs: list[RunFolder], path: Path, overrides: list[str]) -> None:
+def run_combination(config: EvaluateConfig, runs: list[RunFolder], path: Path, overrides: list[str]) -> Path:
     """Combine the saved logits of several runs on `config.split`, without reading models or images.
 
     Raises UsageError if the runs were evaluated on different images.
@@ -77,6 +79,7 @@ def run_combination(config: EvaluateConfig, runs: list[RunFolder], path: Path, o
         predictions, summary = write_ensemble_report(folder.report, members, how, details=details)
         predictions.save(folder.predictions(config.split))
         _log_summary(config, f"{len(runs)} members, {how}", predictions, summary, reference, folder)
+        return folder.path
 
 
 def _reference(config: EvaluateConfig, predictions: Predictions) -> Reference | None:

@@ -74,13 +74,16 @@ def prepare(config: TrainConfig) -> Prepared:
     return Prepared(runtime, data, policy, built)
 
 
-def run_experiment(config: TrainConfig, path: Path, overrides: list[str], terminal: Terminal | None = None) -> None:
-    """Train, choose the epoch, evaluate it on the test images, write the report. `path` is the run folder to create.
+def run_experiment(config: TrainConfig, path: Path, overrides: list[str], terminal: Terminal | None = None) -> Path:
+    """Train, choose the epoch, evaluate it on the test images, write the report. `path` is the run folder to create;
+    if another run has it, the next free one is. Returns it. A finished run is left as it is.
 
     Raises UsageError, before the folder is touched, if the configuration does not suit images, model or device, and
     TrainingFailed if the loss is not finite.
     """
     with terminal or Terminal() as terminal:
+        if (finished := finished_run(config)) is not None:
+            return finished
         prepared = prepare(config)
         config = replace(config, runtime=prepared.runtime.settled(config.runtime))
         resumed = None if config.resume is None else RunFolder(expanded(config.resume, "resume"))
@@ -100,6 +103,15 @@ def run_experiment(config: TrainConfig, path: Path, overrides: list[str], termin
                 with folder.log.open("a", encoding="utf-8") as file:
                     file.write(traceback.format_exc())
                 raise
+        return folder.path
+
+
+def finished_run(config: TrainConfig) -> Path | None:
+    """The folder of the run to resume if it is finished, which is logged; else None."""
+    if config.resume is None or not (folder := RunFolder(expanded(config.resume, "resume"))).is_finished:
+        return None
+    log.info("%s is finished; nothing was done", folder.path)
+    return folder.path
 
 
 def _train_and_report(

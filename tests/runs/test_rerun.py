@@ -222,8 +222,22 @@ def test_overrides_that_change_a_resumed_run_are_rejected(tiny_run, tmp_path, ty
     assert contents(tiny_run) == before
 
 
+def unfinished(run, copy):
+    """A copy of a finished run as it was before its report was written."""
+    shutil.copytree(run, copy)
+    (copy / "report" / "summary.json").unlink()
+    return copy
+
+
+def test_a_finished_run_is_left_as_it_is(tiny_run, typed, tmp_path):
+    before = contents(tiny_run)
+    answer = typed(tmp_path, "train", f"resume={tiny_run}")
+    assert (answer.code, answer.out) == (0, f"{tiny_run} is finished; nothing was done\n")
+    assert contents(tiny_run) == before
+
+
 def test_a_run_may_be_resumed_elsewhere(tiny_run, tmp_path, typed):
-    run = shutil.copytree(tiny_run, tmp_path / "run")
+    run = unfinished(tiny_run, tmp_path / "run")
     words = ["runtime.threads=2", "training.batch_size=64", "dataset.cache_dir=cache"]
     answer = typed(tmp_path, "train", "resume=run", *words)
     assert answer.code == 0, answer.err
@@ -249,8 +263,9 @@ def test_a_run_is_not_resumed_in_another_folder(tiny_run, tmp_path, typed):
 
 
 def test_partial_files_of_a_killed_process_are_removed_on_resume(tiny_run, tmp_path, typed):
-    run = shutil.copytree(tiny_run, tmp_path / "run")
-    partial = [run / ".config.yaml.x.part", run / "checkpoints" / ".last.pt.x.part"]
+    run = unfinished(tiny_run, tmp_path / "run")
+    names = (".config.yaml.x.part", "checkpoints/.last.pt.x.part", "checkpoints/.best.pt.part")
+    partial = [run / name for name in names]
     for file in partial:
         file.touch()
     with RunFolder(run).held():
@@ -260,7 +275,7 @@ def test_partial_files_of_a_killed_process_are_removed_on_resume(tiny_run, tmp_p
 
 
 def test_a_run_that_another_process_trains_is_not_resumed(tiny_run, tmp_path, typed):
-    run = shutil.copytree(tiny_run, tmp_path / "run")
+    run = unfinished(tiny_run, tmp_path / "run")
     before = contents(run)
     with RunFolder(run).held():
         answer = typed(tmp_path, "train", "resume=run")
