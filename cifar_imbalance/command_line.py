@@ -56,6 +56,7 @@ from cifar_imbalance.errors import (
     EXIT_REFUSED,
     TrainingFailed,
     UsageError,
+    interrupt_once,
 )
 from cifar_imbalance.runs.folder import find_run
 from cifar_imbalance.runs.rerun import (
@@ -73,7 +74,10 @@ MANY_JOBS = 50
 COMPLETION = ("install", "uninstall", "query")
 
 # Neither invalid input nor a bug: a full, failing or read-only disk, a quota.
-MACHINE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)
+MACHINE_ERRORS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE),
+    *(errno.ENOENT, errno.ENOTDIR, errno.ESTALE),  # a folder that was deleted or unmounted meanwhile
+)
 
 
 @dataclass
@@ -160,7 +164,9 @@ def figures() -> None:
 
 
 def _main(program: Program) -> None:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # handle a scheduler's SIGTERM like Ctrl-C
+    signal.signal(signal.SIGTERM, interrupt_once)  # handle a scheduler's SIGTERM like Ctrl-C
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # as in the background of a shell
+        signal.signal(signal.SIGINT, interrupt_once)
     if sys.getfilesystemencoding() != "utf-8":  # file names in this locale could not be read, written or shown
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
     for stream in (sys.stdout, sys.stderr):

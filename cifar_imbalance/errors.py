@@ -1,9 +1,11 @@
-"""The two errors that end a run early, and the messages for an invalid value."""
+"""What ends a run early: two errors and a signal; the messages for an invalid value."""
 
 from __future__ import annotations
 
 import difflib
+import signal
 from collections.abc import Iterable
+from typing import NoReturn
 
 EXIT_FAILED = 1
 EXIT_REFUSED = 2
@@ -19,6 +21,13 @@ class UsageError(Exception):
 
 class TrainingFailed(Exception):
     """The run itself failed, for example because the loss is not finite. One line; exit code 1."""
+
+
+def interrupt_once(number: int, frame: object) -> NoReturn:
+    """A signal's handler: raises KeyboardInterrupt, and lets further signals be ignored while the program ends."""
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def nearest(value: str, allowed: Iterable[str]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import csv
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from cifar_imbalance import atomic
 from cifar_imbalance.configuration.overrides import CONF, parse
 from cifar_imbalance.configuration.schema import field_paths
+from cifar_imbalance.runs.stored import read_json
 
 METRICS = ("accuracy", "macro_f1", "worst_decile_recall", "worst_recall")
 
@@ -98,7 +98,7 @@ class Sweep:
         row: dict[str, Any] = {"job": number + 1, **self._values(number)}
         summary = None if run is None else run / "report" / "summary.json"
         if summary is not None and summary.is_file():
-            found = json.loads(summary.read_text(encoding="utf-8"))
+            found = read_json(summary, METRICS)
             row |= {name: round(found[name], 4) for name in METRICS}
         self.rows.append({**row, "folder": "" if run is None else str(run)})
         text = io.StringIO()

@@ -29,6 +29,11 @@ def printable(text: str) -> str:
     return text.translate(CONTROL)
 
 
+def one_line(name: str) -> str:
+    """A name, such as a class's, without control characters, newlines and tabs."""
+    return printable(name).replace("\n", "\\n").replace("\t", "\\t")
+
+
 class _Printable(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record))

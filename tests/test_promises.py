@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RECORDED = Path(__file__).parent / "assets" / "loss_curve.json"
 # Written when the run ends; the rest of summary.json is a function of the saved logits.
 ABOUT_THE_RUN = {
+    "checksum",
     "experiment",
     "seed",
     "dataset",

@@ -6,6 +6,7 @@ that start together decode only once. An entry whose files do not match the chec
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -17,7 +18,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from cifar_imbalance.configuration.typed import expanded
@@ -48,7 +48,10 @@ def load_or_build(
                 _build(folder, key, build)
                 entry = _load(folder, key)
     except OSError as error:
-        raise UsageError(f"dataset.cache_dir={cache_dir}: cannot write there: {error.strerror or error}") from error
+        raise UsageError(
+            f"dataset.cache_dir={cache_dir}: cannot write there: {error.strerror or error}; "
+            "choose another with dataset.cache_dir=FOLDER"
+        ) from error
     if entry is None:
         raise UsageError(f"dataset.cache_dir={cache_dir}: files written there do not read back correctly")
     return entry
@@ -89,11 +92,20 @@ def new_folder(folder: Path) -> Iterator[None]:
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file `path` and delete it afterwards; other processes wait meanwhile."""
-    with FileLock(path):
-        try:
-            yield
-        finally:  # still held: a waiting process finds its file deleted, and locks a new one
-            path.unlink(missing_ok=True)
+    while True:
+        with path.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                held = os.path.samestat(os.fstat(file.fileno()), path.stat())
+            except FileNotFoundError:
+                held = False
+            if not held:  # whoever held it before has deleted it: a lock on it excludes nobody
+                continue
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
 
 
 def _build(folder: Path, key: str, build: Callable[[Path], dict[str, Any]]) -> None:

@@ -1,8 +1,8 @@
 """A tree of class folders: root/train/CLASS/image and root/test/CLASS/image.
 
 Classes are numbered in alphabetical order of their names, images of a class in that of theirs. Test classes are matched
-by name. Hidden entries and files that are not images (by suffix) are ignored, subfolders of a class folder are not
-read; both are reported in the notes.
+by name. Hidden entries, __MACOSX and files that are not images (by suffix) are ignored, subfolders of a class folder
+are not read; both are reported in the notes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from cifar_imbalance.data.decode import SUFFIXES
 from cifar_imbalance.errors import UsageError, nearest
 
-_File = tuple[str, int, int]  # name, size in bytes, modification time in nanoseconds
+_File = tuple[str, int, int, int, int]  # name, size in bytes, times of modification and change in nanoseconds, inode
+LEFTOVERS = ("__MACOSX",)  # of archives
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class ClassFolders:
         return np.repeat(np.arange(len(self.class_names)), [len(files) for files in getattr(self, split)])
 
     def fingerprint(self) -> str:
-        """Changes when a file is added, removed, renamed or modified, or the tree is moved."""
+        """Changes when a file is added, removed, renamed, replaced or modified, or the tree is moved or copied."""
         digest = hashlib.sha256(os.fsencode(self.root))
         for split in ("train", "test"):
             for name, files in zip(self.class_names, getattr(self, split), strict=True):
@@ -105,7 +106,9 @@ def _class_names(root: Path, split: str, ignored: _Skipped) -> list[str]:
         )
     names = []
     for entry in _entries(root / split):
-        if entry.name.startswith(".") or not entry.is_dir():
+        if entry.is_symlink() and not os.path.exists(entry.path):
+            raise UsageError(f"dataset.root={root}: {entry.path} is a link to {os.readlink(entry.path)}, which is gone")
+        if entry.name.startswith(".") or entry.name in LEFTOVERS or not entry.is_dir():
             ignored.add(entry.path)
             continue
         try:
@@ -130,7 +133,8 @@ def _images(folder: Path, ignored: _Skipped, subfolders: _Skipped) -> list[_File
             except OSError as error:
                 raise UsageError(f"dataset.root: cannot read {entry.path}: {error.strerror}") from error
             if stat.S_ISREG(status.st_mode):
-                files.append((entry.name, status.st_size, status.st_mtime_ns))
+                times = (status.st_mtime_ns, status.st_ctime_ns)  # only the latter cannot be set back
+                files.append((entry.name, status.st_size, *times, status.st_ino))
             else:  # a pipe or a device, which would block
                 ignored.add(entry.path)
     return files

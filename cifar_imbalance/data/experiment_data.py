@@ -68,7 +68,7 @@ def load_experiment_data(dataset: Dataset) -> ExperimentData:
     tail = dataset.imbalance
     kept = imbalance.subset(
         whole.labels[train],
-        class_count=len(whole.class_names),
+        class_names=whole.class_names,
         profile=tail.profile,
         factor=tail.factor,
         subset_seed=tail.subset_seed,

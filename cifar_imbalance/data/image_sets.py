@@ -20,6 +20,7 @@ from cifar_imbalance.data.decode import resized_array
 from cifar_imbalance.data.decode_folders import write_class_folders
 from cifar_imbalance.data.identity import image_hashes
 from cifar_imbalance.errors import UsageError
+from cifar_imbalance.terminal import one_line
 
 CIFAR_CLASSES = {"cifar10": 10, "cifar100": 100}
 CIFAR_SIDE = 32  # pixels
@@ -139,6 +140,7 @@ def _from_cache(dataset: Dataset, identity: str, build: Callable[[Path], dict[st
     def part(split: str) -> ImageSet:
         images, labels, hashes = (arrays[f"{split}_{kind}"] for kind in ("images", "labels", "hashes"))
         indices = np.arange(len(labels), dtype=np.int64)
-        return ImageSet(images, labels, hashes, indices, tuple(content["class_names"]), content["source"])
+        names = tuple(one_line(name) for name in content["class_names"])
+        return ImageSet(images, labels, hashes, indices, names, content["source"])
 
     return part("train"), part("test"), content["notes"]

@@ -6,7 +6,8 @@ import hashlib
 import io
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,21 @@ from torch import Tensor
 
 from cifar_imbalance import atomic
 from cifar_imbalance.errors import UsageError
+from cifar_imbalance.models.weights import check_tensors
+
+# What a checkpoint contains. The tensors' shapes are checked by whoever loads them into a model or an optimiser.
+CONTENT: dict[str, tuple[type, ...]] = {
+    "epoch": (int,),
+    "model": (dict,),
+    "average": (dict, type(None)),
+    "optimizer": (dict,),
+    "best": (dict, type(None)),
+    "controller": (dict,),
+    "model_name": (str,),
+    "class_names": (list,),
+    "train_images": (list,),
+    "epochs_sha256": (dict,),
+}
 
 
 def digest(value: Any) -> str:
@@ -52,6 +68,7 @@ def copy(source: Path, target: Path) -> None:
     except OSError:
         shutil.copyfile(source, temporary)
     os.replace(temporary, target)
+    temporary.unlink(missing_ok=True)  # renaming a link to the same file leaves both
 
 
 def is_one(path: Path) -> bool:
@@ -64,13 +81,31 @@ def is_one(path: Path) -> bool:
 
 def load(path: Path) -> dict[str, Any]:
     """Read and verify a checkpoint, tensors and plain values only. Raises UsageError if it is damaged or missing."""
+    if not path.is_file():
+        raise UsageError(f"{path}: there is no such checkpoint")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         checksum = state.pop("sha256")
-    except FileNotFoundError as error:
-        raise UsageError(f"{path}: there is no such checkpoint") from error
+        check_tensors(state)
+        correct = digest(state)
     except Exception as error:  # damaged files raise many kinds of exceptions
         raise UsageError(f"{path}: is not a complete checkpoint of a run ({type(error).__name__})") from error
-    if checksum != digest(state):
+    if checksum != correct:
         raise UsageError(f"{path}: the checkpoint is damaged (its checksum does not match its content)")
+    wrong = [name for name, kinds in CONTENT.items() if not isinstance(state.get(name, ...), kinds)]
+    if not (wrong or all(isinstance(name, str) for name in state["class_names"])):
+        wrong = ["class_names"]
+    if not (wrong or all(isinstance(count, int) for count in state["train_images"])):
+        wrong = ["train_images"]
+    if wrong:
+        raise UsageError(f"{path}: is not a complete checkpoint of a run (its {wrong[0]} is missing or something else)")
     return state
+
+
+@contextmanager
+def fitting(path: Path) -> Iterator[None]:
+    """Raises UsageError if what the block loads from the checkpoint `path` does not fit."""
+    try:
+        yield
+    except (RuntimeError, KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(f"{path}: does not fit the run's model and optimiser ({type(error).__name__})") from error

@@ -20,8 +20,9 @@ from cifar_imbalance.configuration.typed import as_typed, expanded
 from cifar_imbalance.engine.experiment import Prepared, describe, finished_run, prepare, run_experiment
 from cifar_imbalance.engine.members import member_configs, workers_and_threads
 from cifar_imbalance.engine.results import report_ensemble
-from cifar_imbalance.errors import TrainingFailed, UsageError
+from cifar_imbalance.errors import TrainingFailed, UsageError, interrupt_once
 from cifar_imbalance.runs.folder import RunFolder, claim
+from cifar_imbalance.runs.stored import check_no_links
 from cifar_imbalance.terminal import MemberLines, MemberTerminal, Message, Terminal
 
 log = logging.getLogger(__name__)
@@ -53,9 +54,10 @@ def run_ensemble(config: TrainConfig, path: Path, overrides: list[str]) -> Path:
         folder = _folder(config, path, overrides, prepared)
         with folder.held():
             if config.resume is not None:
+                check_no_links(folder.path, f"resume={config.resume}")
                 folder.remove_partial_files()
             terminal.write_log(folder.log)
-            resumed = (folder.path / "data.json").is_file()
+            resumed = folder.data.is_file()
             describe(folder, config, prepared.data, prepared.built, prepared.runtime, resumed=resumed)
             started = time.perf_counter()
             _train_members(config, configs, folder, overrides, terminal, on_cpu=prepared.runtime.name == "cpu")
@@ -123,7 +125,7 @@ def _folder(config: TrainConfig, path: Path, overrides: list[str], prepared: Pre
     if config.resume is None:
         return claim(path, config, overrides, ("members", "predictions", "report"))
     folder = _resumed(config)
-    if (folder.path / "data.json").is_file():
+    if folder.data.is_file():
         folder.check_images(prepared.data.record()["sha256"], f"resume={config.resume}")
     return folder
 
@@ -207,7 +209,7 @@ def _start(member: Member) -> tuple[Connection, tuple[Member, SpawnProcess]]:
 
 def _work(member: Member, connection: Connection) -> None:
     """The worker process. If the ensemble's process is gone, the pipe is broken and it ends as if interrupted."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # partial files are then removed
+    signal.signal(signal.SIGTERM, interrupt_once)  # partial files are then removed
 
     def send(message: Message) -> None:
         try:

@@ -35,6 +35,7 @@ from cifar_imbalance.models.build import BuiltModel, build_model, check_name
 from cifar_imbalance.models.freezing import check_head
 from cifar_imbalance.models.summary import model_summary
 from cifar_imbalance.runs.folder import RunFolder, claim
+from cifar_imbalance.runs.stored import check_no_links, sealed
 from cifar_imbalance.runtimes.base import DeviceRuntime
 from cifar_imbalance.runtimes.environment import environment
 from cifar_imbalance.runtimes.select import make_runtime
@@ -89,6 +90,9 @@ def run_experiment(config: TrainConfig, path: Path, overrides: list[str], termin
         resumed = None if config.resume is None else RunFolder(expanded(config.resume, "resume"))
         folder = resumed or claim(path, config, overrides)
         with folder.held():
+            if resumed is not None:
+                check_no_links(folder.path, f"resume={config.resume}")
+                folder.remove_partial_files()
             state = None if resumed is None else _state_to_resume(folder, config, prepared.data)
             terminal.write_log(folder.log)
             try:
@@ -143,9 +147,10 @@ def make_loop(
     if state is None:
         optimizer_state = fresh_state(built.module, config.optimizer)
     else:
-        controller.load_state_dict(state["controller"])
-        built.module.load_state_dict(state["model"])
-        host_average.load_state_dict(state["average"] or state["model"])
+        with checkpoint.fitting(folder.checkpoint("last")):
+            controller.load_state_dict(state["controller"])
+            built.module.load_state_dict(state["model"])
+            host_average.load_state_dict(state["average"] or state["model"])
         optimizer_state = state["optimizer"]
     network = Network.on_device(built, runtime)
     decay = config.training.ema_decay
@@ -158,7 +163,8 @@ def make_loop(
         learning_rate=runtime.learning_rate(0.0),
         variant=runtime.optimizer_variant(),
     )
-    load_state(optimizer, optimizer_state, runtime.place)
+    with checkpoint.fitting(folder.checkpoint("last")):
+        load_state(optimizer, optimizer_state, runtime.place)
     training_step = TrainingStep(
         network,
         optimizer,
@@ -196,16 +202,15 @@ def make_loop(
 
 def _state_to_resume(folder: RunFolder, config: TrainConfig, data: ExperimentData) -> dict[str, Any]:
     """The last checkpoint of a resumed run, whose images must be those it started with."""
-    folder.remove_partial_files()
     state = checkpoint.load(folder.checkpoint("last"))
     if state["best"] is not None and state["best"]["epoch"] == state["epoch"]:
         checkpoint.copy(folder.checkpoint("last"), folder.checkpoint("best"))  # the run may have been killed in between
     folder.check_images(data.record()["sha256"], f"resume={config.resume}")
-    epochs = [line["epoch"] for line in folder.read_history(state["epoch"])]
-    if epochs != list(range(1, state["epoch"] + 1)):
-        raise UsageError(f"resume={config.resume}: metrics.jsonl lacks lines for epochs 1 to {state['epoch']}")
-    if data.validation is not None and len(folder.read_recalls(state["epoch"])) != state["epoch"]:
-        raise UsageError(f"resume={config.resume}: recalls.csv lacks lines for epochs 1 to {state['epoch']}")
+    for name, sha256 in folder.epochs_sha256(state["epoch"]).items():
+        if state["epochs_sha256"].get(name) != sha256:
+            raise UsageError(
+                f"resume={config.resume}: {name} was changed, or lacks lines for epochs 1 to {state['epoch']}"
+            )
     return state
 
 
@@ -225,7 +230,7 @@ def describe(
         name = f"environment_resumed_{here['started'].replace(':', '-')}.json"
     atomic.write_json(folder.path / name, here)
     if not resumed:
-        atomic.write_json(folder.path / "data.json", data.record())
+        atomic.write_json(folder.data, sealed(data.record()))
         summary = model_summary(built, config.training.batch_size)
         atomic.write_text(folder.path / "model.txt", summary)
         log.info("%s", summary)

@@ -80,7 +80,7 @@ class Loop:
                 # In this order: a resumed run drops an extra line, but could not recreate a missing one.
                 self.folder.write_recalls(self.recalls, self.train.class_names, self.evaluated_on)
                 self.folder.write_history(self.history)
-                self._save(state, is_best)
+                self._save({**state, "epochs_sha256": self.folder.epochs_sha256(epoch + 1)}, is_best)
 
     def plan(self, epoch: int) -> EpochPlan:
         """The inputs of the steps of `epoch` (from 0)."""

@@ -32,7 +32,7 @@ def load_reported(module: nn.Module, state: dict[str, Any], *, name: str) -> Non
     weights = state["average"] or state["model"]
     try:
         module.load_state_dict(weights)
-    except RuntimeError as error:
+    except (RuntimeError, AttributeError, TypeError) as error:
         raise UsageError(f"ckpt: the checkpoint does not fit {name} with these classes") from error
 
 
@@ -61,8 +61,7 @@ def predict(
     logits = step(network.module).numpy()
     if wrong := int((~np.isfinite(logits)).any(axis=1).sum()):
         raise TrainingFailed(
-            f"the logits of {wrong} of {len(logits)} images are not finite, so there is nothing to report; "
-            "a smaller schedule.max_lr or training.clip_norm=1 may help"
+            f"the logits of {wrong} of {len(logits)} images are not finite, so there is nothing to report"
         )
     return Predictions(
         logits=logits,

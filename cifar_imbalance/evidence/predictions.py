@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from cifar_imbalance import atomic
 from cifar_imbalance.errors import UsageError
+from cifar_imbalance.terminal import one_line
 
 _ARRAYS = {"logits": np.float32, "labels": np.int64, "indices": np.int64, "hashes": np.uint64}
 
@@ -70,9 +72,13 @@ class Predictions:
     def load(cls, path: Path) -> Predictions:
         """Read what `save` wrote. Raises UsageError if `path` is missing or anything else; nothing is unpickled."""
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            if not path.is_file():
+                raise FileNotFoundError
+            with zipfile.ZipFile(path) as archive:
+                _check_sizes(archive, path.stat().st_size)
+            with np.load(path, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in _ARRAYS}
-                names = tuple(str(name) for name in stored["class_names"])
+                names = tuple(one_line(str(name)) for name in stored["class_names"])
                 return cls(**arrays, class_names=names, train_images=stored.get("train_images"))
         except FileNotFoundError:
             raise UsageError(f"predictions={path}: there is no such file") from None
@@ -84,8 +90,23 @@ class Predictions:
             TypeError,
             KeyError,
             RuntimeError,
+            NotImplementedError,
+            MemoryError,
             zipfile.BadZipFile,
             zlib.error,
         ) as error:
             expected = "an .npz file of logits, labels, indices, hashes and class_names"
             raise UsageError(f"predictions={path}: expected {expected} ({error})") from None
+
+
+def _check_sizes(archive: zipfile.ZipFile, size: int) -> None:
+    """Raises ValueError if an array is longer than its file: compressed, or with a shape beyond its data."""
+    for entry in archive.infolist():
+        if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > size:
+            raise ValueError(f"{entry.filename} is compressed or longer than the file")
+        with archive.open(entry) as file:
+            version = np.lib.format.read_magic(file)
+            reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = reader(file)
+            if math.prod(shape) * dtype.itemsize > entry.file_size:
+                raise ValueError(f"{entry.filename} promises {math.prod(shape)} values, which it does not have")

@@ -79,14 +79,15 @@ def _unwrapped(key: str, own: Mapping[str, Tensor]) -> str:
 
 
 def _read(file: Path, field: str) -> dict[str, Tensor]:
+    if not file.is_file():
+        raise UsageError(f"{field}={file}: there is no such file")
     try:
         content: Any = (
             load_file(file)
             if file.suffix == ".safetensors"
             else torch.load(file, map_location="cpu", weights_only=True)
         )
-    except FileNotFoundError as error:
-        raise UsageError(f"{field}={file}: there is no such file") from error
+        check_tensors(content)
     except pickle.UnpicklingError as error:
         raise UsageError(
             f"{field}={file}: rejected, it is damaged or contains Python objects, which could run arbitrary code; "
@@ -94,7 +95,9 @@ def _read(file: Path, field: str) -> dict[str, Tensor]:
         ) from error
     except Exception as error:  # the exception depends on where the file is damaged
         raise UsageError(f"{field}={file}: cannot be read ({type(error).__name__}: {error})") from error
-    while isinstance(content, Mapping):
+    for _ in NESTINGS:  # a mapping may contain itself
+        if not isinstance(content, Mapping):
+            break
         inner = next((content[key] for key in NESTINGS if isinstance(content.get(key), Mapping)), None)
         if inner is None:
             break
@@ -110,3 +113,17 @@ def _read(file: Path, field: str) -> dict[str, Tensor]:
             f"{', '.join(NESTINGS)}"
         )
     return tensors
+
+
+def check_tensors(value: Any) -> None:
+    """Raises ValueError for a tensor that is not an ordinary one with all its values in memory.
+
+    A small file can hold a huge tensor: sparse, without data, or one value repeated.
+    """
+    if isinstance(value, Mapping):
+        for inner in value.values():
+            check_tensors(inner)
+    elif isinstance(value, Tensor):
+        ordinary = value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized
+        if not ordinary or value.untyped_storage().nbytes() < value.numel() * value.element_size():
+            raise ValueError("a tensor is sparse, quantised, without data or repeats its values")

@@ -60,8 +60,9 @@ class MemberResults:
         validation = None
         if all(folder.predictions("validation").is_file() for folder in folders):
             labels = [f"ckpt={folder.path} (validation images)" for folder in folders]
+            loaded = [Predictions.load(folder.predictions("validation")) for folder in folders]
             try:
-                validation = paired([Predictions.load(folder.predictions("validation")) for folder in folders], labels)
+                validation = paired(loaded, labels)
             except UsageError:
                 if how == "weighted":
                     raise

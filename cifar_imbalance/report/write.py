@@ -16,6 +16,7 @@ from cifar_imbalance.report import tables
 from cifar_imbalance.report.plots.classes import confusion_plot, per_class_plot
 from cifar_imbalance.report.plots.curves import curves_plot, evaluated_images, learning_rate_plot
 from cifar_imbalance.report.plots.recalls import recall_by_epoch_plot
+from cifar_imbalance.runs.stored import sealed
 
 
 def write_report(
@@ -48,5 +49,5 @@ def write_report(
         images = evaluated_images(history)
         recall_by_epoch_plot(folder / "recall_by_epoch.png", recalls, names, images=images)
     # Last: if the summary exists, the report is complete.
-    atomic.write_json(folder / "summary.json", summary)
+    atomic.write_json(folder / "summary.json", sealed(summary))
     return summary

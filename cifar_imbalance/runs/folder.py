@@ -19,14 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from cifar_imbalance import atomic
 from cifar_imbalance.configuration.fields import EvaluateConfig, TrainConfig
+from cifar_imbalance.configuration.schema import as_dataclass
 from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.errors import UsageError
+from cifar_imbalance.runs import stored
 
 log = logging.getLogger(__name__)
+
+NUMBERS_OF_EPOCH = ("train_loss", "lr_start", "lr_end", "images_per_second", "seconds")  # in a line of metrics.jsonl
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,10 @@ class RunFolder:
     @property
     def metrics(self) -> Path:
         return self.path / "metrics.jsonl"
+
+    @property
+    def data(self) -> Path:
+        return self.path / "data.json"
 
     @property
     def recalls(self) -> Path:
@@ -110,40 +117,67 @@ class RunFolder:
 
     def read_config(self) -> TrainConfig:
         """The run's own configuration. Raises UsageError if the file cannot be read as one."""
+        content = stored.read_yaml(self.config)
         try:
-            stored = OmegaConf.merge(OmegaConf.structured(TrainConfig), OmegaConf.load(self.config))
-            config = OmegaConf.to_object(stored)
-        except (OSError, YAMLError, OmegaConfBaseException) as error:
-            raise UsageError(f"{self.config}: cannot be read as the configuration of a run ({error})") from error
+            config = as_dataclass(TrainConfig, OmegaConf.create(content))
+        except (UsageError, *stored.DAMAGE, OmegaConfBaseException) as error:
+            raise stored.damaged(self.config, error) from error
         assert isinstance(config, TrainConfig)
         return config
 
     def read_summary(self) -> dict[str, Any]:
-        summary: dict[str, Any] = json.loads(self.summary.read_text())
-        return summary
+        """The content of a finished run's summary.json. Raises UsageError if it is damaged."""
+        return stored.read_json(self.summary, ("accuracy", "macro_f1"))
 
     def check_images(self, sha256: dict[str, str | None], owner: str) -> None:
         """Raises UsageError if the SHA-256 of the given image sets are not those recorded by the run."""
-        recorded = json.loads((self.path / "data.json").read_text())["sha256"]
+        recorded = stored.read_json(self.data, ("sha256",))["sha256"]
         for name, value in sha256.items():
-            if recorded[name] != value:
+            if not isinstance(recorded, dict) or recorded.get(name) != value:
                 raise UsageError(f"{owner}: the {name} images are not those of the run (dataset.root, data.json)")
 
     def read_history(self, up_to_epoch: int | None = None) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl for epochs 1 to `up_to_epoch`; later ones belong to an epoch to be repeated."""
+        """The lines of metrics.jsonl for epochs 1 to `up_to_epoch`; later ones belong to an epoch to be repeated.
+
+        Raises UsageError if it is damaged.
+        """
         if not self.metrics.exists():
             return []
-        lines = [json.loads(line) for line in self.metrics.read_text().splitlines()]
-        return [line for line in lines if up_to_epoch is None or line["epoch"] <= up_to_epoch]
+        lines = stored.read_json_lines(stored.read_text(self.metrics), self.metrics)
+        for number, line in enumerate(lines, start=1):
+            numbers = [line.get(name) for name in NUMBERS_OF_EPOCH]
+            if line.get("epoch") != number or not all(isinstance(value, int | float) for value in numbers):
+                raise stored.damaged(self.metrics, f"line {number} is not that of epoch {number}")
+        return lines[:up_to_epoch]
 
     def read_recalls(self, up_to_epoch: int | None = None) -> list[NDArray[np.float64]]:
-        """The recall of each class [K] after each epoch up to `up_to_epoch`; NaN for a class without images."""
+        """The recall of each class [K] after each epoch up to `up_to_epoch`; NaN for a class without images.
+
+        Raises UsageError if recalls.csv is damaged.
+        """
         if not self.recalls.exists():
             return []
-        with self.recalls.open(encoding="utf-8", newline="") as file:
-            _, *rows = csv.reader(file)
-        kept = [row for row in rows if up_to_epoch is None or int(row[0]) <= up_to_epoch]
-        return [np.array([float(cell or "nan") for cell in row[2:]]) for row in kept]
+        text = stored.read_text(self.recalls)
+        try:
+            header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+            recalls = [np.array([float(cell or "nan") for cell in row[2:]]) for row in rows]
+        except (ValueError, csv.Error) as error:
+            raise stored.damaged(self.recalls, error) from error
+        for number, (row, recall) in enumerate(zip(rows, recalls, strict=True), start=1):
+            if row[0] != str(number) or len(row) != len(header) or ((recall < 0) | (recall > 1)).any():
+                raise stored.damaged(self.recalls, f"row {number} is not that of epoch {number}")
+        return recalls[:up_to_epoch]
+
+    def epochs_sha256(self, epochs: int) -> dict[str, str]:
+        """SHA-256 of what metrics.jsonl and recalls.csv say about the first `epochs`, for their checkpoint.
+
+        Raises UsageError if one of them is damaged.
+        """
+        recalls = [recall.tolist() for recall in self.read_recalls(epochs)]
+        return {
+            "metrics.jsonl": stored.sha256(json.dumps(self.read_history(epochs))),
+            "recalls.csv": stored.sha256(json.dumps(recalls)),
+        }
 
     def write_recalls(self, recalls: Sequence[NDArray[np.float64]], class_names: Sequence[str], images: str) -> None:
         """A row per epoch: epoch, which images, and the recall of each class, empty for a class without images."""
@@ -174,7 +208,10 @@ def find_run(path: str | Path) -> RunFolder | None:
     """The run that a path belongs to: its folder, or a file in its checkpoints/; None if it is neither."""
     place = expanded(str(path), "ckpt")
     if place.is_file():
-        place = place.parent.parent
+        place = place.absolute().parent
+        if place.name != "checkpoints":
+            return None
+        place = place.parent
     return RunFolder(place) if (place / "config.yaml").is_file() else None
 
 
@@ -189,7 +226,7 @@ def claim(
     If another run has claimed the folder (two may start in the same second), a number is appended to the name.
     Raises UsageError if the folder cannot be created or written.
     """
-    text = OmegaConf.to_yaml(OmegaConf.structured(config))
+    text = stored.sealed_yaml(config)
     attempt, number = path, 1
     try:
         while True:

@@ -249,7 +249,7 @@ def _for_weights(composed: DictConfig, path: Path, overrides: Sequence[str]) -> 
     typed = keys(overrides)
     if path.is_dir():
         raise UsageError(f"ckpt={composed.ckpt}: this is not a run folder (there is no config.yaml in it)")
-    if path.suffix not in WEIGHT_SUFFIXES:
+    if not path.is_file() or path.suffix not in WEIGHT_SUFFIXES:
         raise UsageError(
             f"ckpt={composed.ckpt}: allowed are run folders and files that end in {', '.join(WEIGHT_SUFFIXES)}"
         )

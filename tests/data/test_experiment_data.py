@@ -14,6 +14,10 @@ from cifar_imbalance.data.imbalance import subset
 from cifar_imbalance.errors import UsageError
 
 
+def names(count):
+    return [f"class_{number}" for number in range(count)]
+
+
 def image_set(sizes):
     labels = np.repeat(np.arange(len(sizes)), sizes)
     numbers = np.arange(len(labels))
@@ -66,7 +70,7 @@ def test_subsampling_does_not_change_the_validation_images(load):
 def test_without_a_holdout_the_subset_is_the_published_one(load):
     data = load(validation="none", imbalance=TAIL)
     labels = np.repeat(np.arange(4), 40)
-    expected = subset(labels, class_count=4, profile="exponential", factor=10.0, subset_seed=0)
+    expected = subset(labels, class_names=names(4), profile="exponential", factor=10.0, subset_seed=0)
     assert np.array_equal(data.train.indices, expected)
 
 

@@ -9,7 +9,18 @@ import torch
 from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.errors import UsageError
 
-STATE = {"epoch": 3, "model": {"weight": torch.arange(6.0).reshape(2, 3)}, "best": None, "optimizer": {0: {"step": 1}}}
+STATE = {
+    "epoch": 3,
+    "model": {"weight": torch.arange(6.0).reshape(2, 3)},
+    "average": None,
+    "best": None,
+    "optimizer": {0: {"step": 1}},
+    "controller": {},
+    "model_name": "b0",
+    "class_names": ["cat", "dog"],
+    "train_images": [2, 1],
+    "epochs_sha256": {},
+}
 
 
 def test_a_checkpoint_is_loaded_as_saved(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from cifar_imbalance.evidence.metrics import summarize
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.report.write import write_report
+from cifar_imbalance.runs.stored import sealed
 
 ALWAYS = {
     "classification_report.txt",
@@ -49,7 +50,7 @@ def test_the_summary_is_the_details_and_then_the_metrics(predictions, tmp_path):
     details = {"split": "test", "chosen_epoch": 1}
     summary = write_report(tmp_path, predictions, HISTORY, chosen_epoch=1, details=details)
     assert list(summary.items()) == [*details.items(), *summarize(predictions).items()]
-    assert json.loads((tmp_path / "summary.json").read_text(encoding="utf-8")) == summary
+    assert json.loads((tmp_path / "summary.json").read_text(encoding="utf-8")) == sealed(summary)
 
 
 def test_names_of_absent_classes_are_unescaped_in_the_summary(predictions, tmp_path):

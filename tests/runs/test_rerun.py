@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,9 +16,10 @@ from cifar_imbalance.configuration.fields import Optimizer, Sgd
 from cifar_imbalance.engine import ensemble, experiment
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.runs.folder import RunFolder
+from cifar_imbalance.runs.stored import sealed_yaml
 
 METRICS_OF_ITS_OWN = {"accuracy", "macro_f1", "macro_recall", "macro_precision", "worst_decile_recall"}
-ABOUT_THE_RUN = {"experiment", "weights", "train_images", "epochs", "test_set_use", "chosen_by", "ckpt"}
+ABOUT_THE_RUN = {"checksum", "experiment", "weights", "train_images", "epochs", "test_set_use", "chosen_by", "ckpt"}
 
 
 def summary(folder):
@@ -49,7 +50,7 @@ def logits(run):
 
 def rewritten(run, **values):
     """`run`, with other `values` in its config.yaml."""
-    (run / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(asdict(replace(stored(run), **values)))))
+    (run / "config.yaml").write_text(sealed_yaml(replace(stored(run), **values)))
     return run
 
 
@@ -179,8 +180,7 @@ def test_a_truncated_checkpoint_is_rejected(tiny_run, tmp_path, typed):
 
 def test_a_checkpoint_of_another_model_is_rejected(tiny_run, tmp_path, typed):
     run = shutil.copytree(tiny_run, tmp_path / "run")
-    text = (run / "config.yaml").read_text()
-    (run / "config.yaml").write_text(text.replace("test_efficientnet", "test_byobnet"))
+    rewritten(run, model=replace(stored(run).model, name="test_byobnet"))
     line = "evaluate.py: ckpt: the checkpoint is of test_efficientnet, not of model.name=test_byobnet"
     assert_rejected(typed(tmp_path, "evaluate", "ckpt=run"), line)
 
@@ -359,8 +359,7 @@ def test_a_repeated_run_may_enable_an_operator_and_change_its_settings(tiny_run,
 
 def test_what_has_no_effect_any_more_in_a_repeated_run_is_reset(tiny_run, tmp_path, typed, started):
     run = shutil.copytree(tiny_run, tmp_path / "run")
-    text = (run / "config.yaml").read_text()
-    (run / "config.yaml").write_text(text.replace("holdout_fraction: 0.1", "holdout_fraction: 0.2"))
+    rewritten(run, dataset=replace(stored(run).dataset, holdout_fraction=0.2))
     assert typed(tmp_path, "train", "repeat=run", "dataset.validation=test").code == 0
     ((config, _),) = started
     assert (config.dataset.validation, config.dataset.holdout_fraction) == ("test", 0.1)
