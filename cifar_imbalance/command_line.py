@@ -76,7 +76,7 @@ COMPLETION = ("install", "uninstall", "query")
 # Neither invalid input nor a bug: a full, failing or read-only disk, a quota.
 MACHINE_ERRORS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE),
-    *(errno.ENOENT, errno.ENOTDIR, errno.ESTALE),  # a folder that was deleted or unmounted meanwhile
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ESTALE),  # a folder that was changed or unmounted meanwhile
 )
 
 

@@ -111,5 +111,5 @@ def test_a_class_with_fewer_images_than_its_count_keeps_them_all():
 
 
 def test_a_class_left_empty_is_rejected():
-    with pytest.raises(UsageError, match=r"dataset\.imbalance\.factor=1000: class \d+ .* at most 500"):
+    with pytest.raises(UsageError, match=r"dataset\.imbalance\.factor=1000: class class_\d+ .* at most 500"):
         class_counts("exponential", factor=1000, n_max=500, class_names=names(100))

@@ -9,13 +9,15 @@ from cifar_imbalance.engine import pace
 def drive(monkeypatch):
     """drive(threads, [(seconds, seconds of others)]) counts a step of 1,000 images a pair; returns what is said."""
 
-    def driven(threads, steps):
+    def driven(threads, steps, validation=0):
         now = {"time": 0.0, "others": 0.0}
         monkeypatch.setattr(pace, "allowed_cores", lambda: [0, 1])
         monkeypatch.setattr(pace.time, "perf_counter", lambda: now["time"])
         monkeypatch.setattr(pace.Pace, "_seconds_of_others", lambda self: now["others"])
         counted, said = pace.Pace(threads), []
         for seconds, others in steps:
+            now["time"] += validation
+            counted.begin()
             now["time"] += seconds
             now["others"] += others
             said.append(counted.step(1000))
@@ -48,3 +50,9 @@ def test_one_thread_can_only_wait(drive):
 )
 def test_nothing_is_said_otherwise(drive, steps):
     assert not any(drive(2, steps))
+
+
+def test_windows_go_on_over_short_epochs_and_leave_validations_out(drive):
+    line = "100 images/s after 400: other processes use 0.6 of the 2 cores; end them, or wait"
+    steps = [(2.5, 0), (2.5, 0), (10, 25)]  # each an epoch of one step, after a validation of 30 s
+    assert drive(1, steps, validation=30) == [None, None, line]

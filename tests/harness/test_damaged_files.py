@@ -134,6 +134,7 @@ def ask(typed, tmp_path, tiny_run, second_run, without_plots):
     """ask(command, damage=None): the answer to a command about a run, and its result, None if there is none."""
 
     def asked(command, damage=lambda run: None):
+        shutil.rmtree(tmp_path / command, ignore_errors=True)
         run = shutil.copytree(tiny_run, tmp_path / command / "run")
         if command == "resume":
             shutil.rmtree(run / "report")
@@ -148,7 +149,6 @@ def ask(typed, tmp_path, tiny_run, second_run, without_plots):
         answer = typed(run.parent, *words)
         summary = (run if command == "resume" else run.parent / "out") / "report" / "summary.json"
         result = json.loads(summary.read_text()) if summary.is_file() and answer.code == 0 else None
-        shutil.rmtree(tmp_path / command)
         return answer, result and {name: value for name, value in result.items() if not without_meaning(name)}
 
     return asked
@@ -198,7 +198,7 @@ def test_many_damaged_files(ask, undamaged):
             check_case(ask, undamaged, *case)
         except Exception as error:
             wrong.append((case[0], case[1], case[2].__name__, case[3], repr(error)[-300:]))
-    assert wrong == []
+    assert not wrong, "\n".join(map(str, wrong))
 
 
 # ---------------------------------------------------------------- a stranger's run
