@@ -231,9 +231,9 @@ def describe(
     atomic.write_json(folder.path / name, here)
     if not resumed:
         atomic.write_json(folder.data, sealed(data.record()))
-        summary = model_summary(built, config.training.batch_size)
-        atomic.write_text(folder.path / "model.txt", summary)
-        log.info("%s", summary)
+        layers, line = model_summary(built, config.model, config.training.batch_size)
+        atomic.write_text(folder.path / "model.txt", layers)
+        log.info("%s (model.txt)", line)
     for note in data.notes:
         log.info("%s", note)
     sizes = [f"{len(data.train.labels)} training"]

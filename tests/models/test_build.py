@@ -56,7 +56,7 @@ def test_torchs_random_state_is_unchanged():
     torch.manual_seed(5)
     before = torch.get_rng_state()
     built = build()
-    model_summary(built, batch_size=4)
+    model_summary(built, Model(name=NAME), batch_size=4)
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -270,19 +270,29 @@ def test_a_model_without_weights_on_the_hub_is_rejected():
 # ---------------------------------------------------------------- the summary
 def test_the_summary_shows_layers_parameters_and_the_batch(trained):
     built = build()
-    text = model_summary(built, batch_size=128)
+    text, line = model_summary(built, Model(name=NAME), batch_size=128)
     count = sum(parameter.numel() for parameter in built.module.parameters())
-    assert f"{count:,}" in text
+    assert line == f"{NAME}: {count:,} parameters, {count:,} of them trained, input 32 x 32"
+    assert f"Trainable params: {count:,}\n" in text
     assert "[1, 3, 32, 32]" in text and "[1, 10]" in text
     assert "a batch of 128" in text
     assert "Units" not in text
+
+
+def test_frozen_layers_count_as_not_trainable():
+    built = build()
+    head = sum(parameter.numel() for parameter in built.module.get_classifier().parameters())
+    count = sum(parameter.numel() for parameter in built.module.parameters())
+    text, line = model_summary(built, Model(name=NAME, freeze_ratio=1.0), batch_size=2)
+    assert line == f"{NAME}: {count:,} parameters, {head:,} of them trained, input 32 x 32"
+    assert f"Trainable params: {head:,}\nNon-trainable params: {count - head:,}\n" in text
 
 
 def test_the_summary_does_not_change_the_model():
     built = build()
     built.module.bn1.eval()
     before = copy.deepcopy(built.module.state_dict())
-    model_summary(built, batch_size=4)
+    model_summary(built, Model(name=NAME), batch_size=4)
     assert built.module.training and not built.module.bn1.training
     assert all(torch.equal(value, before[key]) for key, value in built.module.state_dict().items())
     assert not any(part._forward_hooks for part in built.module.modules())
