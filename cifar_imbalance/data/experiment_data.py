@@ -9,6 +9,7 @@ import numpy as np
 
 from cifar_imbalance.configuration.fields import Dataset
 from cifar_imbalance.data import imbalance, splits
+from cifar_imbalance.data.copies import notes_on_copies
 from cifar_imbalance.data.identity import sha256
 from cifar_imbalance.data.image_sets import IMAGE_SETS, ImageSet
 
@@ -97,7 +98,7 @@ def load_experiment_data(dataset: Dataset) -> ExperimentData:
     }
     # a complete set stays memory-mapped
     chosen = whole if len(train) == len(whole.labels) else whole.take(train)
-    return ExperimentData(chosen, validation, test, notes, choices)
+    return ExperimentData(chosen, validation, test, [*notes, *notes_on_copies(chosen, test)], choices)
 
 
 def _imbalance_notes(whole: ImageSet, train: np.ndarray, profile: str) -> list[str]:

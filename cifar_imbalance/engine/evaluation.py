@@ -27,7 +27,7 @@ from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.models.build import BuiltModel, build_model
 from cifar_imbalance.models.weights import load_weights
 from cifar_imbalance.report.ensemble import MemberResults, write_ensemble_report
-from cifar_imbalance.report.reference import Reference, read_reference
+from cifar_imbalance.report.reference import Reference, facts_of, read_reference
 from cifar_imbalance.report.side_by_side import write_side_by_side
 from cifar_imbalance.report.tables import terminal_table
 from cifar_imbalance.report.write import write_report
@@ -113,8 +113,18 @@ def _log_summary(
     table = terminal_table(class_metrics(predictions), summary, predictions.class_names)
     log.info("%s images, %s\n%s", config.split, how, table)
     if reference is not None:
-        log.info("%s\n", write_side_by_side(folder.report, predictions, reference, run=_short_name(config.ckpt)))
+        name, facts = _short_name(config.ckpt), _facts(config)
+        log.info("%s\n", write_side_by_side(folder.report, predictions, reference, run=name, facts=facts))
     log.info("written to: %s", folder.path)
+
+
+def _facts(config: EvaluateConfig) -> dict[str, str]:
+    """Model, epochs and data of the evaluated run; of several runs those of the first, of a file of weights a part."""
+    ckpt = config.ckpt if isinstance(config.ckpt, str) else config.ckpt[0]
+    if (run := find_run(ckpt)) is None:
+        return {"model": config.model.name, "data": config.dataset.name}
+    facts = facts_of(run.read_config())
+    return facts if isinstance(config.ckpt, str) else {**facts, "members": str(len(config.ckpt))}
 
 
 def _short_name(ckpt: Any) -> str:

@@ -19,8 +19,8 @@ FALSE_DISCOVERY_RATE = 0.05
 class PairedTest:
     """McNemar's exact test of each class, arrays [K]; NaN for a class without images."""
 
-    won: NDArray[np.int64]  # images that only the second model classified correctly
-    lost: NDArray[np.int64]  # images that only the first classified correctly
+    only_second: NDArray[np.int64]  # images that only the second model classified correctly
+    only_first: NDArray[np.int64]  # images that only the first classified correctly
     p: NDArray[np.float64]
     adjusted_p: NDArray[np.float64]  # adjusted for the number of classes (Benjamini and Hochberg 1995)
 
@@ -37,15 +37,15 @@ def paired_test(first: Predictions, second: Predictions) -> PairedTest:
     first, second = paired([first, second])
     classes = len(first.class_names)
     right_1, right_2 = (each.predicted == each.labels for each in (first, second))
-    won = np.bincount(first.labels[right_2 & ~right_1], minlength=classes)
-    lost = np.bincount(first.labels[right_1 & ~right_2], minlength=classes)
+    only_second = np.bincount(first.labels[right_2 & ~right_1], minlength=classes)
+    only_first = np.bincount(first.labels[right_1 & ~right_2], minlength=classes)
     present = np.bincount(first.labels, minlength=classes) > 0
     p, adjusted = np.full(classes, np.nan), np.full(classes, np.nan)
     for index in np.flatnonzero(present):
-        differing = int(won[index] + lost[index])
-        p[index] = binomtest(int(won[index]), differing).pvalue if differing else 1.0
+        differing = int(only_second[index] + only_first[index])
+        p[index] = binomtest(int(only_second[index]), differing).pvalue if differing else 1.0
     adjusted[present] = false_discovery_control(p[present])
-    return PairedTest(won, lost, p, adjusted)
+    return PairedTest(only_second, only_first, p, adjusted)
 
 
 def difference_interval(

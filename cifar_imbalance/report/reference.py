@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.evidence.metrics import class_metrics, summarize
@@ -30,6 +31,25 @@ class Reference:
     remarks: dict[str, str]  # on a result in the summary
     in_text: dict[str, float]  # results of the summary that differ in the paper's text
     contradictions: list[str]  # within the reference
+    facts: dict[str, str]  # model, epochs, data, ...: what is known of how it was made
+
+
+def facts_of(config: TrainConfig) -> dict[str, str]:
+    """Model, epochs and data of a run, to be compared with those of another."""
+    dataset, tail = config.dataset, config.dataset.imbalance
+    weights = config.model.weights or ("ImageNet" if config.model.pretrained else "none")
+    return {
+        "model": ", ".join(config.ensemble.models) or config.model.name,
+        "members": str(config.ensemble.members),
+        "initial weights": f"those of {config.start}" if config.start else weights,
+        "input": "native size of the images"
+        if config.model.resolution is None
+        else f"{config.model.resolution} of the model's",
+        "epochs": str(config.training.epochs),
+        "data": dataset.name + (f" at {dataset.image_size} px" if dataset.image_size else ""),
+        "training images": "all" if tail.profile == "none" else f"{tail.profile}, imbalance factor {tail.factor:g}",
+        "validation": dataset.validation,
+    }
 
 
 def read_reference(name: str, split: str, class_names: tuple[str, ...]) -> Reference:
@@ -52,6 +72,7 @@ def read_reference(name: str, split: str, class_names: tuple[str, ...]) -> Refer
         remarks={},
         in_text={},
         contradictions=[],
+        facts=facts_of(folder.read_config()),
     )
 
 
@@ -75,4 +96,5 @@ def _from_paper(name: str, class_names: tuple[str, ...]) -> Reference:
         remarks=published["remarks"],
         in_text=published["in_text"],
         contradictions=published["contradictions"],
+        facts=published["facts"],
     )

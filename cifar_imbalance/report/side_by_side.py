@@ -18,13 +18,16 @@ from cifar_imbalance.report.reference import Reference
 from cifar_imbalance.report.tables import csv_text
 
 METRICS = ("precision", "recall", "f1")
+SEEDS = "This covers the noise of the test images alone: runs of other seeds differ as well."
 SUMMARY = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
 
 
-def write_side_by_side(folder: Path, predictions: Predictions, reference: Reference, *, run: str) -> str:
+def write_side_by_side(
+    folder: Path, predictions: Predictions, reference: Reference, *, run: str, facts: Mapping[str, str]
+) -> str:
     """Write side_by_side.txt, .csv and .png into `folder`; returns the text's head, without the per-class table.
 
-    `run` is the name of the evaluated run in the plot.
+    `run` is the name of the evaluated run in the plot, `facts` are what is known of it, as `Reference.facts`.
     """
     ours, names = class_metrics(predictions), predictions.class_names
     difference = ours.recall - reference.recall
@@ -32,10 +35,11 @@ def write_side_by_side(folder: Path, predictions: Predictions, reference: Refere
     if reference.predictions is not None:
         test = paired_test(reference.predictions, predictions)
         beyond = test.beyond_noise
-        evidence = {"won": test.won, "lost": test.lost, "p": test.p, "adjusted_p": test.adjusted_p}
+        evidence = {"only_run": test.only_second, "only_reference": test.only_first}
+        evidence |= {"p": test.p, "adjusted_p": test.adjusted_p}
         how = (
-            "gained, lost: McNemar's exact test on the same images (won: only the run is right, lost: only the "
-            f"reference is), p adjusted for the number of classes (Benjamini-Hochberg) at most {FALSE_DISCOVERY_RATE}"
+            "gained, lost: McNemar's exact test on the same images (only_run, only_reference: images that only one of "
+            f"them has right), p adjusted for the number of classes (Benjamini-Hochberg) at most {FALSE_DISCOVERY_RATE}"
         )
     else:
         low, high = difference_interval(
@@ -56,8 +60,10 @@ def write_side_by_side(folder: Path, predictions: Predictions, reference: Refere
     columns |= evidence
     rows = [[k, name, *(_digits(c[k]) for c in columns.values()), verdicts[k]] for k, name in enumerate(names)]
     atomic.write_text(folder / "side_by_side.csv", csv_text(["class", "name", *columns, "verdict"], rows))
-    head = _head(predictions, reference, difference, verdicts, how)
-    table = _table(columns, verdicts, names, order=np.argsort(difference))  # NaN last
+    head = _head(predictions, reference, difference, verdicts, how, _differences(reference.facts, facts))
+    # By the difference, where there is none after the others by our recall, and equal ones by class.
+    order = np.lexsort((ours.recall, np.nan_to_num(difference, nan=np.inf)))
+    table = _table(columns, verdicts, names, order=order)
     atomic.write_text(folder / "side_by_side.txt", f"{head}\n\n{table}")
     side_by_side_plot(
         folder / "side_by_side.png",
@@ -71,13 +77,18 @@ def write_side_by_side(folder: Path, predictions: Predictions, reference: Refere
 
 
 def _head(
-    predictions: Predictions, reference: Reference, difference: NDArray[np.float64], verdicts: Sequence[str], how: str
+    predictions: Predictions,
+    reference: Reference,
+    difference: NDArray[np.float64],
+    verdicts: Sequence[str],
+    how: str,
+    differences: Sequence[str],
 ) -> str:
     names, summary = predictions.class_names, summarize(predictions)
     compared = ~np.isnan(difference)
-    lines = [f"Side by side with {reference.source}", "", f"{'':16}  reference     run  difference"]
-    results = {name: (reference.summary[name], summary[name], reference.remarks.get(name, "")) for name in SUMMARY}
-    results |= {f"{name} (text)": (value, summary[name], "") for name, value in reference.in_text.items()}
+    lines = [f"Side by side with {reference.source}", "", *differences, "", f"{'':16}  reference     run  difference"]
+    results = {f"{name} (text)": (value, summary[name], "") for name, value in reference.in_text.items()}
+    results |= {name: (reference.summary[name], summary[name], reference.remarks.get(name, "")) for name in SUMMARY}
     theirs = float(np.mean(reference.recall[compared]))
     own = float(np.mean((reference.recall + difference)[compared]))
     if not compared.all():
@@ -89,10 +100,21 @@ def _head(
         which = [index for index in np.argsort(-np.abs(difference)) if verdicts[index] == word]
         listed = ", ".join(f"{names[k]} {difference[k]:+.2f}" for k in which)
         lines += ["", f"{word}: {len(which)} classes" + (f": {listed}" if listed else "")]
-    lines += ["", how]
+    lines += ["", how, SEEDS]
     if reference.contradictions:
         lines += ["", "The reference contradicts itself:", *(f"- {line}" for line in reference.contradictions)]
     return "\n".join(lines)
+
+
+def _differences(theirs: Mapping[str, str], ours: Mapping[str, str]) -> list[str]:
+    """What differs in model, epochs or data, before any result."""
+    different = [name for name in theirs if name in ours and theirs[name] != ours[name]]
+    if not different:
+        return ["Model, epochs and data are the same as far as is known."]
+    return [
+        "They differ in:",
+        *(f"- {name}: {theirs[name]} in the reference, {ours[name]} in the run" for name in different),
+    ]
 
 
 def _table(

@@ -18,11 +18,13 @@ def names(count):
     return [f"class_{number}" for number in range(count)]
 
 
-def image_set(sizes):
+def image_set(sizes, *, first_hash=0):
     labels = np.repeat(np.arange(len(sizes)), sizes)
     numbers = np.arange(len(labels))
     images = np.random.default_rng(0).integers(0, 256, (len(labels), 2, 2, 3), dtype=np.uint8)
-    return ImageSet(images, labels, numbers.astype(np.uint64), numbers, tuple("abcd"[: len(sizes)]), "made up")
+    return ImageSet(
+        images, labels, (numbers + first_hash).astype(np.uint64), numbers, tuple("abcd"[: len(sizes)]), "made up"
+    )
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def load(monkeypatch):
     """The data of an experiment on a synthetic set of `sizes` training images of each class and 5 test images."""
 
     def load(sizes=(40, 40, 40, 40), **changes):
-        sets = image_set(sizes), image_set([5] * len(sizes)), ["a note"]
+        sets = image_set(sizes), image_set([5] * len(sizes), first_hash=1000), ["a note"]
         monkeypatch.setitem(experiment_data.IMAGE_SETS, "image_folder", lambda dataset: sets)
         return load_experiment_data(Dataset(name="image_folder", **changes))
 

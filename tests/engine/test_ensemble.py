@@ -282,7 +282,9 @@ def test_runs_that_cannot_be_combined_or_compared_give_a_one_line_error(words, l
 def test_a_run_is_compared_with_another_image_by_image(tiny_ensemble, tmp_path, typed):
     folder = evaluate(tmp_path, typed, f"ckpt={tiny_ensemble}", f"reference={tiny_ensemble / 'members' / '0'}")
     assert (folder / "report" / "side_by_side.png").is_file()
-    assert "McNemar" in (folder / "report" / "side_by_side.txt").read_text()
+    text = (folder / "report" / "side_by_side.txt").read_text()
+    assert "McNemar" in text
+    assert "They differ in:\n- members: 1 in the reference, 3 in the run\n" in text
 
 
 def test_an_invalid_member_gives_a_one_line_error_before_training(tmp_path, typed):

@@ -24,7 +24,7 @@ def test_mcnemars_exact_test_by_class():
     first[20:23] = False  # class 1: 3 against 1: p = 2 (1 + 4) / 2^4
     second[23] = False
     found = paired_test(answers(first, labels), answers(second, labels))
-    assert found.won.tolist() == [10, 3, 0] and found.lost.tolist() == [0, 1, 0]
+    assert found.only_second.tolist() == [10, 3, 0] and found.only_first.tolist() == [0, 1, 0]
     assert found.p[:2] == pytest.approx([2 / 2**10, 10 / 16])
     assert found.adjusted_p[:2] == pytest.approx([4 / 2**10, 10 / 16])  # times 2, then capped by the next
     assert np.isnan(found.p[2])

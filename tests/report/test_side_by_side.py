@@ -47,13 +47,18 @@ def test_only_classes_whose_interval_excludes_0_are_gained_or_lost(names, tmp_pa
     recalls = np.nan_to_num(table.recall, nan=0.5)
     recalls[0], recalls[11] = 0.41, 0.54  # apple falls from 0.81, boy rises from 0.24
     recalls[3] += 0.05  # bear: 0.37 to 0.42, within noise on 100 images
-    head = write_side_by_side(tmp_path, run_with_recalls(names, recalls), table, run="run")
+    head = write_side_by_side(
+        tmp_path, run_with_recalls(names, recalls), table, run="run", facts={"model": "tiny", "epochs": "10"}
+    )
     assert "gained: 1 classes: boy +0.30" in head
     assert "lost: 1 classes: apple -0.40" in head
     assert "The reference contradicts itself" in head
     assert head.count("(as printed, which repeats table 8)") == 4
-    (text,) = [line.split() for line in head.splitlines() if line.startswith("accuracy (text)")]
-    assert text[2] == "0.6400"
+    lines = head.splitlines()
+    assert lines[2:4] == ["They differ in:", "- model: EfficientNet-B0 in the reference, tiny in the run"]
+    assert lines[6].split()[:3] == ["accuracy", "(text)", "0.6400"]  # before the misprint
+    assert lines[7].split()[:2] == ["accuracy", "0.5500"]
+    assert "This covers the noise of the test images alone: runs of other seeds differ as well." in lines
     with (tmp_path / "side_by_side.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 100
@@ -66,6 +71,8 @@ def test_only_classes_whose_interval_excludes_0_are_gained_or_lost(names, tmp_pa
     text = (tmp_path / "side_by_side.txt").read_text().splitlines()
     (apple,) = [line.split() for line in text if line.split()[1:2] == ["apple"]]
     assert apple[5:8] == ["0.81", "0.41", "-0.40"] and apple[-1] == "lost"
+    unprinted = [int(line.split()[0]) for line in text if line.split()[0:1] and line.split()[-1] == "-"]
+    assert len(unprinted) == 42 and unprinted == sorted(unprinted)  # all have our recall of 0.5 here
     assert {path.name for path in tmp_path.iterdir()} == {f"side_by_side.{kind}" for kind in ("txt", "csv", "png")}
 
 
