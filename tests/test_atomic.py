@@ -25,3 +25,18 @@ def test_json_is_readable_and_keeps_other_scripts(tmp_path):
     atomic.write_json(tmp_path / "a.json", {"class": "猫"})
     assert json.loads((tmp_path / "a.json").read_text()) == {"class": "猫"}
     assert "猫" in (tmp_path / "a.json").read_text()
+
+
+def test_the_error_of_a_full_disk_names_the_file(tmp_path):
+    def fail(stream):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space") as caught:
+        atomic.write(tmp_path / "a.txt", fail)
+    assert caught.value.filename == str(tmp_path / "a.txt")
+
+
+def test_the_error_of_a_folder_that_was_deleted_names_the_file(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        atomic.write_text(tmp_path / "gone" / "a.txt", "text")
+    assert caught.value.filename == str(tmp_path / "gone" / "a.txt")

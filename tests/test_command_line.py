@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -294,6 +295,37 @@ def test_a_full_disk_is_not_reported_as_invalid_input(typed, tmp_path, tiny_word
     assert (answer.code, answer.err) == (1, "train.py: run/config.yaml: No space left on device\n")
 
 
+def test_a_folder_that_is_deleted_while_training_ends_the_run_in_one_line(typed, tmp_path, tiny_words, monkeypatch):
+    from cifar_imbalance.engine.loop import Loop
+
+    train_epoch = Loop.train_epoch
+
+    def deleted(loop, *arguments):
+        shutil.rmtree(loop.folder.path)
+        return train_epoch(loop, *arguments)
+
+    monkeypatch.setattr(Loop, "train_epoch", deleted)
+    answer = typed(tmp_path, "train", *tiny_words, "hydra.run.dir=run")
+    assert answer.code == 1
+    assert answer.err == f"train.py: {tmp_path / 'run' / 'train.log'}: No such file or directory\n"
+
+
+def test_without_a_home_folder_what_needs_no_cache_runs(typed, tmp_path, tiny_words, monkeypatch):
+    from cifar_imbalance.engine import experiment
+
+    def homeless(path):
+        if path.parts[:1] == ("~",):
+            raise RuntimeError("Could not determine home directory.")
+        return path
+
+    monkeypatch.setattr(Path, "expanduser", homeless)
+    monkeypatch.setattr(experiment, "run_experiment", lambda config, folder, _: folder)
+    assert typed(tmp_path, "train", *tiny_words).code == 0
+    answer = typed(tmp_path, "train", "dataset=cifar10")
+    line = "dataset.cache_dir=~/.cache/cifar_imbalance: there is no home folder here; write the whole path"
+    assert (answer.code, answer.err) == (2, f"train.py: {line}\n")
+
+
 def test_a_bug_gives_a_traceback(typed, tmp_path, tiny_words, monkeypatch):
     from cifar_imbalance.engine import experiment
 
@@ -317,6 +349,9 @@ def test_an_interrupted_run_prints_the_command_to_resume_it(tmp_path, tiny_words
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
+    for _ in range(3):  # an impatient user, or a scheduler
+        time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert len(err.splitlines()) == 1

@@ -1,13 +1,16 @@
 """Cache entries are written atomically, and used only if they match their checksums."""
 
+import fcntl
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cifar_imbalance.data.cache import load_or_build, write_split
+from cifar_imbalance.data.cache import load_or_build, locked, write_split
 from cifar_imbalance.errors import UsageError
 
 KEY = "0123456789abcdef0123"
@@ -132,7 +135,10 @@ def test_an_error_leaves_older_folders_and_entries(load, tmp_path):
 
 def test_a_folder_that_cannot_be_created_is_rejected(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match=r"^dataset\.cache_dir=.*file/cache: cannot write there"):
+    with pytest.raises(
+        UsageError,
+        match=r"^dataset\.cache_dir=.*file/cache: cannot write there: .*; choose another with ",
+    ):
         load_or_build(str(tmp_path / "file" / "cache"), "set", KEY, fail)
 
 
@@ -153,3 +159,22 @@ def test_two_processes_that_start_together_decode_once(tmp_path):
     started = [subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     assert [process.communicate(timeout=60)[0] for process in started] == ["(2, 4, 4, 3)\n"] * 2
     assert (tmp_path / "log").read_text() == "built "
+
+
+def test_waiting_for_a_lock_that_is_deleted_does_not_let_two_in(tmp_path):
+    path, order = tmp_path / "lock", []
+
+    def wait():
+        with locked(path):
+            order.append("second")
+            with path.open("a") as file, pytest.raises(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # what a third process would try
+
+    second = threading.Thread(target=wait)
+    with locked(path):
+        second.start()
+        time.sleep(0.2)  # now it waits for the file that is about to be deleted
+        order.append("first")
+    second.join()
+    assert order == ["first", "second"]
+    assert list(tmp_path.iterdir()) == []

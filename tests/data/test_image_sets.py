@@ -1,6 +1,7 @@
 """Every image set has uint8 images, labels, names and identity, from class folders, torchvision or scikit-learn."""
 
 import hashlib
+import os
 import pickle
 import shutil
 import time
@@ -363,3 +364,29 @@ def test_real_cifar_100_is_decoded_and_then_cached(real_data, tmp_path):
     assert train.images.shape == (50000, 32, 32, 3) and train.class_names[:2] == ("apple", "aquarium_fish")
     assert seconds[1] < 2  # 0.6 on an idle machine of two cores
     shutil.rmtree(tmp_path / "cache")
+
+
+def test_swapped_class_folders_are_not_read_from_the_cache_of_before(tree, load):
+    for file in tree.rglob("*.png"):
+        file.write_bytes(file.read_bytes().ljust(5000, b"\0"))  # equal sizes
+        os.utime(file, ns=(10**18, 10**18))
+    before = load()[0]
+    cat, dog = tree / "train" / "cat", tree / "train" / "dog"
+    cat.rename(tree / "aside")
+    dog.rename(cat)
+    (tree / "aside").rename(dog)
+    after = load()[0]
+    assert np.array_equal(after.hashes, np.roll(before.hashes, 2))
+
+
+def test_leftovers_of_archives_are_ignored_with_a_note(tree, load):
+    save(tree / "train" / "__MACOSX" / "0.png")
+    train, _, notes = load()
+    assert train.class_names == ("cat", "dog")
+    assert notes == ["ignored 1 files that are not images, such as train/__MACOSX"]
+
+
+def test_a_linked_class_folder_that_is_gone_is_named(tree, error_of):
+    (tree / "train" / "emu").symlink_to(tree / "nowhere")
+    line = f"dataset.root={tree}: {tree}/train/emu is a link to {tree}/nowhere, which is gone"
+    assert error_of() == line

@@ -39,6 +39,13 @@ def test_a_copy_is_the_same_file_and_replaces_the_old_one(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["best.pt", "last.pt"]
 
 
+def test_a_second_copy_of_the_same_file_leaves_nothing_else(tmp_path):
+    checkpoint.save(tmp_path / "last.pt", STATE)
+    for _ in range(2):
+        checkpoint.copy(tmp_path / "last.pt", tmp_path / "best.pt")
+    assert sorted(os.listdir(tmp_path)) == ["best.pt", "last.pt"]
+
+
 def test_a_changed_value_is_detected(tmp_path):
     file = tmp_path / "last.pt"
     checkpoint.save(file, STATE)

@@ -213,11 +213,19 @@ def test_a_batch_larger_than_the_data_is_rejected_before_a_folder_is_created(tin
     assert list(tmp_path.iterdir()) == []
 
 
-def test_running_out_of_memory_gives_a_one_line_error_and_a_logged_traceback(tiny, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate ..."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory: you tried ..."),
+        MemoryError("Unable to allocate 10 GiB"),
+    ],
+)
+def test_running_out_of_memory_gives_a_one_line_error_and_a_logged_traceback(tiny, tmp_path, monkeypatch, error):
     def full(*_):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate ...")
+        raise error
 
     monkeypatch.setattr(Loop, "run", full)
     with pytest.raises(TrainingFailed, match=r"the memory of runtime=cpu is too small for training\.batch_size=64"):
         run_experiment(tiny(), tmp_path / "run", [])
-    assert "OutOfMemoryError" in (tmp_path / "run" / "train.log").read_text()
+    assert type(error).__name__ in (tmp_path / "run" / "train.log").read_text()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cifar_imbalance.runs.folder import RunFolder
+from cifar_imbalance.runs.folder import RunFolder, find_run
 
 NAMES = ("cat", 'fox, "red"', "two\nlines")
 
@@ -26,3 +26,14 @@ def test_a_run_without_evaluations_has_no_recalls(tmp_path):
     RunFolder(tmp_path).write_recalls([], NAMES, "validation")
     assert RunFolder(tmp_path).read_recalls() == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_belongs_to_its_run_from_wherever_it_is_named(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    for name in ("checkpoints/last.pt", "weights/w.pth"):
+        (run / name).parent.mkdir(parents=True)
+        (run / name).touch()
+    (run / "config.yaml").touch()
+    monkeypatch.chdir(run / "checkpoints")
+    assert find_run("last.pt").path == find_run("../checkpoints/last.pt").path.resolve() == run
+    assert find_run(run / "weights" / "w.pth") is None  # a file of weights beside some config.yaml
