@@ -24,7 +24,7 @@ from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.data.identity import image_hash
 from cifar_imbalance.errors import UsageError
 
-FORMAT = 1  # incremented when decoding or the files below change, so that older entries are not used
+FORMAT = 2  # incremented when decoding or the files below change, so that older entries are not used
 
 Arrays = dict[str, NDArray[Any]]
 

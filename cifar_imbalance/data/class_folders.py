@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from cifar_imbalance.data.decode import SUFFIXES
 from cifar_imbalance.errors import UsageError, nearest
+from cifar_imbalance.terminal import one_line
 
 _File = tuple[str, int, int, int, int]  # name, size in bytes, times of modification and change in nanoseconds, inode
 LEFTOVERS = ("__MACOSX",)  # of archives
@@ -36,6 +37,10 @@ class ClassFolders:
     def paths(self, split: str) -> list[Path]:
         folders = zip(self.class_names, getattr(self, split), strict=True)
         return [self.root / split / name / file[0] for name, files in folders for file in files]
+
+    def names(self, split: str) -> list[str]:
+        """The files of a split relative to the root, as text that can be shown."""
+        return [one_line(f"{split}/{path.parent.name}/{path.name}") for path in self.paths(split)]
 
     def labels(self, split: str) -> NDArray[np.int64]:
         return np.repeat(np.arange(len(self.class_names)), [len(files) for files in getattr(self, split)])

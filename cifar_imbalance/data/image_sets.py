@@ -37,6 +37,7 @@ class ImageSet:
     indices: NDArray[np.int64]  # [n], positions in the source's split
     class_names: tuple[str, ...]
     source: str
+    files: tuple[str, ...] | None = None  # [n], SPLIT/CLASS/IMAGE; None if the images are not files
 
     @property
     def class_counts(self) -> NDArray[np.int64]:
@@ -51,6 +52,7 @@ class ImageSet:
             labels=self.labels[indices],
             hashes=self.hashes[indices],
             indices=self.indices[indices],
+            files=self.files and tuple(self.files[index] for index in indices),
         )
 
 
@@ -82,7 +84,8 @@ def load_cifar(dataset: Dataset) -> Loaded:
 
     def build(folder: Path) -> dict[str, Any]:
         names = torchvision_cifar.write_cifar(folder, dataset.name, root, dataset.image_size)
-        return {"class_names": names, "notes": [], "source": f"torchvision's {dataset.name} in {root}"}
+        source = f"torchvision's {dataset.name} in {root}"
+        return {"class_names": names, "notes": [], "source": source, "image_files": None}
 
     fingerprint = torchvision_cifar.fingerprint(dataset.name, root, files)
     return _from_cache(dataset, repr((fingerprint, dataset.image_size)), build)
@@ -127,7 +130,9 @@ def _absolute(root: str) -> Path:
 def _load_folders(dataset: Dataset, tree: ClassFolders, native_side: int | None) -> Loaded:
     def build(folder: Path) -> dict[str, Any]:
         notes = write_class_folders(folder, tree, image_size=dataset.image_size, native_side=native_side)
-        return {"class_names": tree.class_names, "notes": notes, "source": f"class folders in {tree.root}"}
+        files = {split: tree.names(split) for split in ("train", "test")}
+        source = f"class folders in {tree.root}"
+        return {"class_names": tree.class_names, "notes": notes, "source": source, "image_files": files}
 
     train, test, notes = _from_cache(dataset, repr((tree.fingerprint(), dataset.image_size, native_side)), build)
     return train, test, [*tree.notes, *notes]
@@ -141,6 +146,7 @@ def _from_cache(dataset: Dataset, identity: str, build: Callable[[Path], dict[st
         images, labels, hashes = (arrays[f"{split}_{kind}"] for kind in ("images", "labels", "hashes"))
         indices = np.arange(len(labels), dtype=np.int64)
         names = tuple(one_line(name) for name in content["class_names"])
-        return ImageSet(images, labels, hashes, indices, names, content["source"])
+        files = content["image_files"] and tuple(content["image_files"][split])
+        return ImageSet(images, labels, hashes, indices, names, content["source"], files)
 
     return part("train"), part("test"), content["notes"]

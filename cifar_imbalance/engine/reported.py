@@ -70,4 +70,5 @@ def predict(
         hashes=images.hashes,
         class_names=images.class_names,
         train_images=train_images,
+        files=None if images.files is None else np.array(images.files, dtype=str),
     )

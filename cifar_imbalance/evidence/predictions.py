@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ class Predictions:
     hashes: NDArray[np.uint64]  # [n], of each image's pixels, by which the images of two runs are paired
     class_names: tuple[str, ...]  # [K]
     train_images: NDArray[np.int64] | None = None  # [K], training images of each class; None: unknown
+    files: NDArray[Any] | None = None  # [n], SPLIT/CLASS/IMAGE of each image; None if they are not files
 
     def __post_init__(self) -> None:
         if self.logits.ndim != 2 or self.logits.shape[0] < 1 or self.logits.shape[1] < 2:
@@ -49,6 +51,8 @@ class Predictions:
             raise ValueError(f"labels are in {self.labels.min()}..{self.labels.max()}: expected 0..{classes - 1}")
         if len(self.class_names) != classes:
             raise ValueError(f"there are {len(self.class_names)} class names for {classes} columns of logits")
+        if self.files is not None and self.files.shape != (images,):
+            raise ValueError(f"files have shape {self.files.shape}: expected [{images}]")
         if self.train_images is not None and self.train_images.shape != (classes,):
             raise ValueError(f"train_images have shape {self.train_images.shape}: expected [{classes}]")
 
@@ -59,13 +63,16 @@ class Predictions:
 
     def take(self, places: NDArray[np.int64]) -> Predictions:
         """The predictions on the images at `places`, in that order."""
-        return replace(self, **{name: getattr(self, name)[places] for name in _ARRAYS})
+        files = None if self.files is None else self.files[places]
+        return replace(self, **{name: getattr(self, name)[places] for name in _ARRAYS}, files=files)
 
     def save(self, path: Path) -> None:
         """Write the npz file `path` atomically; equal predictions give equal bytes."""
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         if self.train_images is not None:
             arrays["train_images"] = self.train_images
+        if self.files is not None:
+            arrays["files"] = self.files
         atomic.write(path, lambda file: np.savez(file, **arrays, class_names=np.array(self.class_names, dtype=str)))
 
     @classmethod
@@ -79,7 +86,8 @@ class Predictions:
             with np.load(path, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in _ARRAYS}
                 names = tuple(one_line(str(name)) for name in stored["class_names"])
-                return cls(**arrays, class_names=names, train_images=stored.get("train_images"))
+                optional = {name: stored.get(name) for name in ("train_images", "files")}
+                return cls(**arrays, class_names=names, **optional)
         except FileNotFoundError:
             raise UsageError(f"predictions={path}: there is no such file") from None
         # The errors of files that are not archives, or are truncated, or have other contents.

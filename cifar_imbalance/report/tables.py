@@ -8,13 +8,17 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from scipy.special import softmax
 
 from cifar_imbalance.evidence.metrics import ClassMetrics
+from cifar_imbalance.evidence.predictions import Predictions
+from cifar_imbalance.terminal import one_line
 
 ABSENT = "-"
 NEVER_PREDICTED = "*"
@@ -66,6 +70,24 @@ def classification_report_csv(metrics: ClassMetrics, class_names: Sequence[str])
         train = "" if counts is None else counts[index]
         rows.append([index, name, *cells, metrics.support[index], metrics.predicted_count[index], train])
     return csv_text(["class", "name", "precision", "recall", "f1", "support", "predicted", "train_images"], rows)
+
+
+def errors_csv(predictions: Predictions) -> str:
+    """The wrongly classified images, the surest error first: position, file, class, prediction, and the probabilities.
+
+    The file is empty if the images are not files.
+    """
+    probabilities = softmax(predictions.logits.astype(np.float64), axis=1)
+    wrong = np.flatnonzero(predictions.predicted != predictions.labels)
+    sure = probabilities[wrong, predictions.predicted[wrong]]
+    names, rows = predictions.class_names, []
+    for image in wrong[np.argsort(-sure, kind="stable")]:
+        label, predicted = predictions.labels[image], predictions.predicted[image]
+        file = "" if predictions.files is None else one_line(str(predictions.files[image]))
+        chances = (f"{probabilities[image, predicted]:.4f}", f"{probabilities[image, label]:.4f}")
+        rows.append([predictions.indices[image], file, names[label], names[predicted], *chances])
+    header = ["index", "file", "class", "predicted", "probability", "probability_of_class"]
+    return csv_text(header, rows)
 
 
 def csv_text(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -40,6 +40,7 @@ def write_report(
     text = tables.classification_report_text(metrics, summary, names)
     atomic.write_text(folder / "classification_report.txt", text)
     atomic.write_text(folder / "classification_report.csv", tables.classification_report_csv(metrics, names))
+    atomic.write_text(folder / "errors.csv", tables.errors_csv(predictions))
     confusion_plot(folder / "confusion.png", confusion_matrix(predictions), names)
     per_class_plot(folder / "per_class.png", metrics, names)
     if history:

@@ -390,3 +390,10 @@ def test_a_linked_class_folder_that_is_gone_is_named(tree, error_of):
     (tree / "train" / "emu").symlink_to(tree / "nowhere")
     line = f"dataset.root={tree}: {tree}/train/emu is a link to {tree}/nowhere, which is gone"
     assert error_of() == line
+
+
+def test_images_keep_the_names_of_their_files(tree, load):
+    train, test, _ = load()
+    assert train.files == ("train/cat/0.png", "train/cat/1.png", "train/dog/0.png", "train/dog/1.png")
+    assert test.take(np.array([3, 0])).files == ("test/dog/1.png", "test/cat/0.png")
+    assert load()[0].files == train.files  # from the cache

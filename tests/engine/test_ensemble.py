@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OF_AN_ENSEMBLE = {
     "class_gains.csv",
     "classification_report.csv",
+    "errors.csv",
     "classification_report.txt",
     "confusion.png",
     "curves.png",

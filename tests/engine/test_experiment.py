@@ -32,6 +32,7 @@ FILES = {
     "predictions/validation.npz",
     "report/classification_report.txt",
     "report/classification_report.csv",
+    "report/errors.csv",
     "report/summary.json",
     "report/confusion.png",
     "report/per_class.png",

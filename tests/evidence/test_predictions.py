@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,12 @@ def test_predictions_are_loaded_as_saved(predictions, tmp_path):
         assert np.array_equal(before, after)
     assert loaded.class_names == predictions.class_names
     assert [path.name for path in tmp_path.iterdir()] == ["test.npz"]
+
+
+def test_names_of_files_are_kept_with_their_images(predictions, tmp_path):
+    named = replace(predictions, files=np.array(["test/cat/1.png", "test/кошка/2.png"]))
+    named.take(np.array([1, 0])).save(tmp_path / "test.npz")
+    assert Predictions.load(tmp_path / "test.npz").files.tolist() == ["test/кошка/2.png", "test/cat/1.png"]
 
 
 def test_equal_predictions_give_equal_files(predictions, tmp_path):

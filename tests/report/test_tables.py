@@ -150,3 +150,21 @@ def test_names_are_never_markup_and_long_ones_keep_the_numbers_legible():
     assert "[bold]x[/bold]" in text
     assert ":cat: [/]" in text
     assert text.count("1.0000   1.0000") == 3
+
+
+def test_wrongly_classified_images_are_listed_the_surest_first():
+    predictions = Predictions(
+        logits=np.log(np.array([[0.3, 0.7], [0.2, 0.8], [0.9, 0.1], [0.6, 0.4]], np.float32)),
+        labels=np.array([0, 0, 0, 1]),
+        indices=np.array([4, 5, 6, 7]),
+        hashes=np.arange(4, dtype=np.uint64),
+        class_names=("cat", "dog"),
+        files=np.array([f"test/{name}.png" for name in ("cat/1", "cat/2", "cat/3", "dog/\x1b1")]),
+    )
+    assert tables.errors_csv(predictions).splitlines() == [
+        "index,file,class,predicted,probability,probability_of_class",
+        "5,test/cat/2.png,cat,dog,0.8000,0.2000",
+        "4,test/cat/1.png,cat,dog,0.7000,0.3000",
+        "7,test/dog/\\x1b1.png,dog,cat,0.6000,0.4000",
+    ]
+    assert tables.errors_csv(replace(predictions, files=None)).splitlines()[1] == "5,,cat,dog,0.8000,0.2000"

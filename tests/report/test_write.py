@@ -15,6 +15,7 @@ from cifar_imbalance.runs.stored import sealed
 ALWAYS = {
     "classification_report.txt",
     "classification_report.csv",
+    "errors.csv",
     "summary.json",
     "confusion.png",
     "per_class.png",
