@@ -41,18 +41,20 @@ def run_figures(config: FiguresConfig, folder: Path) -> None:
         several = len(train.class_names) <= SEVERAL_OF_EACH_UP_TO
         samples = _samples(train, COLUMNS if several else 1, config.seed)
         source = f"{len(train.labels)} training images of {train.source}"
+        cells = [None if position < 0 else train.images[position] for position in samples]
         if several:
             names = list(train.class_names)
-            image_grid_plot(folder / "samples.png", train.images[samples], COLUMNS, title=source, row_names=names)
+            image_grid_plot(folder / "samples.png", cells, COLUMNS, title=source, row_names=names)
         else:
-            names = [train.class_names[label] for label in train.labels[samples]]
-            image_grid_plot(folder / "samples.png", train.images[samples], COLUMNS, title=source, names=names)
-        shown = samples[:: len(samples) // COLUMNS][:COLUMNS]
+            names = list(train.class_names)
+            image_grid_plot(folder / "samples.png", cells, COLUMNS, title=source, names=names)
+        firsts = samples[:: COLUMNS if several else 1]
+        shown = firsts[:: max(1, len(firsts) // COLUMNS)][:COLUMNS]
         grid = _augmented(train.images[shown], train.labels[shown], len(train.class_names), policy, config.seed)
         title = f"Original, and nine times with {', '.join(policy.names) or 'no augmentation'}"
         image_grid_plot(
             folder / "augmented.png",
-            grid,
+            list(grid),
             COLUMNS,
             title=title,
             row_names=[train.class_names[label] for label in train.labels[shown]],
@@ -66,12 +68,12 @@ def run_figures(config: FiguresConfig, folder: Path) -> None:
 
 
 def _samples(images: ImageSet, of_each: int, seed: int) -> np.ndarray:
-    """Positions of `of_each` images of every class, class by class, repeated if there are fewer."""
+    """Positions of `of_each` images of every class, class by class; -1 where a class has fewer."""
     chosen: list[int] = []
     for label in range(len(images.class_names)):
         of_class = np.flatnonzero(images.labels == label)
         order = keys.generator(seed, "figures", label).permutation(of_class)
-        chosen += np.resize(order, of_each).tolist()
+        chosen += [*order[:of_each].tolist(), *[-1] * (of_each - len(order))]
     return np.asarray(chosen)
 
 

@@ -62,7 +62,7 @@ def a_long_number(file, chance):
 
 def a_digit_changed(file, chance):
     content = bytearray(file.read_bytes())
-    places = [place for place, byte in enumerate(content) if chr(byte).isdigit()]
+    places = [place for place, byte in enumerate(content) if byte in b"0123456789"]
     place = chance.choice(places)
     content[place] = ord(str((int(chr(content[place])) + chance.randint(1, 9)) % 10))
     file.write_bytes(content)

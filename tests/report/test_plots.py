@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from cifar_imbalance.evidence.diversity import ClassGains
 from cifar_imbalance.evidence.metrics import class_metrics, confusion_matrix
 from cifar_imbalance.evidence.predictions import Predictions
+from cifar_imbalance.report.plots import canvas
 from cifar_imbalance.report.plots.classes import confusion_plot, per_class_plot
 from cifar_imbalance.report.plots.comparisons import ensemble_plot, side_by_side_plot
 from cifar_imbalance.report.plots.curves import curves_plot, learning_rate_plot, member_curves_plot
@@ -110,7 +111,7 @@ def test_names_are_drawn_literally_or_by_number_without_a_glyph(tmp_path, drawn)
     assert names[4] in ("猫", "class 4")  # by the machine's fonts
     assert names[5] == "кошка"
     assert names[8:11] == ["class 8", "two lines", "class 10"]
-    assert names[11] == "n" * 27 + "…"
+    assert names[11] == "n" * 13 + "…" + "n" * 13
     assert sorted(tick_names(drawn[1])) == sorted(names)
 
 
@@ -160,20 +161,48 @@ def test_the_mean_line_excludes_absent_classes(tmp_path, drawn):
     metrics = class_metrics(predictions)
     per_class_plot(tmp_path / "per_class.png", metrics, predictions.class_names)
     labels = drawn[0].axes[0].get_legend_handles_labels()[1]
-    assert f"macro_recall {np.nanmean(metrics.recall):.3f}" in labels
+    assert f"macro recall {np.nanmean(metrics.recall):.3f}" in labels
 
 
 def test_curves_are_labelled_by_metric_and_chosen_epoch(tmp_path, drawn):
     curves_plot(tmp_path / "curves.png", history_of(5), 4)
     left, right = (axes.get_legend_handles_labels()[1] for axes in drawn[0].axes)
-    assert left == ["train_loss", "validation_loss", "chosen epoch 4"]
+    assert left == ["training loss", "validation loss", "chosen epoch 4"]
     assert right == [
-        "train_accuracy",
-        "validation_accuracy",
-        "validation_macro_f1",
-        "validation_worst_recall",
+        "training accuracy",
+        "validation accuracy",
+        "validation macro F1",
+        "validation recall of the worst class",
         "chosen epoch 4",
     ]
+
+
+def test_one_spike_does_not_flatten_the_losses_and_is_marked_with_its_value(tmp_path, drawn):
+    history = history_of(30)
+    history[4]["validation_loss"] = 86.0
+    curves_plot(tmp_path / "curves.png", history, 4)
+    left = drawn[0].axes[0]
+    usual = max(line["train_loss"] for line in history)
+    assert left.get_ylim()[0] == 0 and left.get_ylim()[1] < 4 * usual
+    assert [text.get_text() for text in left.texts] == ["86"]
+
+
+def test_names_that_differ_in_their_middle_alone_stay_different():
+    names = [f"{'a' * 20}{middle}{'b' * 20}" for middle in ("one", "two")] + ["plain"]
+    assert canvas.tick_names(names) == ["aaaaaaaaaaaaa…bbbbbbbbbbbbb (0)", "aaaaaaaaaaaaa…bbbbbbbbbbbbb (1)", "plain"]
+    assert canvas.tick_names(["a common beginning of names 1", "a common beginning of names 2"]) == [
+        "a common begi…ng of names 1",
+        "a common begi…ng of names 2",
+    ]
+
+
+@pytest.mark.parametrize("classes", [2, 21, 25, 31, 100])
+def test_no_title_is_cut_off(tmp_path, drawn, classes):
+    confusion_plot(tmp_path / "c.png", np.eye(classes, dtype=np.int64), [f"class number {k}" for k in range(classes)])
+    (figure,) = drawn
+    figure.canvas.draw()
+    box = figure._suptitle.get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.width and box.y1 <= figure.bbox.height
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 200])

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import logging
+import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -14,10 +17,13 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 from cifar_imbalance import atomic
+
+log = logging.getLogger(__name__)
 
 DPI = 100
 LONGEST_NAME = 28  # characters
@@ -34,11 +40,14 @@ _FONTS = (
     "Hiragino Sans",
     "Arial Unicode MS",
 )
-BLUE, ORANGE, GREEN, RED, GREY = "#1f5fa8", "#d9730d", "#2a8a4a", "#c0282d", "#707070"
+# Okabe and Ito's colours, which the colour-blind can tell apart.
+BLUE, ORANGE, GREEN, RED, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#707070"
+COLOURS = (BLUE, ORANGE, GREEN, RED, "#cc79a7", "#56b4e9", "#000000", "#b8a800")
 
 
 def new_figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
+    layout = ConstrainedLayoutEngine(h_pad=0.08)  # inches
+    figure = Figure(figsize=(width, height), dpi=DPI, layout=layout, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
@@ -47,6 +56,18 @@ def save_figure(figure: Figure, path: Path) -> None:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI)
     atomic.write(path, lambda file: file.write(buffer.getvalue()))
+
+
+def fitted(text: str, figure: Figure, size: float) -> str:
+    """`text` in lines that fit the width of the figure at this font size."""
+    letter = 0.55 * size / 72  # inches, of an average letter
+    return "\n".join(textwrap.wrap(text, max(20, int(figure.get_figwidth() / letter))))
+
+
+def words(name: str) -> str:
+    """The name of a metric or a column in words: `validation_macro_f1` is "validation macro F1"."""
+    plain = name.replace("_", " ").replace("f1", "F1").replace("train ", "training ")
+    return plain.replace("worst recall", "recall of the worst class").replace("decile recall", "decile")
 
 
 def name_style(size: float) -> dict[str, Any]:
@@ -70,19 +91,25 @@ def tick_names(
     absent: NDArray[np.bool_] | None = None,
     never_predicted: NDArray[np.bool_] | None = None,
 ) -> list[str]:
-    """Class names as tick labels: one line, shortened, marked; `class 12` if no font can draw a name."""
+    """Class names as tick labels: one line, shortened, marked; `class 12` if no font can draw a name.
+
+    Different names stay different.
+    """
     drawable = frozenset[int]().union(*_coverage().values())
-    names = []
+    names: list[str] = []
     for index, name in enumerate(class_names):
         line = " ".join(name.split())
         if not line or not all(ord(character) in drawable for character in line):
+            _tell_once(line)
             line = f"class {index}"
         if len(line) > LONGEST_NAME:
-            line = line[: LONGEST_NAME - 1].rstrip() + "…"
+            half = (LONGEST_NAME - 1) // 2
+            line = f"{line[:half].rstrip()}…{line[-half:].lstrip()}"
         mark = " (absent)" if absent is not None and absent[index] else ""
         mark += " (never predicted)" if never_predicted is not None and never_predicted[index] else ""
         names.append(line + mark)
-    return names
+    twice = {name for name, count in Counter(names).items() if count > 1}
+    return [f"{name} ({index})" if name in twice else name for index, name in enumerate(names)]
 
 
 def name_extremes(
@@ -117,6 +144,12 @@ def name_extremes(
                 occupied.append(box)
                 break
             label.remove()
+
+
+@cache
+def _tell_once(name: str) -> None:
+    if name:
+        log.info("no installed font can draw the class name %s: plots show its number (Noto Sans CJK has most)", name)
 
 
 @cache

@@ -18,6 +18,7 @@ from cifar_imbalance.report.plots.canvas import (
     LARGEST_SIDE,
     ORANGE,
     RED,
+    fitted,
     name_axis,
     new_figure,
     save_figure,
@@ -35,6 +36,8 @@ def confusion_plot(path: Path, matrix: NDArray[np.int64], class_names: Sequence[
     few = classes <= NUMBERS_IN_CELLS_UP_TO
     side = 2.8 + 0.62 * classes if few else min(3.5 + 0.19 * classes, LARGEST_SIDE)
     figure = new_figure(max(side, 6.5) + 0.6, max(side, 6.5))
+    title = "Confusion matrix: each row is a true class, its diagonal cell is the recall"
+    large = 11 if few else min(16.0, 0.9 * side)  # font size of labels
     axes = figure.add_subplot()
     # On a linear scale the confusions, a few per cent each, would be invisible next to the diagonal.
     norm = PowerNorm(0.5, vmin=0, vmax=1)
@@ -42,16 +45,14 @@ def confusion_plot(path: Path, matrix: NDArray[np.int64], class_names: Sequence[
     image = axes.imshow(np.ma.masked_invalid(shares), cmap=colours, norm=norm, interpolation="nearest")
     bar = figure.colorbar(image, ax=axes, shrink=0.75, aspect=35, pad=0.01, ticks=[0, 0.01, 0.05, 0.1, 0.25, 0.5, 1])
     bar.ax.set_yticklabels(["0", "0.01", "0.05", "0.1", "0.25", "0.5", "1"])
-    bar.set_label("share of the true class (colours on a square-root scale)", fontsize=10 if few else 14)
+    bar.set_label("share of the true class (colours on a square-root scale)", fontsize=0.9 * large)
     absent = support[:, 0] == 0
     size = 10.0 if few else 8.0
     name_axis(axes, "y", tick_names(class_names, absent), size)
     name_axis(axes, "x", tick_names(class_names), size, rotation=45.0 if few else 90)
-    axes.set_ylabel("true class", fontsize=11 if few else 16)
-    axes.set_xlabel("predicted class", fontsize=11 if few else 16)
-    axes.set_title(
-        "Confusion matrix: each row is a true class, its diagonal cell is the recall", fontsize=12 if few else 20
-    )
+    axes.set_ylabel("true class", fontsize=large)
+    axes.set_xlabel("predicted class", fontsize=large)
+    figure.suptitle(fitted(title, figure, 1.2 * large), fontsize=1.2 * large)
     _cell_borders(axes, classes, every=1, color="white" if few else "0.92", linewidth=1.0 if few else 0.4)
     if not few:
         # Every tenth border is darker, to guide the eye from a cell to both names.
@@ -83,7 +84,7 @@ def per_class_plot(path: Path, metrics: ClassMetrics, class_names: Sequence[str]
     axes.errorbar(recall, places, xerr=errors, fmt="none", ecolor=BLUE, elinewidth=1.2, capsize=2.0, label=label)
     axes.plot(metrics.precision[order[:present]], places, "o", color=ORANGE, markersize=4.5, label="precision")
     mean = metrics.macro(metrics.recall)
-    axes.axvline(mean, color=RED, linewidth=1.2, linestyle="--", label=f"macro_recall {mean:.3f}")
+    axes.axvline(mean, color=RED, linewidth=1.2, linestyle="--", label=f"macro recall {mean:.3f}")
     for place in range(present, classes):
         axes.text(0.005, place, "no images", va="center", fontsize=8, color=GREY)
     names = tick_names(class_names, metrics.absent, metrics.never_predicted)

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from cifar_imbalance.evidence.diversity import ClassGains
 from cifar_imbalance.report.plots.canvas import (
     BLUE,
-    GREEN,
     GREY,
     ORANGE,
     RED,
     name_extremes,
     new_figure,
     save_figure,
+    words,
 )
 
 # With ten classes the worst decile is the worst class: dashes keep both lines visible.
@@ -36,13 +36,13 @@ def ensemble_plot(
     for name, colour, style in _SIZE_CURVES:
         left.plot([row["members"] for row in sizes], [row[name] for row in sizes], ".", color=colour, alpha=0.45)
         means = [float(np.mean([row[name] for row in sizes if row["members"] == count])) for count in counts]
-        label = f"{name}: {means[0]:.3f} to {means[-1]:.3f}"
+        label = f"{words(name)}: {means[0]:.3f} to {means[-1]:.3f}"
         left.plot(counts, means, style, color=colour, linewidth=1.8, label=label)
     left.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     left.set_xlabel("members")
     left.set_ylabel("mean of the subsets (dots: each subset)")
-    left.set_title("Metrics by number of members", fontsize=12, pad=38)
-    left.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize=9)
+    left.set_title("Metrics by number of members", fontsize=12)
+    left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, frameon=False, fontsize=9)
 
     middle.axhline(0, color="black", linewidth=1)
     middle.plot(gains.mean_member_recall, gains.gain, "o", color=BLUE, markersize=4, alpha=0.7)
@@ -52,7 +52,7 @@ def ensemble_plot(
     points = right.scatter(
         gains.mean_member_recall, gains.disagreement, c=gains.mutual_information, cmap="viridis", s=18
     )
-    figure.colorbar(points, ax=right, label="mutual_information (nats)", shrink=0.85)
+    figure.colorbar(points, ax=right, label="mutual information (nats)", shrink=0.85)
     right.set_ylabel("disagreement: share of pairs of members")
     right.set_title("Diversity of each class", fontsize=12)
     for axes in (left, middle, right):
@@ -79,10 +79,11 @@ def side_by_side_plot(
     figure = new_figure(9, 9)
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color="black", linewidth=1)
-    for verdict, colour, label in (("", GREY, "within noise"), ("gained", GREEN, "gained"), ("lost", RED, "lost")):
+    kinds = (("", GREY, "o", "within noise"), ("gained", BLUE, "^", "gained"), ("lost", RED, "v", "lost"))
+    for verdict, colour, marker, label in kinds:
         chosen = (np.array(verdicts) == verdict) & ~np.isnan(reference)
         label = f"{label}: {int(chosen.sum())} classes"
-        axes.plot(reference[chosen], recall[chosen], "o", color=colour, markersize=5, alpha=0.8, label=label)
+        axes.plot(reference[chosen], recall[chosen], marker, color=colour, markersize=5, alpha=0.8, label=label)
     difference = np.where(np.array(verdicts) != "", recall - reference, np.nan)
     name_extremes(axes, reference, recall, difference, class_names, most=len(class_names))
     axes.set_xlim(-0.02, 1.08)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -14,12 +15,16 @@ from matplotlib.ticker import MaxNLocator
 
 from cifar_imbalance.report.plots.canvas import (
     BLUE,
+    COLOURS,
     GREEN,
     GREY,
     RED,
     new_figure,
     save_figure,
+    words,
 )
+
+SPIKE = 4  # times the ninth decile of a plot's losses
 
 History = Sequence[Mapping[str, Any]]
 
@@ -37,8 +42,9 @@ def curves_plot(path: Path, history: History, chosen_epoch: int | None = None) -
     _curve(right, history, f"{on}_worst_recall", RED)
     validated = any(_points(history, f"{on}_{name}")[0] for name in ("loss", "accuracy"))
     left.set_ylabel("loss")
-    right.set_ylabel("accuracy, macro_f1, worst_recall")
+    right.set_ylabel("accuracy, macro F1, recall of the worst class")
     right.set_ylim(-0.02, 1.02)
+    _limit_spikes(left)
     for axes in (left, right):
         if chosen_epoch is not None:
             axes.axvline(chosen_epoch, color="black", linewidth=1, linestyle=":", label=f"chosen epoch {chosen_epoch}")
@@ -66,6 +72,7 @@ def member_curves_plot(path: Path, histories: Mapping[str, History]) -> None:
             _curve(axes, history, f"train_{result}", colour, linestyle=":", label="")
             _curve(axes, history, f"{on}_{result}", colour, label="")
     left.set_ylabel("loss")
+    _limit_spikes(left)
     middle.set_ylabel("accuracy")
     middle.set_ylim(-0.02, 1.02)
     epochs = sorted({int(line["epoch"]) for history in histories.values() for line in history})
@@ -84,7 +91,7 @@ def evaluated_images(history: History) -> str:
 
 
 def _colours(count: int) -> list[Any]:
-    return [colormaps["tab10"](k) if count <= 10 else colormaps["turbo"](k / count) for k in range(count)]
+    return [COLOURS[k] if count <= len(COLOURS) else colormaps["turbo"](k / count) for k in range(count)]
 
 
 def learning_rate_plot(path: Path, history: History, chosen_epoch: int | None = None) -> None:
@@ -155,7 +162,28 @@ def _curve(axes: Axes, history: History, key: str, colour: Any, label: str | Non
     if epochs:
         marker = "o" if len(epochs) <= 30 else None
         style: dict[str, Any] = {"marker": marker, "markersize": 3.5, "linewidth": 1.6, "linestyle": linestyle}
-        axes.plot(epochs, values, color=colour, label=key if label is None else label, **style)
+        axes.plot(epochs, values, color=colour, label=words(key) if label is None else label, **style)
+
+
+def _limit_spikes(axes: Axes) -> None:
+    """If a few losses are far above all others, end the axis below them; a mark at its top has their value.
+
+    A run's first epoch is not a spike: the axis has room for the curve that begins lowest.
+    """
+    curves = [(line.get_color(), *np.asarray(line.get_data(), float)) for line in axes.get_lines()]
+    if not curves:
+        return
+    values = np.concatenate([y for _, _, y in curves])
+    usual = max(float(np.quantile(values, 0.9)), min(float(y[0]) for _, _, y in curves))
+    if values.max() <= SPIKE * usual:
+        return
+    top = 1.5 * usual
+    axes.set_ylim(0, top)
+    for colour, *points in curves:
+        for x, y in zip(*points, strict=True):
+            if y > top:
+                axes.plot(x, 0.98 * top, "^", color=colour, markersize=6)
+                axes.annotate(f"{y:.3g}", (x, 0.95 * top), ha="center", va="top", fontsize=8, color=colour)
 
 
 def _points(history: History, key: str) -> tuple[list[int], list[float]]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from cifar_imbalance.report.plots.canvas import (
@@ -14,6 +15,7 @@ from cifar_imbalance.report.plots.canvas import (
     GREEN,
     LARGEST_SIDE,
     ORANGE,
+    fitted,
     name_axis,
     name_style,
     new_figure,
@@ -24,14 +26,17 @@ from cifar_imbalance.report.plots.canvas import (
 
 def image_grid_plot(
     path: Path,
-    images: NDArray[np.uint8],
+    images: Sequence[NDArray[np.uint8] | None],
     columns: int,
     *,
     title: str,
     row_names: Sequence[str] = (),
     names: Sequence[str] = (),
 ) -> None:
-    """Images [n, height, width, 3] in rows of `columns`, with a name before each row or below each image."""
+    """Images [height, width, 3] in rows of `columns`, with a name before each row or below each.
+
+    None is an empty cell.
+    """
     rows = math.ceil(len(images) / columns)
     figure = new_figure(0.95 * columns + 1.2, (1.15 if names else 0.95) * rows + 0.7)
     style = name_style(9)
@@ -40,13 +45,15 @@ def image_grid_plot(
         axes.set_axis_off()
         if number >= len(images):
             continue
-        axes.imshow(images[number], interpolation="nearest")
+        image = images[number]
+        if image is not None:
+            axes.imshow(image, interpolation="nearest")
         if labels:
             axes.text(0.5, -0.14, labels[number], transform=axes.transAxes, ha="center", va="baseline", **style)
         if row_labels and number % columns == 0:
             label = row_labels[number // columns]
             axes.text(-0.08, 0.5, label, transform=axes.transAxes, ha="right", va="center", **style)
-    figure.suptitle(title, fontsize=11, parse_math=False)
+    figure.suptitle(fitted(title, figure, 11), fontsize=11, parse_math=False)
     save_figure(figure, path)
 
 
@@ -57,13 +64,17 @@ def class_counts_plot(
     classes = len(class_names)
     figure = new_figure(min(max(7.0, 3 + 0.17 * classes), LARGEST_SIDE), 5)
     axes = figure.add_subplot()
-    for (name, values), colour in zip(counts.items(), (BLUE, ORANGE, GREEN), strict=False):
-        axes.plot(range(classes), values, "o", color=colour, markersize=5, label=f"{name}: {int(values.sum())} images")
+    width = 0.84 / len(counts)
+    for number, ((name, values), colour) in enumerate(zip(counts.items(), (BLUE, ORANGE, GREEN), strict=False)):
+        places = np.arange(classes) - 0.42 + (number + 0.5) * width
+        axes.bar(places, values, width, color=colour, label=f"{name}: {int(values.sum())} images")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     name_axis(axes, "x", tick_names(class_names), 10.0 if classes <= 20 else 8.0, 45.0 if classes <= 20 else 90)
     axes.set_ylim(0, 1.06 * max(int(values.max()) for values in counts.values()))
     axes.set_xlim(-0.6, classes - 0.4)
     axes.set_ylabel("images of the class")
-    axes.grid(color="0.9")
+    axes.grid(axis="y", color="0.9")
+    axes.set_axisbelow(True)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, fontsize=10)
-    figure.suptitle(f"Images of each class: {title}", fontsize=11, parse_math=False)
+    figure.suptitle(fitted(f"Images of each class: {title}", figure, 11), fontsize=11, parse_math=False)
     save_figure(figure, path)
