@@ -92,7 +92,7 @@ class Program:
     checked: Callable[[DictConfig, list[str]], Any]
     run: Callable[[Any, Path, list[str]], Path | None]  # returns the folder of a run with results
     failures: list[str] = field(default_factory=list)
-    existing: set[Path] = field(default_factory=set)  # folders that existed before
+    existing: set[Path] = field(default_factory=lambda: {Path.cwd(), *Path.cwd().parents})  # folders that were there
     sweep: Sweep | None = None
 
     @property
@@ -279,7 +279,7 @@ def _only_describes(arguments: Any) -> bool:
 
 def _check_every_job(program: Program, arguments: Any) -> None:
     """Compose and check each job of the command line. Raises UsageError for the first invalid one."""
-    if _only_describes(arguments):
+    if arguments.shell_completion:  # its words are no overrides
         return
     overrides = list(arguments.overrides)
     searchpath = []
@@ -306,6 +306,8 @@ def _check_every_job(program: Program, arguments: Any) -> None:
             check_operators(compose, job)
             composed = compose(job, number)
         HydraConfig.instance().set_config(composed)
+        if _only_describes(arguments):
+            continue
         if arguments.cfg:
             _check_not_from_run(composed)
             if arguments.package and OmegaConf.select(composed, arguments.package) is None:
