@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import TextIOWrapper
+from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -71,6 +72,7 @@ from cifar_imbalance.sweep import Composer, Sweep, free_folder
 from cifar_imbalance.terminal import printable
 
 MANY_JOBS = 50
+MOST_JOBS = 10_000
 COMPLETION = ("install", "uninstall", "query")
 
 # Neither invalid input nor a bug: a full, failing or read-only disk, a quota.
@@ -90,7 +92,7 @@ class Program:
     checked: Callable[[DictConfig, list[str]], Any]
     run: Callable[[Any, Path, list[str]], Path | None]  # returns the folder of a run with results
     failures: list[str] = field(default_factory=list)
-    existing: set[Path] = field(default_factory=set)  # folders that existed before
+    existing: set[Path] = field(default_factory=lambda: {Path.cwd(), *Path.cwd().parents})  # folders that were there
     sweep: Sweep | None = None
 
     @property
@@ -277,7 +279,7 @@ def _only_describes(arguments: Any) -> bool:
 
 def _check_every_job(program: Program, arguments: Any) -> None:
     """Compose and check each job of the command line. Raises UsageError for the first invalid one."""
-    if _only_describes(arguments):
+    if arguments.shell_completion:  # its words are no overrides
         return
     overrides = list(arguments.overrides)
     searchpath = []
@@ -294,13 +296,7 @@ def _check_every_job(program: Program, arguments: Any) -> None:
             listed = f"{override.key_or_group}=[{str(override.input_line).partition('=')[2]}]"
             raise UsageError(f"{override.input_line}: several values make a sweep, add -m; a list is written {listed}")
     check_plugin_fields(parsed)
-    jobs = [overrides]
-    if arguments.multirun:
-        if any(override.is_sweep_override() and not override.is_discrete_sweep() for override in parsed):
-            _check_sweeper(parsed)
-            jobs = [[o.input_line for o in parsed if not o.is_sweep_override()]]  # another sweeper samples the rest
-        else:
-            jobs = BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
+    jobs = _jobs(parsed) if arguments.multirun else [overrides]
     compose = Composer(arguments.config_name or program.name, program.schema, searchpath)
     configs = []
     if len(jobs) > MANY_JOBS:
@@ -310,6 +306,8 @@ def _check_every_job(program: Program, arguments: Any) -> None:
             check_operators(compose, job)
             composed = compose(job, number)
         HydraConfig.instance().set_config(composed)
+        if _only_describes(arguments):
+            continue
         if arguments.cfg:
             _check_not_from_run(composed)
             if arguments.package and OmegaConf.select(composed, arguments.package) is None:
@@ -331,6 +329,25 @@ def _check_every_job(program: Program, arguments: Any) -> None:
         if len(jobs) == len(configs) and all(o.is_discrete_sweep() for o in parsed if o.is_sweep_override()):
             swept = [override.key_or_group for override in parsed if override.is_sweep_override()]
             program.sweep = Sweep(swept, jobs, folder)
+
+
+def _jobs(parsed: list[Override]) -> list[list[str]]:
+    """The overrides of each job of a sweep. Raises UsageError for one without jobs, or with more than MOST_JOBS."""
+    if any(override.is_sweep_override() and not override.is_discrete_sweep() for override in parsed):
+        _check_sweeper(parsed)
+        return [[str(o.input_line) for o in parsed if not o.is_sweep_override()]]  # another sweeper samples the rest
+    count = 1
+    for override in [override for override in parsed if override.is_sweep_override()]:
+        if getattr(override.value(), "shuffle", False):
+            raise UsageError(f"{override.input_line}: a sweep runs its jobs in the order in which they are typed")
+        with _hydras_errors(str(override.input_line)):
+            values = sum(1 for _ in islice(override.sweep_iterator(), MOST_JOBS + 1))
+        if values == 0:
+            raise UsageError(f"{override.input_line}: there are no values in it")
+        count *= values
+    if count > MOST_JOBS:
+        raise UsageError(f"--multirun: a sweep has at most {MOST_JOBS} jobs, this one has more")
+    return BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
 
 
 def _check_not_from_run(composed: DictConfig) -> None:

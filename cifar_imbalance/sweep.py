@@ -38,7 +38,7 @@ class Composer:
 
     def __call__(self, overrides: Sequence[str], number: int = 0) -> DictConfig:
         """The composed configuration of the job `number`, with Hydra's own part. Raises what Hydra raises."""
-        values = [override for override in parse(overrides) if self._is_value(override)]
+        values = self._values(parse(overrides))
         texts = {str(override.input_line) for override in values}
         composed, own = self._composed(tuple(text for text in overrides if text not in texts))
         for name in self._changed - {override.key_or_group for override in values}:
@@ -51,6 +51,12 @@ class Composer:
         composed.hydra.overrides.task = [text for text in overrides if not text.startswith("hydra")]
         OmegaConf.set_readonly(composed.hydra, True)
         return composed
+
+    def _values(self, overrides: Sequence[Override]) -> list[Override]:
+        """Those that set a single value, which no null, list or block of another override can replace."""
+        single = [override for override in overrides if self._is_value(override)]
+        others = [o.key_or_group for o in overrides if o not in single and not (CONF / o.key_or_group).is_dir()]
+        return [o for o in single if not any(f"{o.key_or_group}.".startswith(f"{other}.") for other in others)]
 
     def _is_value(self, override: Override) -> bool:
         value = override.value() if override.key_or_group in self._fields else None

@@ -65,6 +65,19 @@ def test_jobs_that_differ_in_single_values_are_composed_once_and_as_hydra_does(t
     assert len(composed) == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "field", "value"),
+    [
+        (["training.clip_norm=5", "training.clip_norm=null"], "training.clip_norm", None),
+        (["training.clip_norm=null", "training.clip_norm=5"], "training.clip_norm", 5),
+        (["optimizer.sgd.momentum=0.5", "optimizer.sgd={momentum:0.1}"], "optimizer.sgd.momentum", 0.1),
+    ],
+)
+def test_of_two_overrides_of_a_field_the_last_counts(typed, tmp_path, words, field, value):
+    typed(tmp_path, "train", "--cfg", "job")  # the program registers its schema and resolvers
+    assert OmegaConf.select(Composer("train", TrainConfig, [])(["dataset=digits", *words]), field) == value
+
+
 def test_two_sweeps_of_one_second_have_a_folder_each(typed, tmp_path, started):
     assert [free_folder(tmp_path / "new" / "second").name for _ in range(3)] == ["second", "second_2", "second_3"]
     assert typed(tmp_path, "train", "-m", "seed=0,1").code == 0

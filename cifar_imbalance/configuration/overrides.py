@@ -6,14 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
-from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
 from cifar_imbalance.configuration.fields import OPERATORS
 from cifar_imbalance.configuration.schema import field_paths, unknown_field
-from cifar_imbalance.configuration.typed import as_typed
+from cifar_imbalance.configuration.typed import as_typed, parsed_override
 from cifar_imbalance.errors import UsageError, choose_from, nearest
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -26,10 +24,10 @@ def parse(overrides: Sequence[str]) -> list[Override]:
     """The overrides as Hydra parses them. Raises UsageError for one that is not FIELD=VALUE."""
     parsed = []
     for text in overrides:
-        try:
-            parsed += OverridesParser.create().parse_overrides([text])
-        except OverrideParseException as error:
-            raise UsageError(f"{text}: cannot be read as FIELD=VALUE or GROUP=CHOICE; {_hint(text)}") from error
+        override = parsed_override(text)
+        if override is None:
+            raise UsageError(f"{text}: cannot be read as FIELD=VALUE or GROUP=CHOICE; {_hint(text)}")
+        parsed.append(override)
     return parsed
 
 

@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.core.override_parser.types import Override
 
 from cifar_imbalance.errors import UsageError
 
@@ -45,7 +45,7 @@ def readable(text: str) -> str:
     if field in FOLDERS and value.startswith("~"):
         value = str(expanded(value, field))
         text = f"{field}={value}"
-    return text if value == "" or _is_readable(text) else _quoted(field, value)
+    return text if value == "" or parsed_override(text) is not None else _quoted(field, value)
 
 
 def expanded(value: str, field: str) -> Path:
@@ -67,17 +67,15 @@ def _quoted(field: str, value: str) -> str:
     return f'{field}="{escaped}"'
 
 
-def _is_readable(text: str) -> bool:
+def parsed_override(text: str) -> Override | None:
+    """The override as Hydra parses it; None if it cannot."""
     try:
-        OverridesParser.create().parse_override(text)
-    except HydraException:
-        return False
-    return True
+        return OverridesParser.create().parse_override(text)
+    except Exception:  # for some texts not its own: a number of 5,000 digits, brackets that are nested too deep
+        return None
 
 
 def _read(text: str) -> object:
     """The value that Hydra reads from FIELD=VALUE; None if it cannot, or if it reads several."""
-    if not _is_readable(text) or "${" in text:
-        return None
-    override = OverridesParser.create().parse_override(text)
-    return None if override.is_sweep_override() else override.value()
+    override = None if "${" in text else parsed_override(text)
+    return None if override is None or override.is_sweep_override() else override.value()
