@@ -120,7 +120,7 @@ MISTAKES = [
     ("evaluate", "", "ckpt: a value is missing; write ckpt=RUN_FOLDER (or a checkpoint, or a file of weights)"),
     ("evaluate", "ckpt=absent", "ckpt=absent: there is no such file or folder"),
     ("evaluate", "ckpt=FILE", "ckpt=FILE: allowed are run folders and files that end in .safetensors, .pth, .pt, .bin"),
-    ("evaluate", "optimizer=adam", "optimizer: there is no such field; allowed are ckpt, dataset, deterministic, ensemble, model, reference, runtime, seed, split, training"),
+    ("evaluate", "optimizer=adam", "optimizer: there is no such field; allowed are ckpt, dataset, deterministic, ensemble, model, plots, reference, runtime, seed, split, training"),
 ]  # fmt: skip
 
 

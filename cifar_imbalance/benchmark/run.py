@@ -19,6 +19,7 @@ from cifar_imbalance.configuration.fields import BenchmarkConfig
 from cifar_imbalance.configuration.hardware import INSTALL_XLA, tpu_is_attached
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.models.build import check_name
+from cifar_imbalance.report.plots import canvas
 from cifar_imbalance.runtimes.environment import environment
 from cifar_imbalance.runtimes.select import make_runtime
 from cifar_imbalance.terminal import Terminal
@@ -32,6 +33,7 @@ def run_benchmark(config: BenchmarkConfig, folder: Path) -> None:
     Raises UsageError if no row is available.
     """
     with Terminal() as terminal:
+        canvas.use(config.plots)
         check_name(config.model)
         runtime = make_runtime(config.runtime)
         config = replace(

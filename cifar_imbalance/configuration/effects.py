@@ -26,7 +26,7 @@ NONE_OF_IT = {
 }
 
 # The fields of an evaluation of saved logits, which reads no image and runs no model.
-OF_SAVED_LOGITS = ("ckpt", "split", "reference", "ensemble.combine")
+OF_SAVED_LOGITS = ("ckpt", "split", "reference", "ensemble.combine", "plots.dpi", "plots.pdf")
 # What an evaluation of a file of weights does not use.
 OF_TRAINING = (
     "seed",

@@ -262,6 +262,12 @@ class Runtime:
 
 
 @dataclass
+class Plots:
+    dpi: Annotated[int, Range(50, 600)] = 100  # of the PNG files
+    pdf: bool = False  # a PDF beside each PNG
+
+
+@dataclass
 class TrainConfig:
     experiment: str = "custom"
     seed: Seed = 0
@@ -284,6 +290,7 @@ class TrainConfig:
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     ensemble: Ensemble = field(default_factory=Ensemble)
     runtime: Runtime = field(default_factory=Runtime)
+    plots: Plots = field(default_factory=Plots)
 
 
 @dataclass
@@ -308,6 +315,7 @@ class EvaluateConfig:
     ensemble: Combining = field(default_factory=Combining)
     training: Evaluating = field(default_factory=Evaluating)
     runtime: Runtime = field(default_factory=Runtime)
+    plots: Plots = field(default_factory=Plots)
 
 
 # ---------------------------------------------------------------- plots of the data
@@ -317,6 +325,7 @@ class FiguresConfig:
     seed: Seed = 0  # which images are shown, and how they are augmented
     dataset: Dataset = field(default_factory=Dataset)
     augmentation: Augmentation = field(default_factory=Augmentation)
+    plots: Plots = field(default_factory=Plots)
 
 
 # ---------------------------------------------------------------- the benchmark
@@ -348,3 +357,4 @@ class BenchmarkConfig:
     augmentation: Augmentation = field(default_factory=Augmentation)  # of row loop
     model: Model = field(default_factory=Model)
     runtime: Runtime = field(default_factory=Runtime)  # runtime.compile applies to row loop
+    plots: Plots = field(default_factory=Plots)

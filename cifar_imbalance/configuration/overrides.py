@@ -15,7 +15,7 @@ from cifar_imbalance.configuration.typed import as_typed, parsed_override
 from cifar_imbalance.errors import UsageError, choose_from, nearest
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-QUICKSTART_KEEPS = ("seed", "runtime", "training")  # what may be overridden in the quickstart
+QUICKSTART_KEEPS = ("seed", "runtime", "training", "plots")  # what may be overridden in the quickstart
 HYDRAS_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 HYDRAS_PLUGINS = ("launcher", "sweeper")
 

@@ -21,6 +21,7 @@ from cifar_imbalance.engine.experiment import Prepared, describe, finished_run, 
 from cifar_imbalance.engine.members import member_configs, workers_and_threads
 from cifar_imbalance.engine.results import report_ensemble
 from cifar_imbalance.errors import TrainingFailed, UsageError, interrupt_once
+from cifar_imbalance.report.plots import canvas
 from cifar_imbalance.runs.folder import RunFolder, claim
 from cifar_imbalance.runs.stored import check_no_links
 from cifar_imbalance.terminal import MemberLines, MemberTerminal, Message, Terminal
@@ -46,6 +47,7 @@ def run_ensemble(config: TrainConfig, path: Path, overrides: list[str]) -> Path:
     members, after the others have finished.
     """
     with Terminal() as terminal:
+        canvas.use(config.plots)
         if (finished := finished_run(config)) is not None:
             return finished
         configs = member_configs(config)

@@ -27,6 +27,7 @@ from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.models.build import BuiltModel, build_model
 from cifar_imbalance.models.weights import load_weights
 from cifar_imbalance.report.ensemble import MemberResults, write_ensemble_report
+from cifar_imbalance.report.plots import canvas
 from cifar_imbalance.report.reference import Reference, facts_of, read_reference
 from cifar_imbalance.report.side_by_side import write_side_by_side
 from cifar_imbalance.report.tables import terminal_table
@@ -46,6 +47,7 @@ def run_evaluation(config: EvaluateConfig, path: Path, overrides: list[str]) -> 
     Raises UsageError if the checkpoint, the weights or the images do not match.
     """
     with Terminal() as terminal:
+        canvas.use(config.plots)
         runtime = make_runtime(config.runtime, deterministic=config.deterministic)
         check_batch_size("training.eval_batch_size", config.training.eval_batch_size, devices=runtime.devices)
         data = load_experiment_data(config.dataset)
@@ -71,6 +73,7 @@ def run_combination(config: EvaluateConfig, runs: list[RunFolder], path: Path, o
     Raises UsageError if the runs were evaluated on different images.
     """
     with Terminal() as terminal:
+        canvas.use(config.plots)
         how = config.ensemble.combine
         members = MemberResults.read(runs, config.split, how)
         reference = _reference(config, members.predictions[0])

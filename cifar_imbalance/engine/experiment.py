@@ -34,6 +34,7 @@ from cifar_imbalance.methods.schedules import burnin_epochs
 from cifar_imbalance.models.build import BuiltModel, build_model, check_name
 from cifar_imbalance.models.freezing import check_head
 from cifar_imbalance.models.summary import model_summary
+from cifar_imbalance.report.plots import canvas
 from cifar_imbalance.runs.folder import RunFolder, claim
 from cifar_imbalance.runs.stored import check_no_links, sealed
 from cifar_imbalance.runtimes.base import DeviceRuntime
@@ -83,6 +84,7 @@ def run_experiment(config: TrainConfig, path: Path, overrides: list[str], termin
     TrainingFailed if the loss is not finite.
     """
     with terminal or Terminal() as terminal:
+        canvas.use(config.plots)
         if (finished := finished_run(config)) is not None:
             return finished
         prepared = prepare(config)

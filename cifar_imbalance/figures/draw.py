@@ -14,6 +14,7 @@ from cifar_imbalance.augment.policy import Policy
 from cifar_imbalance.configuration.fields import FiguresConfig
 from cifar_imbalance.data.experiment_data import load_experiment_data
 from cifar_imbalance.data.image_sets import ImageSet
+from cifar_imbalance.report.plots import canvas
 from cifar_imbalance.report.plots.images import class_counts_plot, image_grid_plot
 from cifar_imbalance.terminal import Terminal
 
@@ -32,6 +33,7 @@ def run_figures(config: FiguresConfig, folder: Path) -> None:
     Raises UsageError, before the folder is created, if the augmentation does not suit the images.
     """
     with Terminal():
+        canvas.use(config.plots)
         data = load_experiment_data(config.dataset)
         train = data.train
         policy = Policy(config.augmentation, height=train.images.shape[1], width=train.images.shape[2])

@@ -199,7 +199,7 @@ def composed_for_evaluation(composed: DictConfig, overrides: Sequence[str]) -> D
 def _of_run(composed: DictConfig, run: RunFolder, overrides: Sequence[str], free: tuple[str, ...]) -> DictConfig:
     """The configuration of an evaluation of `run`; overrides of the `free` fields may differ from the run's values."""
     stored = _as_composed(run)
-    config = OmegaConf.masked_copy(stored, ["seed", "deterministic", "dataset", "model", "runtime"])
+    config = OmegaConf.masked_copy(stored, ["seed", "deterministic", "dataset", "model", "runtime", "plots"])
     config.training = {"eval_batch_size": stored.training.eval_batch_size}
     config.ensemble = {"combine": stored.ensemble.combine}
     config.ckpt, config.split, config.reference = composed.ckpt, composed.split, composed.reference
@@ -271,9 +271,9 @@ def _as_composed(run: RunFolder) -> DictConfig:
 
 
 def _is_execution_field(field: str) -> bool:
-    """Whether a field determines where a run executes, not what it computes."""
+    """Whether a field determines where a run executes or how it is drawn, not what it computes."""
     fields = ("dataset.root", "dataset.cache_dir", "ensemble.workers", "resume")
-    return field.startswith("runtime.") or field in fields
+    return field.startswith(("runtime.", "plots.")) or field in fields
 
 
 def _apply(

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from matplotlib import pyplot
 from matplotlib.figure import Figure
+from PIL import Image
 
+from cifar_imbalance.configuration.fields import Plots
 from cifar_imbalance.evidence.diversity import ClassGains
 from cifar_imbalance.evidence.metrics import class_metrics, confusion_matrix
 from cifar_imbalance.evidence.predictions import Predictions
@@ -185,6 +187,20 @@ def test_one_spike_does_not_flatten_the_losses_and_is_marked_with_its_value(tmp_
     usual = max(line["train_loss"] for line in history)
     assert left.get_ylim()[0] == 0 and left.get_ylim()[1] < 4 * usual
     assert [text.get_text() for text in left.texts] == ["86"]
+
+
+def test_plots_have_the_chosen_resolution_and_a_pdf_if_wanted(tmp_path):
+    try:
+        for dpi, pdf in ((50, True), (200, False)):
+            canvas.use(Plots(dpi=dpi, pdf=pdf))
+            curves_plot(tmp_path / f"{dpi}.png", history_of(2))
+    finally:
+        canvas.use(Plots())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["200.png", "50.pdf", "50.png"]
+    for dpi, size in ((50, (600, 240)), (200, (2400, 960))):
+        with Image.open(tmp_path / f"{dpi}.png") as image:
+            assert image.size == size
+    assert (tmp_path / "50.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_names_that_differ_in_their_middle_alone_stay_different():

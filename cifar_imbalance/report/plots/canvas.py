@@ -22,6 +22,7 @@ from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 from cifar_imbalance import atomic
+from cifar_imbalance.configuration.fields import Plots
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +53,24 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+_plots = Plots()
+
+
+def use(plots: Plots) -> None:
+    """How this process saves its figures from now on."""
+    global _plots
+    _plots = plots
+
+
 def save_figure(figure: Figure, path: Path) -> None:
+    """Write the PNG file `path`, and a PDF of the same name if these are wanted; equal figures give equal bytes."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI)
+    figure.savefig(buffer, format="png", dpi=_plots.dpi)
     atomic.write(path, lambda file: file.write(buffer.getvalue()))
+    if _plots.pdf:
+        pages = io.BytesIO()
+        figure.savefig(pages, format="pdf", metadata={"CreationDate": None})
+        atomic.write(path.with_suffix(".pdf"), lambda file: file.write(pages.getvalue()))
 
 
 def fitted(text: str, figure: Figure, size: float) -> str:
