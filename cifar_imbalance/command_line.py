@@ -426,7 +426,7 @@ def _run_hydra(program: Program) -> None:
             if not here:  # another process: Hydra passes the error on
                 raise
             stopped.append(error)  # raised below, since Hydra would print its own lines about it
-        if sweep is not None and program.has_results:
+        if sweep is not None and here and program.has_results:
             sweep.add(hydra_config.job.num, done)
 
     with _hydras_errors(" ".join(sys.argv[1:])):

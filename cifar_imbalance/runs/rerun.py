@@ -193,6 +193,10 @@ def composed_for_evaluation(composed: DictConfig, overrides: Sequence[str]) -> D
     run = find_run(path)
     if run is None:
         return _for_weights(composed, path, overrides)
+    if (run.path / "evaluations").is_symlink():
+        raise UsageError(
+            f"ckpt={composed.ckpt}: evaluations is a link; an evaluation is written into the run's own folder"
+        )
     return _of_run(composed, run, overrides, ("training.eval_batch_size",))
 
 

@@ -230,6 +230,16 @@ def test_nothing_is_written_through_a_link_in_a_run(tiny_run, tmp_path, typed, n
     assert (answer.code, answer.err) == (2, line)
 
 
+def test_no_evaluation_is_written_through_a_link_in_a_run(tiny_run, tmp_path, typed):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    (tmp_path / "elsewhere").mkdir()
+    (run / "evaluations").symlink_to(tmp_path / "elsewhere")
+    answer = typed(tmp_path, "evaluate", "ckpt=run", "runtime=cpu")
+    line = "evaluate.py: ckpt=run: evaluations is a link; an evaluation is written into the run's own folder\n"
+    assert (answer.code, answer.err) == (2, line)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 HOSTILE = {
     "a key is missing": lambda state: state.pop("controller"),
     "a type is another": lambda state: state.update(class_names=3),
