@@ -97,6 +97,7 @@ MISTAKES = [
     ("train", "-m hydra.sweep.dir=FILE/sweep seed=0,1", "hydra.sweep.dir=FILE/sweep: FILE cannot be written (Not a directory); choose another with hydra.sweep.dir=FOLDER"),
     ("train", "-m seed=interval(0,3)", "seed=interval(0,3): values are listed, FIELD=VALUE,VALUE or range(FROM,TO); more needs hydra/sweeper=NAME"),
     ("train", "-m seed=range(0,1e9)", "--multirun: a sweep has at most 10000 jobs, this one has more"),
+    ("train", "-m model=range(0,1e9)", "model=range(0,1e9): choices are listed, model=NAME,NAME"),
     ("train", "-m seed=range(3,0)", "seed=range(3,0): there are no values in it"),
     ("train", "-m seed=shuffle(1,2)", "seed=shuffle(1,2): a sweep runs its jobs in the order in which they are typed"),
     ("train", f"training.epochs={5000 * '9'}", f"training.epochs={5000 * '9'}: cannot be read as FIELD=VALUE or GROUP=CHOICE; quote the value: 'training.epochs=\"{5000 * '9'}\"'"),

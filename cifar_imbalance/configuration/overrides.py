@@ -108,8 +108,8 @@ def check_plugin_fields(overrides: Sequence[Override]) -> None:
 def _choices(override: Override) -> list[str]:
     """The group choices of `model=b0`, `augmentation=[flip,cutout]` or `augmentation=none,[flip,cutout]`."""
     if override.is_sweep_override():
-        if not override.is_discrete_sweep():
-            return []
+        if not override.is_choice_sweep():
+            raise UsageError(f"{override.input_line}: choices are listed, {override.key_or_group}=NAME,NAME")
         values = [parse([f"x={value}"])[0].value() for value in override.sweep_string_iterator()]
     else:
         values = [override.value()]

@@ -71,7 +71,14 @@ def kill_and_resume(whole: Path, cwd: Path, words: list[str], *kills: dict[str, 
     return count
 
 
-@pytest.mark.parametrize("kills", [[{"at": 40}, {"at": 20}], [{"at": 55}], [{"after": SECONDS / 2}]], ids=str)
+KILLS = [
+    [{"at": 20}],  # before the first checkpoint
+    [{"at": 50}, {"at": 20}],
+    [{"at": 80}, {"after": SECONDS / 2}],
+]
+
+
+@pytest.mark.parametrize("kills", KILLS, ids=str)
 def test_a_killed_run_that_is_resumed_equals_one_that_was_not(tmp_path, whole, words, kills):
     assert kill_and_resume(whole, tmp_path / "killed", words, *kills) > 0
 
