@@ -71,6 +71,7 @@ MISTAKES = [
     ("train", "hydra.job.env_copy=[A]", f"hydra.job.env_copy=[A]: {HYDRAS_OWN}"),
     ("train", "hydra.job.num=abc", f"hydra.job.num=abc: {HYDRAS_OWN}"),
     ("train", "-m hydra.launcher._target_=nope", f"hydra.launcher._target_=nope: {HYDRAS_OWN}"),
+    ("train", "seed=${hydra:run.dir}", "seed=${hydra:run.dir}: Hydra's own values, ${hydra:...}, can be used in its own fields alone"),
     ("train", "hydra/launcher=null", "hydra/launcher=null: the name of a plugin is expected"),
     ("train", "-m hydra.sweeper.max_batch_size=-1", "hydra.sweeper.max_batch_size=-1: only with hydra/sweeper=NAME, a plugin that is installed"),
     ("train", "hydra.run.dir=[a]", "hydra.run.dir=[a]: a folder is expected"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 QUICKSTART_KEEPS = ("seed", "runtime", "training", "plots")  # what may be overridden in the quickstart
 HYDRAS_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 HYDRAS_PLUGINS = ("launcher", "sweeper")
+HYDRAS_VALUE = re.compile(r"\$\{\s*hydra:")
 
 
 def parse(overrides: Sequence[str]) -> list[Override]:
@@ -54,6 +56,8 @@ def check_override(override: Override, groups: dict[str, list[str]], schema: typ
     if key.startswith("hydra"):
         _check_hydras_own(override)
         return
+    if HYDRAS_VALUE.search(text):  # some depend on what is typed, so that they would never be resolved
+        raise UsageError(f"{text}: Hydra's own values, ${{hydra:...}}, can be used in its own fields alone")
     if override.value_type == ValueType.GLOB_CHOICE_SWEEP:
         raise UsageError(f"{text}: values are listed, {key}=VALUE,VALUE")
     if override.is_delete():
