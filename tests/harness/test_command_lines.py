@@ -13,7 +13,7 @@ from cifar_imbalance.configuration.overrides import CONF
 from cifar_imbalance.configuration.schema import field_paths, rules
 from cifar_imbalance.configuration.values import Range
 
-SHORT, LONG = 12, 300  # command lines of each program
+SHORT, LONG = 25, 300  # command lines of each program
 PROGRAMS = {
     "train": ("train.py", fields.TrainConfig),
     "evaluate": ("evaluate.py", fields.EvaluateConfig),
