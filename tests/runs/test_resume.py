@@ -61,7 +61,7 @@ def assert_same(one, other):
             assert_same(value, other[name])
         elif isinstance(value, torch.Tensor):
             assert torch.equal(value, other[name]), name
-        else:
+        elif name != "metrics.jsonl":  # the digest of its lines, which have times
             assert value == other[name], name
 
 
