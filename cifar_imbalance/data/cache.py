@@ -93,6 +93,7 @@ def new_folder(folder: Path) -> Iterator[None]:
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file `path` and delete it afterwards; other processes wait meanwhile."""
     while True:
+        path.parent.mkdir(parents=True, exist_ok=True)  # a process that failed may have removed what it had created
         with path.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             try:

@@ -3,14 +3,12 @@
 import fcntl
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cifar_imbalance.data.cache import load_or_build, locked, write_split
+from cifar_imbalance.data.cache import load_or_build, locked, new_folder, write_split
 from cifar_imbalance.errors import UsageError
 
 KEY = "0123456789abcdef0123"
@@ -135,11 +133,12 @@ def test_an_error_leaves_older_folders_and_entries(load, tmp_path):
 
 def test_a_folder_that_cannot_be_created_is_rejected(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(
-        UsageError,
-        match=r"^dataset\.cache_dir=.*file/cache: cannot write there: .*; choose another with ",
-    ):
-        load_or_build(str(tmp_path / "file" / "cache"), "set", KEY, fail)
+    folder = tmp_path / "file" / "cache"
+    with pytest.raises(UsageError) as caught:
+        load_or_build(str(folder), "set", KEY, fail)
+    assert str(caught.value) == (
+        f"dataset.cache_dir={folder}: cannot write there: Not a directory; choose another with dataset.cache_dir=FOLDER"
+    )
 
 
 def test_the_home_folder_is_expanded(tmp_path, monkeypatch):
@@ -161,20 +160,20 @@ def test_two_processes_that_start_together_decode_once(tmp_path):
     assert (tmp_path / "log").read_text() == "built "
 
 
-def test_waiting_for_a_lock_that_is_deleted_does_not_let_two_in(tmp_path):
-    path, order = tmp_path / "lock", []
+@pytest.mark.parametrize("removed", ["the lock", "the folder"])
+def test_whoever_waited_for_a_process_that_failed_holds_the_lock_alone(tmp_path, monkeypatch, removed):
+    """The process that failed has removed its lock, and the folder that it had created."""
+    lock = tmp_path / "cache" / ".lock"
+    flock = fcntl.flock
 
-    def wait():
-        with locked(path):
-            order.append("second")
-            with path.open("a") as file, pytest.raises(BlockingIOError):
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # what a third process would try
+    def waits(file, operation):
+        monkeypatch.setattr(fcntl, "flock", flock)
+        flock(file, operation)
+        lock.unlink()
+        if removed == "the folder":
+            lock.parent.rmdir()
 
-    second = threading.Thread(target=wait)
-    with locked(path):
-        second.start()
-        time.sleep(0.2)  # now it waits for the file that is about to be deleted
-        order.append("first")
-    second.join()
-    assert order == ["first", "second"]
-    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(fcntl, "flock", waits)
+    with new_folder(lock.parent), locked(lock), lock.open() as another, pytest.raises(BlockingIOError):
+        fcntl.flock(another, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert list(tmp_path.rglob("*")) == [lock.parent]
