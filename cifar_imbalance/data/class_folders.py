@@ -111,9 +111,10 @@ def _class_names(root: Path, split: str, ignored: _Skipped) -> list[str]:
         )
     names = []
     for entry in _entries(root / split):
-        if entry.is_symlink() and not os.path.exists(entry.path):
+        hidden = entry.name.startswith(".") or entry.name in LEFTOVERS
+        if not hidden and entry.is_symlink() and not os.path.exists(entry.path):
             raise UsageError(f"dataset.root={root}: {entry.path} is a link to {os.readlink(entry.path)}, which is gone")
-        if entry.name.startswith(".") or entry.name in LEFTOVERS or not entry.is_dir():
+        if hidden or not entry.is_dir():
             ignored.add(entry.path)
             continue
         try:

@@ -379,11 +379,13 @@ def test_swapped_class_folders_are_not_read_from_the_cache_of_before(tree, load)
     assert np.array_equal(after.hashes, np.roll(before.hashes, 2))
 
 
-def test_leftovers_of_archives_are_ignored_with_a_note(tree, load):
-    save(tree / "train" / "__MACOSX" / "0.png")
+@pytest.mark.parametrize("leftover", ["__MACOSX", ".ipynb_checkpoints", ".DS_Store"])
+def test_leftovers_of_other_programs_are_no_classes(tree, load, leftover):
+    save(tree / "train" / leftover / "cat" / "0.png")
+    (tree / "test" / leftover).symlink_to("nowhere")
     train, _, notes = load()
     assert train.class_names == ("cat", "dog")
-    assert notes == ["ignored 1 files that are not images, such as train/__MACOSX"]
+    assert notes == [f"ignored 2 files that are not images, such as train/{leftover}"]
 
 
 def test_a_linked_class_folder_that_is_gone_is_named(tree, error_of):
@@ -397,3 +399,15 @@ def test_images_keep_the_names_of_their_files(tree, load):
     assert train.files == ("train/cat/0.png", "train/cat/1.png", "train/dog/0.png", "train/dog/1.png")
     assert test.take(np.array([3, 0])).files == ("test/dog/1.png", "test/cat/0.png")
     assert load()[0].files == train.files  # from the cache
+
+
+def test_a_file_changed_in_place_is_decoded_again_though_its_time_was_set_back(tree, load):
+    file = tree / "train" / "cat" / "0.png"
+    other = save(tree / "other.png", seed=77)
+    size = max(file.stat().st_size, (tree / "other.png").stat().st_size)
+    for content in (file.read_bytes(), (tree / "other.png").read_bytes()):
+        file.write_bytes(content.ljust(size, b"\0"))
+        os.utime(file, (1, 1))
+        images = load()[0].images
+        time.sleep(0.02)  # the time of change has steps of some milliseconds
+    assert np.array_equal(images[0], other)
