@@ -196,6 +196,11 @@ def _main(program: Program) -> None:
     except TrainingFailed as error:
         _stop(program, str(error), EXIT_FAILED)
     except KeyboardInterrupt as error:
+        for one in (
+            signal.SIGINT,
+            signal.SIGTERM,
+        ):  # Python's last steps make a handler the default again, but not this
+            signal.signal(one, signal.SIG_IGN)
         _stop(program, f"interrupted; {error}" if str(error) else "interrupted", EXIT_INTERRUPTED)
     except BrokenPipeError:  # the reader of our output, such as head, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -26,7 +26,8 @@ class TrainingFailed(Exception):
 def interrupt_once(number: int, frame: object) -> NoReturn:
     """A signal's handler: raises KeyboardInterrupt, and lets further signals be ignored while the program ends."""
     for one in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(one, signal.SIG_IGN)
+        # Not SIG_IGN: if another signal has arrived already, Python would print "ignored due to race condition".
+        signal.signal(one, lambda *_: None)
     raise KeyboardInterrupt
 
 

@@ -1,6 +1,7 @@
 """Type and shape checks during tests; the real images and weights; running a command."""
 
 import os
+import signal
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -66,6 +67,7 @@ def _type(cwd: Path, program: str, *words: object) -> Answer:
 
     out, err, code = StringIO(), StringIO(), 0
     GlobalHydra.instance().clear()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.setattr(sys, "argv", [str(ROOT / f"{program}.py"), *map(str, words)])
         patch.setenv("HYDRA_FULL_ERROR", "1")
@@ -74,6 +76,9 @@ def _type(cwd: Path, program: str, *words: object) -> Answer:
             getattr(command_line, program)()
         except SystemExit as end:
             code = end.code
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
     return Answer(code, out.getvalue(), err.getvalue())
 
 

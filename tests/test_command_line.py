@@ -77,8 +77,8 @@ MISTAKES = [
     ("train", "hydra.run.dir=[a]", "hydra.run.dir=[a]: a folder is expected"),
     ("train", "hydra.run.dir=", "hydra.run.dir=: a folder is expected"),
     ("train", "-m hydra.run.dir=a,b", "hydra.run.dir=a,b: one value is expected, FIELD=VALUE"),
-    ("train", "hydra.run.dir=~nosuchuser/x", "hydra.run.dir=~nosuchuser/x: there is no such user; write the whole path"),
-    ("train", "resume=~nosuchuser/x", "resume=~nosuchuser/x: there is no such user; write the whole path"),
+    ("train", "hydra.run.dir=~nosuchuser/x", "hydra.run.dir=~nosuchuser/x: there is no such user; write the whole path, hydra.run.dir=PATH"),
+    ("train", "resume=~nosuchuser/x", "resume=~nosuchuser/x: there is no such user; write the whole path, resume=PATH"),
     ("evaluate", "ckpt=" + 300 * "x", f"ckpt={300 * 'x'}: xxxxxxxxxxxxxxxxxxxx... is longer than 255 bytes, the longest name"),
     ("evaluate", "ckpt=a(1)=[b]", "ckpt=a(1)=[b]: there is no such file or folder"),
     ("train", "experiment=a(1)", "experiment=a(1): cannot be read as FIELD=VALUE or GROUP=CHOICE; quote the value: 'experiment=\"a(1)\"'"),
@@ -322,7 +322,7 @@ def test_a_folder_that_is_deleted_while_training_ends_the_run_in_one_line(typed,
     monkeypatch.setattr(Loop, "train_epoch", deleted)
     answer = typed(tmp_path, "train", *tiny_words, "hydra.run.dir=run")
     assert answer.code == 1
-    assert answer.err == f"train.py: {tmp_path / 'run' / 'train.log'}: No such file or directory\n"
+    assert answer.err == f"train.py: {tmp_path / 'run' / 'recalls.csv'}: No such file or directory\n"
 
 
 def test_without_a_home_folder_what_needs_no_cache_runs(typed, tmp_path, tiny_words, monkeypatch):
@@ -337,7 +337,7 @@ def test_without_a_home_folder_what_needs_no_cache_runs(typed, tmp_path, tiny_wo
     monkeypatch.setattr(experiment, "run_experiment", lambda config, folder, _: folder)
     assert typed(tmp_path, "train", *tiny_words).code == 0
     answer = typed(tmp_path, "train", "dataset=cifar10")
-    line = "dataset.cache_dir=~/.cache/cifar_imbalance: there is no home folder here; write the whole path"
+    line = "dataset.cache_dir=~/.cache/cifar_imbalance: there is no home folder here; write the whole path, dataset.cache_dir=PATH"
     assert (answer.code, answer.err) == (2, f"train.py: {line}\n")
 
 
@@ -349,7 +349,7 @@ def test_a_bug_gives_a_traceback(typed, tmp_path, tiny_words, monkeypatch):
         typed(tmp_path, "train", *tiny_words)
 
 
-def test_an_interrupted_run_prints_the_command_to_resume_it(tmp_path, tiny_words):
+def test_a_run_interrupted_by_many_signals_prints_the_command_to_resume_it_and_nothing_else(tmp_path, tiny_words):
     command = [sys.executable, ROOT / "train.py", *tiny_words, "training.epochs=1000", "hydra.run.dir=run"]
     process = subprocess.Popen(
         command,
@@ -363,12 +363,15 @@ def test_an_interrupted_run_prints_the_command_to_resume_it(tmp_path, tiny_words
     while not (tmp_path / "run" / "checkpoints" / "last.pt").exists():
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    for _ in range(3):  # an impatient user, or a scheduler
-        time.sleep(0.02)
-        process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGSTOP)  # so that the first signals arrive together
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCONT):
+        process.send_signal(number)
+    while process.poll() is None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            process.send_signal(number)
+        time.sleep(0.002)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert len(err.splitlines()) == 1
     assert err.startswith("train.py: interrupted")
     assert f"python train.py resume={tmp_path / 'run'}" in out + err

@@ -54,7 +54,7 @@ def expanded(value: str, field: str) -> Path:
         path = Path(value).expanduser()
     except RuntimeError:
         reason = "there is no home folder here" if value.split("/")[0] == "~" else "there is no such user"
-        raise UsageError(f"{field}={value}: {reason}; write the whole path") from None
+        raise UsageError(f"{field}={value}: {reason}; write the whole path, {field}=PATH") from None
     for name in path.parts:
         if len(os.fsencode(name)) > LONGEST_NAME:
             raise UsageError(f"{field}={value}: {name[:20]}... is longer than {LONGEST_NAME} bytes, the longest name")

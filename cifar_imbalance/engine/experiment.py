@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,7 @@ def run_experiment(config: TrainConfig, path: Path, overrides: list[str], termin
                     f"resume with: python train.py {as_typed('resume', str(folder.path))}"
                 ) from None
             except Exception:
-                with folder.log.open("a", encoding="utf-8") as file:
+                with suppress(OSError), folder.log.open("a", encoding="utf-8") as file:  # gone, or the disk is full
                     file.write(traceback.format_exc())
                 raise
         return folder.path

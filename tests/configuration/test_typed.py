@@ -57,7 +57,9 @@ def test_home_is_expanded_where_hydra_would_not():
 
 
 def test_impossible_paths_are_named():
-    with pytest.raises(UsageError, match=r"^resume=~nosuchuser: there is no such user; write the whole path$"):
+    with pytest.raises(
+        UsageError, match=r"^resume=~nosuchuser: there is no such user; write the whole path, resume=PATH$"
+    ):
         expanded("~nosuchuser", "resume")
     with pytest.raises(UsageError, match=r"^ckpt=a/é+: ééé.* is longer than 255 bytes, the longest name$"):
         expanded("a/" + 128 * "é", "ckpt")
