@@ -7,9 +7,9 @@ A class that has images but is never predicted has precision 0, with a flag.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 from torch.nn.functional import cross_entropy
 from torchmetrics.functional.classification import (
+    binary_calibration_error,
     multiclass_accuracy,
-    multiclass_calibration_error,
     multilabel_f1_score,
     multilabel_precision,
     multilabel_recall,
@@ -31,6 +31,8 @@ CALIBRATION_BINS = 15
 EPOCH_METRICS = ("loss", "accuracy", "macro_f1", "worst_recall")
 # torchmetrics divides in float32; digits beyond its precision would only break ties and clutter the files.
 _DIGITS = 7
+_CLASSES_AT_ONCE = 256
+_LOGITS_AT_ONCE = 2**25
 _BELOW_ONE = float(np.nextafter(np.float32(1), np.float32(0)))
 
 
@@ -76,11 +78,14 @@ def class_metrics(predictions: Predictions) -> ClassMetrics:
     return replace(metrics, train_images=predictions.train_images)
 
 
-def confusion_matrix(predictions: Predictions) -> NDArray[np.int64]:
-    """Counts [K, K]: the row is the true class, the column the predicted one."""
-    classes = len(predictions.class_names)
-    pairs = np.bincount(predictions.labels * classes + predictions.predicted, minlength=classes * classes)
-    return pairs.reshape(classes, classes)
+def confusion_matrix(predictions: Predictions, group: int = 1) -> NDArray[np.int64]:
+    """Counts [K, K]: the row is the true class, the column the predicted one.
+
+    With `group`, [ceil(K / group), ceil(K / group)]: counts of groups of so many classes in a row.
+    """
+    groups = math.ceil(len(predictions.class_names) / group)
+    pairs = predictions.labels // group * groups + predictions.predicted // group
+    return np.bincount(pairs, minlength=groups * groups).reshape(groups, groups)
 
 
 def recall_interval(metrics: ClassMetrics) -> NDArray[np.float64]:
@@ -92,6 +97,7 @@ def recall_interval(metrics: ClassMetrics) -> NDArray[np.float64]:
     return interval
 
 
+@cache
 def wilson_interval(correct: int, images: int) -> tuple[float, float]:
     """Wilson's 95 % interval of a proportion (Wilson 1927): low, high."""
     low, high = binomtest(correct, images).proportion_ci(confidence_level=0.95, method="wilson")
@@ -176,15 +182,21 @@ def epoch_metrics(
 def _class_metrics(predicted: NDArray[np.int64], labels: NDArray[np.int64], *, classes: int) -> ClassMetrics:
     """Per-class metrics from torchmetrics; its own means are not used, as they include absent classes.
 
-    The images are passed as one-hot rows [n, K] to its multilabel functions, which give the same metrics per class:
-    with torch_xla installed its multiclass ones build an array [n, K * K], 0.8 GB for 10,000 images of 100 classes.
+    The images are passed as one-hot rows to its multilabel functions, which give the same metrics per class: with
+    torch_xla installed its multiclass ones build an array [n, K * K], 0.8 GB for 10,000 images of 100 classes. A block
+    of classes needs only the images that belong to one of them or were predicted as one; the rest of [n, K] is 0.
     """
     support, predicted_count = (np.bincount(values, minlength=classes) for values in (labels, predicted))
-    columns = torch.arange(classes)
-    predicted_rows, label_rows = (torch.from_numpy(values)[:, None] == columns for values in (predicted, labels))
+    blocks = []
+    for first in range(0, classes, _CLASSES_AT_ONCE):
+        columns = np.arange(first, min(first + _CLASSES_AT_ONCE, classes))
+        near = np.isin(predicted, columns) | np.isin(labels, columns)
+        blocks.append([torch.from_numpy(values[near, None] == columns) for values in (predicted, labels)])
 
     def by_class(metric: Any) -> NDArray[np.float64]:
-        values = metric(predicted_rows, label_rows, num_labels=classes, average="none", validate_args=False)
+        values = torch.cat(
+            [metric(*rows, num_labels=rows[0].shape[1], average="none", validate_args=False) for rows in blocks]
+        )
         return np.where(support == 0, np.nan, values.double().numpy().round(_DIGITS))
 
     return ClassMetrics(
@@ -198,22 +210,31 @@ def _class_metrics(predicted: NDArray[np.int64], labels: NDArray[np.int64], *, c
 
 def _loss(logits: torch.Tensor, labels: torch.Tensor) -> float:
     """Mean negative log-likelihood of logits [n, K]."""
-    return float(cross_entropy(logits.double(), labels))
+    sums = [float(cross_entropy(rows.double(), of_rows, reduction="sum")) for rows, of_rows in _parts(logits, labels)]
+    return sum(sums) / len(labels)
 
 
 def _top_k_accuracy(logits: torch.Tensor, labels: torch.Tensor, *, k: int) -> float:
-    value = multiclass_accuracy(logits, labels, num_classes=logits.shape[1], average="micro", top_k=k)
-    return _rounded(value)
+    parts = [
+        float(multiclass_accuracy(rows, of_rows, num_classes=logits.shape[1], average="micro", top_k=k)) * len(rows)
+        for rows, of_rows in _parts(logits, labels)
+    ]
+    return _rounded(sum(parts) / len(labels))
 
 
 def _calibration_error(logits: torch.Tensor, labels: torch.Tensor) -> float:
     """Expected calibration error of logits [n, K] in bins of equal width."""
-    # Passed as probabilities: torchmetrics would mistake logits that happen to be in 0..1 for probabilities.
-    # It has a bin of its own for a confidence of exactly 1, which belongs to the last one.
-    probabilities = logits.softmax(dim=1).clamp(max=_BELOW_ONE)
-    classes = logits.shape[1]
-    value = multiclass_calibration_error(probabilities, labels, num_classes=classes, n_bins=CALIBRATION_BINS)
+    parts = [rows.softmax(dim=1).max(dim=1) for rows, _ in _parts(logits, labels)]
+    confidence, predicted = (torch.cat(values) for values in zip(*parts, strict=True))
+    # torchmetrics has a bin of its own for a confidence of exactly 1, which belongs to the last one.
+    value = binary_calibration_error(confidence.clamp(max=_BELOW_ONE), predicted == labels, n_bins=CALIBRATION_BINS)
     return _rounded(value)
+
+
+def _parts(logits: torch.Tensor, labels: torch.Tensor) -> Iterable[tuple[torch.Tensor, torch.Tensor]]:
+    """Logits [n, K] and labels [n], as many rows at a time as need little memory."""
+    rows = max(1, _LOGITS_AT_ONCE // logits.shape[1])
+    return zip(logits.split(rows), labels.split(rows), strict=True)
 
 
 def _gini(ascending: NDArray[np.float64]) -> float | None:

@@ -51,6 +51,7 @@ def run_figures(config: FiguresConfig, folder: Path) -> None:
             names = list(train.class_names)
             image_grid_plot(folder / "samples.png", cells, COLUMNS, title=source, names=names)
         firsts = samples[:: COLUMNS if several else 1]
+        firsts = firsts[firsts >= 0]
         shown = firsts[:: max(1, len(firsts) // COLUMNS)][:COLUMNS]
         grid = _augmented(train.images[shown], train.labels[shown], len(train.class_names), policy, config.seed)
         title = f"Original, and nine times with {', '.join(policy.names) or 'no augmentation'}"

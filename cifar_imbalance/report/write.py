@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from cifar_imbalance import atomic
 from cifar_imbalance.evidence.metrics import class_metrics, confusion_matrix, summarize
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.report import tables
-from cifar_imbalance.report.plots.classes import confusion_plot, per_class_plot
+from cifar_imbalance.report.plots.classes import CELLS_UP_TO, confusion_plot, per_class_plot
 from cifar_imbalance.report.plots.curves import curves_plot, evaluated_images, learning_rate_plot
 from cifar_imbalance.report.plots.recalls import recall_by_epoch_plot
 from cifar_imbalance.runs.stored import sealed
@@ -41,7 +42,8 @@ def write_report(
     atomic.write_text(folder / "classification_report.txt", text)
     atomic.write_text(folder / "classification_report.csv", tables.classification_report_csv(metrics, names))
     atomic.write_text(folder / "errors.csv", tables.errors_csv(predictions))
-    confusion_plot(folder / "confusion.png", confusion_matrix(predictions), names)
+    group = math.ceil(len(names) / CELLS_UP_TO)
+    confusion_plot(folder / "confusion.png", confusion_matrix(predictions, group), names[::group], group=group)
     per_class_plot(folder / "per_class.png", metrics, names)
     if history:
         curves_plot(folder / "curves.png", history, chosen_epoch)

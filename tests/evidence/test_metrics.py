@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import classification_report
+from sklearn.metrics import classification_report, precision_recall_fscore_support
 from sklearn.metrics import confusion_matrix as sklearn_confusion_matrix
 from torchmetrics.functional.classification import multiclass_f1_score, multiclass_precision, multiclass_recall
 
+from cifar_imbalance.evidence import metrics as metrics_module
 from cifar_imbalance.evidence.metrics import class_metrics, confusion_matrix, epoch_metrics, recall_interval, summarize
 from cifar_imbalance.evidence.predictions import Predictions
 
@@ -78,6 +79,44 @@ def test_rows_of_the_confusion_matrix_are_the_true_classes():
     assert matrix.dtype == np.int64
     assert np.array_equal(matrix, sklearn_confusion_matrix(predictions.labels, predictions.predicted))
     assert confusion_matrix(from_predicted([1, 1], [0, 1], 2)).tolist() == [[0, 1], [0, 1]]
+
+
+def test_groups_of_the_confusion_matrix_are_sums_of_its_rows_and_columns():
+    predictions = imbalanced(0, classes=10)
+    matrix, first = confusion_matrix(predictions), [0, 4, 8]
+    sums = np.add.reduceat(np.add.reduceat(matrix, first, axis=0), first, axis=1)
+    assert np.array_equal(confusion_matrix(predictions, group=4), sums)
+
+
+def test_many_classes_need_no_array_of_images_by_classes(monkeypatch):
+    """Of 2,000 images of 1,000 classes; torchmetrics needs many times as much memory as it is given."""
+    largest = 0
+
+    def observed(metric):
+        def call(rows, *arguments, **options):
+            nonlocal largest
+            largest = max(largest, rows.numel())
+            return metric(rows, *arguments, **options)
+
+        return call
+
+    for name in ("multilabel_precision", "multilabel_recall", "multilabel_f1_score"):
+        monkeypatch.setattr(metrics_module, name, observed(getattr(metrics_module, name)))
+    found = class_metrics(predictions := imbalanced(0, classes=1000, images=2000))
+    assert largest <= 2000 * 256
+    expected = precision_recall_fscore_support(predictions.labels, predictions.predicted, zero_division=0)
+    for ours, theirs in zip((found.precision, found.recall, found.f1), expected, strict=False):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_the_summary_does_not_depend_on_how_many_logits_are_read_at_once(monkeypatch):
+    predictions = imbalanced(0)
+    whole = summarize(predictions)
+    monkeypatch.setattr(metrics_module, "_LOGITS_AT_ONCE", 1000)
+    parts = summarize(predictions)
+    assert parts.pop("loss") == pytest.approx(whole.pop("loss"), rel=1e-12)
+    assert parts.pop("top5_accuracy") == pytest.approx(whole.pop("top5_accuracy"), abs=2e-7)  # float32
+    assert parts == whole
 
 
 def test_a_class_without_images_does_not_spoil_perfect_predictions():

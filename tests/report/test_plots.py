@@ -17,11 +17,14 @@ from cifar_imbalance.configuration.fields import Plots
 from cifar_imbalance.evidence.diversity import ClassGains
 from cifar_imbalance.evidence.metrics import class_metrics, confusion_matrix
 from cifar_imbalance.evidence.predictions import Predictions
-from cifar_imbalance.report.plots import canvas
+from cifar_imbalance.report import write
+from cifar_imbalance.report.plots import canvas, classes
+from cifar_imbalance.report.plots.canvas import name_axis, new_figure
 from cifar_imbalance.report.plots.classes import confusion_plot, per_class_plot
 from cifar_imbalance.report.plots.comparisons import ensemble_plot, side_by_side_plot
 from cifar_imbalance.report.plots.curves import curves_plot, learning_rate_plot, member_curves_plot
 from cifar_imbalance.report.plots.recalls import recall_by_epoch_plot
+from cifar_imbalance.report.write import write_report
 
 ODD_NAMES = ("$a_b$", "x_{2", "$", "\\frac", "猫", "кошка", "قطة", "🐱", "", "two\nlines", "\x07", "n" * 200)
 
@@ -97,6 +100,28 @@ def test_names_of_100_classes_do_not_overlap(tmp_path, drawn):
         ends = sorted((box.x0, box.x1) if axis == "x" else (box.y0, box.y1) for box in boxes)
         assert all(before[1] <= after[0] for before, after in pairwise(ends))
         assert min(end - start for start, end in ends) >= 8  # pixels
+
+
+def test_of_very_many_classes_as_many_are_drawn_as_can_be_seen(tmp_path, drawn, monkeypatch):
+    for module in (classes, write):
+        monkeypatch.setattr(module, "CELLS_UP_TO", 30)  # instead of 1,000
+    predictions = predictions_of(tuple(f"class_{index}" for index in range(100)))
+    write_report(tmp_path, predictions, [], chosen_epoch=None, details={})
+    confusion, per_class = drawn
+    assert confusion.axes[0].images[0].get_array().shape == (25, 25)
+    assert tick_names(confusion)[:2] == ["class_0", "class_4"]
+    assert confusion.axes[0].get_title() == "Confusion matrix: each row is 4 true classes, named by the first"
+    worst = class_metrics(predictions).worst_first[:30]
+    assert tick_names(per_class) == [f"class_{index}" for index in worst]
+    assert per_class.legends[0].get_title().get_text() == "Recall by class, the 30 worst of 100"
+
+
+def test_an_axis_names_as_many_classes_as_there_is_room_for():
+    axes = new_figure(6, 60).add_subplot()
+    names = [f"class_{index}" for index in range(200)]
+    for axis, named in (("x", names[::5]), ("y", names)):
+        name_axis(axes, axis, names, 8.0, rotation=90)
+        assert tick_names(axes.figure, axis) == named
 
 
 def test_cells_show_shares_that_never_round_to_0_or_1(tmp_path, drawn):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
@@ -27,8 +28,10 @@ from cifar_imbalance.configuration.fields import Plots
 log = logging.getLogger(__name__)
 
 DPI = 100
+LARGEST_IMAGE = 10**8  # pixels: a larger plot, of very many classes, has a lower resolution
 LONGEST_NAME = 28  # characters
 LARGEST_SIDE = 60  # inches
+NAME_SPACE = 0.15  # inches between the names of an axis, at least
 EXTREMES_NAMED = 8  # classes at either end of a scatter plot
 # matplotlib's own font first; then common ones for other scripts, if installed.
 _FONTS = (
@@ -65,7 +68,9 @@ def use(plots: Plots) -> None:
 def save_figure(figure: Figure, path: Path) -> None:
     """Write the PNG file `path`, and a PDF of the same name if these are wanted; equal figures give equal bytes."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_plots.dpi)
+    width, height = figure.get_size_inches()
+    largest = max(DPI, math.isqrt(int(LARGEST_IMAGE / (width * height))))
+    figure.savefig(buffer, format="png", dpi=min(_plots.dpi, largest))
     atomic.write(path, lambda file: file.write(buffer.getvalue()))
     if _plots.pdf:
         pages = io.BytesIO()
@@ -91,7 +96,10 @@ def name_style(size: float) -> dict[str, Any]:
 
 
 def name_axis(axes: Axes, which: str, names: Sequence[str], size: float, rotation: float = 0.0) -> None:
-    places = range(len(names))
+    """Names at 0, 1, 2, ... of the axis `which`, "x" or "y": as many as there is room for, at equal distances."""
+    box = axes.figure.bbox
+    step = math.ceil(len(names) * NAME_SPACE * DPI / (box.height if which == "y" else box.width))
+    places, names = range(0, len(names), step), names[::step]
     style = name_style(size)
     if which == "y":
         axes.set_yticks(places, names, **style)
@@ -115,7 +123,8 @@ def tick_names(
     for index, name in enumerate(class_names):
         line = " ".join(name.split())
         if not line or not all(ord(character) in drawable for character in line):
-            _tell_once(line)
+            if line:
+                _tell_once()
             line = f"class {index}"
         if len(line) > LONGEST_NAME:
             half = (LONGEST_NAME - 1) // 2
@@ -162,9 +171,8 @@ def name_extremes(
 
 
 @cache
-def _tell_once(name: str) -> None:
-    if name:
-        log.info("no installed font can draw the class name %s: plots show its number (Noto Sans CJK has most)", name)
+def _tell_once() -> None:
+    log.info("no installed font can draw some class names: plots show their numbers (Noto Sans CJK has most)")
 
 
 @cache

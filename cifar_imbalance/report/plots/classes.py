@@ -26,10 +26,14 @@ from cifar_imbalance.report.plots.canvas import (
 )
 
 NUMBERS_IN_CELLS_UP_TO = 20  # classes
+CELLS_UP_TO = 1000  # rows of a confusion matrix, and bars: more would be less than a few pixels each
 
 
-def confusion_plot(path: Path, matrix: NDArray[np.int64], class_names: Sequence[str]) -> None:
-    """Heat map of counts [K, K] (rows are the true classes), each row divided by its sum; absent classes are grey."""
+def confusion_plot(path: Path, matrix: NDArray[np.int64], class_names: Sequence[str], *, group: int = 1) -> None:
+    """Heat map of counts [K, K] (rows are the true classes), each row divided by its sum; absent classes are grey.
+
+    With `group`, a row and its name are those of so many classes.
+    """
     classes = len(class_names)
     support = matrix.sum(axis=1, keepdims=True)
     shares = np.divide(matrix, support, out=np.full(matrix.shape, np.nan), where=support > 0)
@@ -52,6 +56,8 @@ def confusion_plot(path: Path, matrix: NDArray[np.int64], class_names: Sequence[
     name_axis(axes, "x", tick_names(class_names), size, rotation=45.0 if few else 90)
     axes.set_ylabel("true class", fontsize=large)
     axes.set_xlabel("predicted class", fontsize=large)
+    if group > 1:
+        title = f"Confusion matrix: each row is {group} true classes, named by the first"
     figure.suptitle(fitted(title, figure, 1.2 * large), fontsize=1.2 * large)
     _cell_borders(axes, classes, every=1, color="white" if few else "0.92", linewidth=1.0 if few else 0.4)
     if not few:
@@ -68,11 +74,15 @@ def confusion_plot(path: Path, matrix: NDArray[np.int64], class_names: Sequence[
 def per_class_plot(path: Path, metrics: ClassMetrics, class_names: Sequence[str]) -> None:
     """Recall of every class, worst at the top, with Wilson's 95 % interval; precision as dots; absent classes last.
 
-    The number of training images of each class is on the right, if known.
+    Of more than 1,000 classes the worst are drawn. The training images of each class are on the right, if known.
     """
     order = np.concatenate([metrics.worst_first, np.flatnonzero(metrics.absent)])
-    classes, present = len(order), len(metrics.worst_first)
-    figure = new_figure(9.5, min(2.2 + (0.32 if classes <= 20 else 0.2) * classes, 500))
+    title = "Recall by class, worst first"
+    if len(order) > CELLS_UP_TO:
+        title = f"Recall by class, the {CELLS_UP_TO} worst of {len(order)}"
+        order = order[:CELLS_UP_TO]
+    classes, present = len(order), min(len(order), len(metrics.worst_first))
+    figure = new_figure(9.5, 2.2 + (0.32 if classes <= 20 else 0.2) * classes)
     axes = figure.add_subplot()
     places = np.arange(present)
     recall = metrics.recall[order[:present]]
@@ -102,8 +112,7 @@ def per_class_plot(path: Path, metrics: ClassMetrics, class_names: Sequence[str]
         right.set_yticks(range(classes), [str(metrics.train_images[index]) for index in order])
         right.tick_params(length=0, labelsize=9 if classes <= 20 else 8)
         right.set_ylabel("training images")
-    title = {"title": "Recall by class, worst first", "title_fontsize": 13}
-    figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=9, **title)
+    figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=9, title=title, title_fontsize=13)
     save_figure(figure, path)
 
 
