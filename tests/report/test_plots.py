@@ -110,7 +110,7 @@ def test_of_very_many_classes_as_many_are_drawn_as_can_be_seen(tmp_path, drawn, 
     confusion, per_class = drawn
     assert confusion.axes[0].images[0].get_array().shape == (25, 25)
     assert tick_names(confusion)[:2] == ["class_0", "class_4"]
-    assert confusion.axes[0].get_title() == "Confusion matrix: each row is 4 true classes, named by the first"
+    assert confusion._suptitle.get_text() == "Confusion matrix: each row is 4 true classes, named by the first"
     worst = class_metrics(predictions).worst_first[:30]
     assert tick_names(per_class) == [f"class_{index}" for index in worst]
     assert per_class.legends[0].get_title().get_text() == "Recall by class, the 30 worst of 100"
