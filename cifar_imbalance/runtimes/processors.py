@@ -27,7 +27,7 @@ class Processor:
 
 
 PROCESSORS = (
-    Processor("AMD AVX512", "AuthenticAMD", "AVX512", 4, 0.86, "EPYC, Zen 5 (compiled) and Zen 4"),
+    Processor("AMD AVX512", "AuthenticAMD", "AVX512", 4, 0.8, "EPYC, Zen 4 (Zen 5: compiled 0.86)"),
     Processor("Intel AVX512", "GenuineIntel", "AVX512", 256, 0.7, "Xeon, Sapphire Rapids"),
     Processor("AMD AVX2", "AuthenticAMD", "AVX2", 64, 1.4, "EPYC without AVX-512, and Zen 4 limited to AVX2"),
     Processor("any", "", "", 16, 1.0, "no processor of its own: between the others"),
