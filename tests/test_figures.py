@@ -1,5 +1,7 @@
 """The command that plots a data set."""
 
+from dataclasses import replace
+
 import numpy as np
 from PIL import Image
 
@@ -39,6 +41,23 @@ def test_samples_cover_every_class_and_depend_on_the_seed():
     assert images.labels[chosen].tolist() == np.repeat(np.arange(10), 10).tolist()
     assert np.array_equal(chosen, draw._samples(images, 10, seed=0))
     assert not np.array_equal(chosen, draw._samples(images, 10, seed=1))
+
+
+def test_no_sample_is_shown_twice_and_a_small_class_has_empty_places():
+    images = load_experiment_data(Dataset(name="digits", validation="none")).train
+    few = replace(images.take(np.arange(30)), labels=np.repeat([0, 1, 1], 10))
+    chosen = draw._samples(few, 15, seed=0)
+    assert (chosen >= 0).reshape(len(images.class_names), 15).sum(axis=1)[:3].tolist() == [10, 15, 0]
+    shown = chosen[chosen >= 0]
+    assert len(set(shown.tolist())) == len(shown) == 25
+
+
+def test_figures_have_the_chosen_resolution_and_a_pdf_each(tmp_path, typed):
+    answer = typed(tmp_path, "figures", "plots.dpi=60", "plots.pdf=true", "output=f")
+    assert answer.code == 0, answer.err
+    assert sorted(path.name for path in (tmp_path / "f").iterdir()) == sorted(
+        PLOTS + [name.replace(".png", ".pdf") for name in PLOTS]
+    )
 
 
 def test_with_many_classes_one_image_of_each_is_shown(tmp_path, typed):

@@ -23,6 +23,7 @@ from cifar_imbalance.report.plots.canvas import name_axis, new_figure
 from cifar_imbalance.report.plots.classes import confusion_plot, per_class_plot
 from cifar_imbalance.report.plots.comparisons import ensemble_plot, side_by_side_plot
 from cifar_imbalance.report.plots.curves import curves_plot, learning_rate_plot, member_curves_plot
+from cifar_imbalance.report.plots.images import class_counts_plot, image_grid_plot
 from cifar_imbalance.report.plots.recalls import recall_by_epoch_plot
 from cifar_imbalance.report.write import write_report
 
@@ -315,6 +316,51 @@ def test_a_class_is_a_point_at_its_gain_and_at_its_diversity(tmp_path, drawn):
     assert list(gain.lines[1].get_ydata()) == pytest.approx([0.1, 0.1])
     assert diversity.collections[0].get_offsets().tolist() == [[0.2, pytest.approx(0.4)], [0.6, pytest.approx(0.2)]]
     assert {text.get_text() for text in gain.texts} == {"cat", "dog"}
+
+
+def test_each_plot_of_an_ensemble_has_its_title_above_and_its_legend_below(tmp_path, drawn):
+    names = ("accuracy", "macro_f1", "worst_recall", "worst_decile_recall", "recall_sd")
+    sizes = [{"members": count, **dict.fromkeys(names, 0.5)} for count in (1, 2)]
+    ensemble_plot(tmp_path / "ensemble.png", sizes, gains_of([0.2, 0.6]), ("cat", "dog"))
+    left, middle, right = drawn[0].axes[:3]
+    assert [axes.get_title() for axes in (left, middle, right)] == [
+        "Metrics by number of members",
+        "Gain of each class",
+        "Diversity of each class",
+    ]
+    legend = left.get_legend().get_window_extent()
+    assert legend.y1 < left.bbox.y0 and legend.y0 >= 0
+    assert left.title.get_window_extent().y0 > left.bbox.y1
+
+
+def test_images_of_each_class_are_bars_of_their_set_at_whole_counts(tmp_path, drawn):
+    counts = {"training": np.array([3, 1, 2]), "test": np.array([1, 1, 1])}
+    class_counts_plot(tmp_path / "class_counts.png", counts, ("cat", "dog", "owl"), title="t")
+    (axes,) = drawn[0].axes
+    assert [[bar.get_height() for bar in bars] for bars in axes.containers] == [[3, 1, 2], [1, 1, 1]]
+    for place in range(3):
+        middles = [bars[place].get_x() + bars[place].get_width() / 2 for bars in axes.containers]
+        assert np.mean(middles) == pytest.approx(place)
+    assert all(tick == round(tick) for tick in axes.get_yticks())
+    assert tick_names(drawn[0], "x") == ["cat", "dog", "owl"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["training: 6 images", "test: 3 images"]
+
+
+def test_a_class_with_too_few_images_leaves_cells_of_the_grid_empty(tmp_path, drawn):
+    image = np.zeros((4, 4, 3), np.uint8)
+    image_grid_plot(tmp_path / "grid.png", [image, image, image, None], 2, title="t", row_names=("cat", "dog"))
+    assert [len(axes.images) for axes in drawn[0].axes] == [1, 1, 1, 0]
+    assert [text.get_text() for axes in drawn[0].axes for text in axes.texts] == ["cat", "dog"]
+
+
+def test_names_that_no_font_can_draw_are_told_once(caplog):
+    canvas._tell_once.cache_clear()
+    no_letter = "\U000f0000"  # of a private use area
+    with caplog.at_level("INFO", logger="cifar_imbalance"):
+        assert canvas.tick_names([no_letter, "cat", no_letter]) == ["class 0", "cat", "class 2"]
+        canvas.tick_names([no_letter])
+    (line,) = caplog.messages
+    assert line.startswith("no installed font can draw some class names: plots show their numbers")
 
 
 def test_significant_classes_are_labelled_and_coloured(tmp_path, drawn):
