@@ -208,7 +208,7 @@ def _main(program: Program) -> None:
     except OSError as error:
         if error.errno not in MACHINE_ERRORS:
             raise
-        _stop(program, f"{error.filename or 'writing'}: {error.strerror}", EXIT_FAILED)
+        _stop(program, f"{error.filename or 'standard output'}: {error.strerror}", EXIT_FAILED)
 
 
 def _stop(program: Program, message: str, code: int) -> None:

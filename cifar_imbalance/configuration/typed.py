@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import sys
+import unicodedata
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -29,9 +31,18 @@ LONGEST_NAME = 255  # bytes, on every usual file system
 
 
 def as_typed(field: str, value: str) -> str:
-    """FIELD=VALUE for a shell: `ckpt=run`, or `'ckpt="a (1)"'` where shell or Hydra would read it otherwise."""
+    """FIELD=VALUE for a shell: `ckpt=run`, or `'ckpt="a (1)"'` where shell or Hydra would read it otherwise.
+
+    What this terminal cannot show is written as in `$'ckpt=\\xc3\\xbc'`, which bash and zsh read.
+    """
     plain = f"{field}={value}"
-    return shlex.quote(plain if _read(plain) == value else _quoted(field, value))
+    word = plain if _read(plain) == value else _quoted(field, value)
+    if word.isprintable() and _shown(word):
+        return shlex.quote(word)
+    escaped = "".join(
+        chr(byte) if 32 <= byte < 127 and byte not in b"\\'" else f"\\x{byte:02x}" for byte in os.fsencode(word)
+    )
+    return f"$'{escaped}'"
 
 
 def readable(text: str) -> str:
@@ -59,6 +70,17 @@ def expanded(value: str, field: str) -> Path:
         if len(os.fsencode(name)) > LONGEST_NAME:
             raise UsageError(f"{field}={value}: {name[:20]}... is longer than {LONGEST_NAME} bytes, the longest name")
     return path
+
+
+def _shown(text: str) -> bool:
+    """Whether standard output shows this text: it has the characters, and none controls the terminal."""
+    if any(unicodedata.category(character) == "Cc" for character in text):
+        return False
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _quoted(field: str, value: str) -> str:

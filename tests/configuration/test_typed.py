@@ -1,6 +1,8 @@
 """Paths on the command line: what is printed can be pasted, and what is typed needs no quotes but the shell's."""
 
+import os
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,16 @@ def read(text):
 def test_what_is_printed_can_be_pasted(path):
     (word,) = shlex.split(as_typed("ckpt", path))
     assert read(word) == path
+
+
+@pytest.mark.parametrize("path", ["ünï 猫", "it's é", "back\\slash é", "line\nfeed", "\x1b[2Jclear", "(é) ~"])
+def test_what_an_ascii_terminal_is_shown_can_be_pasted_too(path, monkeypatch):
+    with open(os.devnull, "w", encoding="ascii") as terminal:
+        monkeypatch.setattr("sys.stdout", terminal)
+        printed = as_typed("ckpt", path)
+    assert printed.isascii() and printed.isprintable() and printed.startswith("$'ckpt=")
+    answer = subprocess.run(["bash", "-c", f"printf %s {printed}"], capture_output=True, check=True)
+    assert read(os.fsdecode(answer.stdout)) == path
 
 
 def test_a_plain_path_is_printed_plainly():
