@@ -37,12 +37,11 @@ def as_typed(field: str, value: str) -> str:
     """
     plain = f"{field}={value}"
     word = plain if _read(plain) == value else _quoted(field, value)
-    if word.isprintable() and _shown(word):
+    if _shown(word):
         return shlex.quote(word)
-    escaped = "".join(
-        chr(byte) if 32 <= byte < 127 and byte not in b"\\'" else f"\\x{byte:02x}" for byte in os.fsencode(word)
-    )
-    return f"$'{escaped}'"
+    plain_bytes = set(range(32, 127)) - set(b"\\'")
+    escaped = (chr(byte) if byte in plain_bytes else f"\\x{byte:02x}" for byte in os.fsencode(word))
+    return f"$'{''.join(escaped)}'"
 
 
 def readable(text: str) -> str:
