@@ -7,6 +7,7 @@ a mistake gives a one-line error and exit code 2, and leaves no file or folder. 
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import signal
 import sys
@@ -78,7 +79,8 @@ COMPLETION = ("install", "uninstall", "query")
 # Neither invalid input nor a bug: a full, failing or read-only disk, a quota.
 MACHINE_ERRORS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE),
-    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ESTALE),  # a folder that was changed or unmounted meanwhile
+    # A folder that was changed or unmounted meanwhile, something in the place of a file, a path of too many links.
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ESTALE, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP),
 )
 
 
@@ -92,7 +94,7 @@ class Program:
     checked: Callable[[DictConfig, list[str]], Any]
     run: Callable[[Any, Path, list[str]], Path | None]  # returns the folder of a run with results
     failures: list[str] = field(default_factory=list)
-    existing: set[Path] = field(default_factory=lambda: {Path.cwd(), *Path.cwd().parents})  # folders that were there
+    existing: set[Path] = field(default_factory=set)  # folders that were there
     sweep: Sweep | None = None
 
     @property
@@ -171,6 +173,7 @@ def _main(program: Program) -> None:
         signal.signal(signal.SIGINT, interrupt_once)
     if sys.getfilesystemencoding() != "utf-8":  # file names in this locale could not be read, written or shown
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+    logging.raiseExceptions = False  # Hydra's --info logs into a pipe that its reader may have closed
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 shows \xe9 instead of a trace
@@ -181,6 +184,7 @@ def _main(program: Program) -> None:
     OmegaConf.register_new_resolver("evaluation_folder", evaluation_folder, replace=True)
     OmegaConf.register_new_resolver("choices", lambda: _list_choices(program), replace=True)
     try:
+        program.existing |= _working_folders()
         arguments = _arguments()
         arguments.overrides = _readable(arguments.overrides)
         if program.schema is TrainConfig and not _only_describes(arguments):
@@ -205,10 +209,20 @@ def _main(program: Program) -> None:
     except BrokenPipeError:  # the reader of our output, such as head, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_FAILED)  # a run that this ended is not finished
+    except MemoryError as error:
+        _stop(program, f"the memory of this machine is too small ({error or 'exhausted'})", EXIT_FAILED)
     except OSError as error:
         if error.errno not in MACHINE_ERRORS:
             raise
         _stop(program, f"{error.filename or 'standard output'}: {error.strerror}", EXIT_FAILED)
+
+
+def _working_folders() -> set[Path]:
+    """The working folder and those that contain it. Raises UsageError if it has been removed."""
+    try:
+        return {Path.cwd(), *Path.cwd().parents}
+    except FileNotFoundError:
+        raise UsageError("the working folder has been removed; change to another one") from None
 
 
 def _stop(program: Program, message: str, code: int) -> None:
@@ -455,6 +469,7 @@ def _record_failure(program: Program, folder: Path, overrides: list[str], error:
     number = HydraConfig.get().job.num
     job = f"job {number}: {' '.join(overrides)}" if program.sweep is None else program.sweep.label(number)
     program.failures.append(f"{job}: failed: {reason}; see {log}")
+    print(program.failures[-1], flush=True)  # at once, since the other jobs may take hours
 
 
 def _remove_empty(folder: Path, existing: set[Path]) -> None:

@@ -23,6 +23,12 @@ class TrainingFailed(Exception):
     """The run itself failed, for example because the loss is not finite. One line; exit code 1."""
 
 
+def end_quietly() -> None:
+    """Until a program has handlers of its own, Ctrl-C while modules are imported ends it without a stack trace."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as in the background
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def interrupt_once(number: int, frame: object) -> NoReturn:
     """A signal's handler: raises KeyboardInterrupt, and lets further signals be ignored while the program ends."""
     for one in (signal.SIGINT, signal.SIGTERM):

@@ -3,6 +3,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -347,6 +348,37 @@ def test_a_bug_gives_a_traceback(typed, tmp_path, tiny_words, monkeypatch):
     monkeypatch.setattr(experiment, "run_experiment", lambda *_: {}["defect"])
     with pytest.raises(KeyError, match="defect"):
         typed(tmp_path, "train", *tiny_words)
+
+
+INTERRUPTED_IMPORT = """
+import os, runpy, signal, sys
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == "hydra":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("program", ["train.py", "evaluate.py"])
+def test_an_interruption_while_modules_are_imported_prints_no_trace(tmp_path, program):
+    answer = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_IMPORT, str(ROOT / program)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        check=False,
+    )
+    assert (answer.returncode, answer.stdout, answer.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_hydras_log_into_a_closed_pipe_prints_no_trace(tmp_path):
+    command = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT / 'train.py'))} --info all | head -1"
+    answer = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "Traceback" not in answer.stderr
 
 
 def test_a_run_interrupted_by_many_signals_prints_the_command_to_resume_it_and_nothing_else(tmp_path, tiny_words):

@@ -28,6 +28,7 @@ PATHS = (
     "keras_python",
 )
 LONGEST_NAME = 255  # bytes, on every usual file system
+LONGEST_PATH = 4000  # bytes: Linux has 4,096, and a run adds the names of its files
 
 
 def as_typed(field: str, value: str) -> str:
@@ -65,6 +66,8 @@ def expanded(value: str, field: str) -> Path:
     except RuntimeError:
         reason = "there is no home folder here" if value.split("/")[0] == "~" else "there is no such user"
         raise UsageError(f"{field}={value}: {reason}; write the whole path, {field}=PATH") from None
+    if len(os.fsencode(path)) > LONGEST_PATH:
+        raise UsageError(f"{field}={value[:20]}...: it is longer than {LONGEST_PATH} bytes, the longest path")
     for name in path.parts:
         if len(os.fsencode(name)) > LONGEST_NAME:
             raise UsageError(f"{field}={value}: {name[:20]}... is longer than {LONGEST_NAME} bytes, the longest name")

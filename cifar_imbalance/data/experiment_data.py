@@ -98,7 +98,8 @@ def load_experiment_data(dataset: Dataset) -> ExperimentData:
     }
     # a complete set stays memory-mapped
     chosen = whole if len(train) == len(whole.labels) else whole.take(train)
-    return ExperimentData(chosen, validation, test, [*notes, *notes_on_copies(chosen, test)], choices)
+    copies = notes_on_copies(chosen, test, None if validation is test else validation)
+    return ExperimentData(chosen, validation, test, [*notes, *copies], choices)
 
 
 def _imbalance_notes(whole: ImageSet, train: np.ndarray, profile: str) -> list[str]:

@@ -47,8 +47,10 @@ def without_fold(
 ) -> NDArray[np.int64]:
     """Positions of the images outside `fold`, one of `folds` stratified folds, sorted. `labels`: [n].
 
-    Raises UsageError for a class that would keep no image.
+    Raises UsageError for more folds than images, and for a class that would keep no image.
     """
+    if folds > len(labels):
+        raise UsageError(f"dataset.folds={folds}: allowed is at most {len(labels)}, the number of training images")
     generator = keys.generator(seed, "folds")
     fold_of = np.zeros(len(labels), dtype=np.int64)
     for label, name in enumerate(class_names):

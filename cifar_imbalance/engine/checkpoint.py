@@ -97,9 +97,33 @@ def load(path: Path) -> dict[str, Any]:
         wrong = ["class_names"]
     if not (wrong or all(isinstance(count, int) for count in state["train_images"])):
         wrong = ["train_images"]
+    if not (wrong or state["best"] is None or _is_best(state["best"], state["epoch"])):
+        wrong = ["best"]
     if wrong:
         raise UsageError(f"{path}: is not a complete checkpoint of a run (its {wrong[0]} is missing or something else)")
     return state
+
+
+def check_alike(state: Any, expected: Any) -> None:
+    """Raises ValueError unless nested dictionaries have the same keys, and their tensors the same shapes and types.
+
+    An optimiser's fused kernels trust its state: a tensor that is too small would be read and written beyond its end.
+    """
+    if isinstance(expected, Mapping):
+        if not isinstance(state, Mapping) or state.keys() != expected.keys():
+            raise ValueError("its entries are not those of this optimizer")
+        for key, value in expected.items():
+            check_alike(state[key], value)
+    elif isinstance(expected, Tensor) and not (
+        isinstance(state, Tensor) and (state.shape, state.dtype) == (expected.shape, expected.dtype)
+    ):
+        raise ValueError("a tensor has another shape or type")
+
+
+def _is_best(best: dict[str, Any], last: int) -> bool:
+    """Whether this can be the best of the epochs up to `last`."""
+    numbers = [best.get(name) for name in ("epoch", "value", "loss")]
+    return all(isinstance(number, int | float) for number in numbers) and best["epoch"] in range(1, last + 1)
 
 
 @contextmanager

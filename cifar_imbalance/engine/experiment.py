@@ -154,6 +154,7 @@ def make_loop(
             controller.load_state_dict(state["controller"])
             built.module.load_state_dict(state["model"])
             host_average.load_state_dict(state["average"] or state["model"])
+            checkpoint.check_alike(state["optimizer"], fresh_state(built.module, config.optimizer))
         optimizer_state = state["optimizer"]
     network = Network.on_device(built, runtime)
     decay = config.training.ema_decay
@@ -206,8 +207,14 @@ def make_loop(
 def _state_to_resume(folder: RunFolder, config: TrainConfig, data: ExperimentData) -> dict[str, Any]:
     """The last checkpoint of a resumed run, whose images must be those it started with."""
     state = checkpoint.load(folder.checkpoint("last"))
+    if not 1 <= state["epoch"] <= config.training.epochs:
+        raise UsageError(
+            f"resume={config.resume}: its checkpoint is of epoch {state['epoch']} of {config.training.epochs}"
+        )
     if state["best"] is not None and state["best"]["epoch"] == state["epoch"]:
         checkpoint.copy(folder.checkpoint("last"), folder.checkpoint("best"))  # the run may have been killed in between
+    if state["best"] is not None and not folder.checkpoint("best").is_file():
+        raise UsageError(f"{folder.checkpoint('best')}: there is no such checkpoint")
     folder.check_images(data.record()["sha256"], f"resume={config.resume}")
     for name, sha256 in folder.epochs_sha256(state["epoch"]).items():
         if state["epochs_sha256"].get(name) != sha256:

@@ -12,7 +12,7 @@ from cifar_imbalance.data.experiment_data import ExperimentData
 from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.engine.loop import Loop
 from cifar_imbalance.engine.reported import load_reported, predict
-from cifar_imbalance.errors import TrainingFailed
+from cifar_imbalance.errors import TrainingFailed, UsageError
 from cifar_imbalance.evidence.combination import combine
 from cifar_imbalance.evidence.metrics import class_metrics
 from cifar_imbalance.evidence.predictions import Predictions
@@ -34,6 +34,9 @@ def report_run(loop: Loop, data: ExperimentData) -> None:
     if name == "best" and loop.best is None:
         raise TrainingFailed(f"there is no best epoch: the {loop.evaluated_on} logits were not finite after any epoch")
     state = checkpoint.load(folder.checkpoint(name))
+    if name == "best" and loop.best is not None and state["epoch"] != loop.best["epoch"]:
+        epochs = f"of epoch {state['epoch']}, the best one is {loop.best['epoch']}"
+        raise UsageError(f"{folder.checkpoint(name)}: it is {epochs}")
     load_reported(loop.network.module, state, name=config.model.name)
     sets = {"test": data.test}
     if data.validation is not None and data.validation is not data.test:
@@ -50,6 +53,7 @@ def report_run(loop: Loop, data: ExperimentData) -> None:
         "chosen_epoch": state["epoch"],
         "chosen_by": how,
         "test_set_use": _use_of_test_images(config),
+        "predictions_sha256": folder.predictions_sha256(),
     }
     summary = write_report(
         folder.report,
@@ -67,12 +71,18 @@ def report_ensemble(config: TrainConfig, folder: RunFolder, *, wall_seconds: int
     """Combine the members and report. `wall_seconds` of training all members, None if the run was resumed."""
     how = config.ensemble.combine
     members = MemberResults.read(folder.members(config), "test", how)
-    details = {"experiment": config.experiment, "split": "test", "combine": how, "wall_seconds": wall_seconds}
+    details: dict[str, Any] = {
+        "experiment": config.experiment,
+        "split": "test",
+        "combine": how,
+        "wall_seconds": wall_seconds,
+    }
     details |= members.details()
     combined = {"test": members.predictions, "validation": members.validation}
     for split, members_predictions in combined.items():
         if members_predictions is not None:
             combine(members_predictions, how, validation=members.validation).save(folder.predictions(split))
+    details["predictions_sha256"] = folder.predictions_sha256()
     # Last: the summary marks the run as finished.
     predictions, summary = write_ensemble_report(folder.report, members, how, details=details)
     description = f"{config.ensemble.members} members, {how}"

@@ -14,6 +14,7 @@ from cifar_imbalance.evidence.predictions import Predictions
 
 LARGEST_CHANGE = 1e-6  # of a weight, below which the optimisation of the weights stops
 MOST_ROUNDS = 10_000
+LARGEST = np.finfo(np.float32).max
 
 
 def combine(
@@ -28,15 +29,16 @@ def combine(
     members = paired(members)
     alike = replace(members[0], train_images=_train_images_of_all(members))
     if how == "mean_logit":
-        logits = np.mean([m.logits - m.logits.mean(axis=1, keepdims=True) for m in members], axis=0)
-        return replace(alike, logits=logits.astype(np.float32))
+        each = (member.logits.astype(np.float64) for member in members)
+        mean = np.mean([logits - logits.mean(axis=1, keepdims=True) for logits in each], axis=0)
+        return replace(alike, logits=mean.clip(-LARGEST, LARGEST).astype(np.float32))
     weights = np.full(len(members), 1 / len(members))
     if how == "weighted":
         if validation is None:
             raise UsageError("ensemble.combine=weighted: the members have no validation images to fit the weights on")
         weights = mixture_weights(validation)
     logits = logsumexp(log_probabilities(members), axis=0, b=weights[:, None, None])
-    return replace(alike, logits=np.maximum(logits, np.finfo(np.float32).min).astype(np.float32))
+    return replace(alike, logits=np.maximum(logits, -LARGEST).astype(np.float32))
 
 
 def _train_images_of_all(members: Sequence[Predictions]) -> NDArray[np.int64] | None:

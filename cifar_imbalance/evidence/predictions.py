@@ -51,10 +51,14 @@ class Predictions:
             raise ValueError(f"labels are in {self.labels.min()}..{self.labels.max()}: expected 0..{classes - 1}")
         if len(self.class_names) != classes:
             raise ValueError(f"there are {len(self.class_names)} class names for {classes} columns of logits")
-        if self.files is not None and self.files.shape != (images,):
-            raise ValueError(f"files have shape {self.files.shape}: expected [{images}]")
-        if self.train_images is not None and self.train_images.shape != (classes,):
-            raise ValueError(f"train_images have shape {self.train_images.shape}: expected [{classes}]")
+        if self.files is not None and (self.files.shape != (images,) or self.files.dtype.kind != "U"):
+            raise ValueError(f"files are {self.files.dtype} of shape {self.files.shape}: expected [{images}] texts")
+        if (counts := self.train_images) is None:
+            return
+        if counts.shape != (classes,) or counts.dtype != np.int64:
+            raise ValueError(f"train_images are {counts.dtype} of shape {counts.shape}: expected [{classes}] int64")
+        if counts.min() < 0 or counts.max() < 1:
+            raise ValueError(f"train_images are in {counts.min()}..{counts.max()}: expected at least 0, and one image")
 
     @property
     def predicted(self) -> NDArray[np.int64]:

@@ -1,6 +1,9 @@
 """`python -m cifar_imbalance.figures`; see `--help`."""
 
-from cifar_imbalance.command_line import figures
+from cifar_imbalance.errors import end_quietly
 
 if __name__ == "__main__":
+    end_quietly()
+    from cifar_imbalance.command_line import figures
+
     figures()

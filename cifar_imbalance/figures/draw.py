@@ -44,11 +44,10 @@ def run_figures(config: FiguresConfig, folder: Path) -> None:
         samples = _samples(train, COLUMNS if several else 1, config.seed)
         source = f"{len(train.labels)} training images of {train.source}"
         cells = [None if position < 0 else train.images[position] for position in samples]
+        names = canvas.tick_names(train.class_names)
         if several:
-            names = list(train.class_names)
             image_grid_plot(folder / "samples.png", cells, COLUMNS, title=source, row_names=names)
         else:
-            names = list(train.class_names)
             image_grid_plot(folder / "samples.png", cells, COLUMNS, title=source, names=names)
         firsts = samples[:: COLUMNS if several else 1]
         firsts = firsts[firsts >= 0]
@@ -60,7 +59,7 @@ def run_figures(config: FiguresConfig, folder: Path) -> None:
             list(grid),
             COLUMNS,
             title=title,
-            row_names=[train.class_names[label] for label in train.labels[shown]],
+            row_names=[names[label] for label in train.labels[shown]],
         )
         sets = {"training": train, "test": data.test}
         if data.validation is not None and data.validation is not data.test:

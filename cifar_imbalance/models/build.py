@@ -147,6 +147,10 @@ def _check_forward(module: nn.Module, name: str, class_count: int, input_size: t
 
 def _size_error(name: str, input_size: tuple[int, int], error: Exception) -> UsageError:
     height, width = input_size
+    if "can't allocate memory" in str(error):  # torch's error on the CPU
+        return UsageError(
+            f"model.resolution: images of {height} x {width} need more memory than there is; choose a smaller one"
+        )
     return UsageError(
         f"model.name={name}: does not support images of {height} x {width} ({error}); "
         "model.resolution=FACTOR resizes them to FACTOR times the model's native side"

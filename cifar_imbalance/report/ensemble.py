@@ -56,11 +56,13 @@ class MemberResults:
         is weighted, also if its validation images are not.
         """
         labels = [f"ckpt={folder.path}" for folder in folders]
-        predictions = paired([Predictions.load(folder.predictions(split)) for folder in folders], labels)
+        files = [folder.checked_predictions(split) or folder.predictions(split) for folder in folders]
+        predictions = paired([Predictions.load(file) for file in files], labels)
         validation = None
-        if all(folder.predictions("validation").is_file() for folder in folders):
+        of_validation = [folder.checked_predictions("validation") for folder in folders]
+        if all(of_validation):
             labels = [f"ckpt={folder.path} (validation images)" for folder in folders]
-            loaded = [Predictions.load(folder.predictions("validation")) for folder in folders]
+            loaded = [Predictions.load(file) for file in of_validation if file is not None]
             try:
                 validation = paired(loaded, labels)
             except UsageError:

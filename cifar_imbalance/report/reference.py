@@ -57,7 +57,7 @@ def read_reference(name: str, split: str, class_names: tuple[str, ...]) -> Refer
     if name.startswith(PREFIX):
         return _from_paper(name, class_names)
     folder = RunFolder(expanded(name, "reference"))
-    predictions = Predictions.load(folder.predictions(split))
+    predictions = Predictions.load(folder.checked_predictions(split) or folder.predictions(split))
     if predictions.class_names != class_names:
         raise UsageError(f"reference={name}: its classes are not those of the run")
     metrics = class_metrics(predictions)

@@ -77,15 +77,18 @@ def errors_csv(predictions: Predictions) -> str:
 
     The file is empty if the images are not files.
     """
-    probabilities = softmax(predictions.logits.astype(np.float64), axis=1)
-    wrong = np.flatnonzero(predictions.predicted != predictions.labels)
-    sure = probabilities[wrong, predictions.predicted[wrong]]
-    names, rows = predictions.class_names, []
-    for image in wrong[np.argsort(-sure, kind="stable")]:
-        label, predicted = predictions.labels[image], predictions.predicted[image]
+    answers, labels, names = predictions.predicted, predictions.labels, predictions.class_names
+    wrong = np.flatnonzero(answers != labels)
+    chances = np.empty((len(wrong), 2))  # of the prediction and of the class
+    for number, image in enumerate(wrong):  # one by one: of 10,000 classes, all probabilities need much memory
+        row = softmax(predictions.logits[image].astype(np.float64))
+        chances[number] = row[answers[image]], row[labels[image]]
+    rows = []
+    for number in np.argsort(-chances[:, 0], kind="stable"):
+        image = wrong[number]
         file = "" if predictions.files is None else one_line(str(predictions.files[image]))
-        chances = (f"{probabilities[image, predicted]:.4f}", f"{probabilities[image, label]:.4f}")
-        rows.append([predictions.indices[image], file, names[label], names[predicted], *chances])
+        shown = [f"{chance:.4f}" for chance in chances[number]]
+        rows.append([predictions.indices[image], file, names[labels[image]], names[answers[image]], *shown])
     header = ["index", "file", "class", "predicted", "probability", "probability_of_class"]
     return csv_text(header, rows)
 

@@ -43,7 +43,7 @@ def write_report(
     atomic.write_text(folder / "classification_report.csv", tables.classification_report_csv(metrics, names))
     atomic.write_text(folder / "errors.csv", tables.errors_csv(predictions))
     group = math.ceil(len(names) / CELLS_UP_TO)
-    confusion_plot(folder / "confusion.png", confusion_matrix(predictions, group), names[::group], group=group)
+    confusion_plot(folder / "confusion.png", confusion_matrix(predictions, group), names, group=group)
     per_class_plot(folder / "per_class.png", metrics, names)
     if history:
         curves_plot(folder / "curves.png", history, chosen_epoch)

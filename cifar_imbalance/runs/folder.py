@@ -9,6 +9,7 @@ import io
 import json
 import logging
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -129,6 +130,27 @@ class RunFolder:
         """The content of a finished run's summary.json. Raises UsageError if it is damaged."""
         return stored.read_json(self.summary, ("accuracy", "macro_f1"))
 
+    def predictions_sha256(self) -> dict[str, str]:
+        """SHA-256 of each file of saved logits, by split, for summary.json."""
+        files = sorted((self.path / "predictions").glob("*.npz"))
+        return {file.stem: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+    def checked_predictions(self, split: str) -> Path | None:
+        """The file of a finished run's saved logits of `split`; None if its summary.json names none.
+
+        Raises UsageError if it is gone, or not the one that the run's summary.json names.
+        """
+        saved = self.read_summary().get("predictions_sha256", {}) if self.is_finished else {}
+        file, named = self.predictions(split), saved.get(split) if isinstance(saved, dict) else None
+        if named is None:
+            return None
+        if not file.is_file():
+            raise UsageError(f"{file}: there is no such file, though the run has saved it")
+        with file.open("rb") as content:
+            if hashlib.file_digest(content, "sha256").hexdigest() != named:
+                raise stored.damaged(file, "summary.json has the checksum of another file")
+        return file
+
     def check_images(self, sha256: dict[str, str | None], owner: str) -> None:
         """Raises UsageError if the SHA-256 of the given image sets are not those recorded by the run."""
         recorded = stored.read_json(self.data, ("sha256",))["sha256"]
@@ -145,8 +167,9 @@ class RunFolder:
             return []
         lines = stored.read_json_lines(stored.read_text(self.metrics), self.metrics)
         for number, line in enumerate(lines, start=1):
-            numbers = [line.get(name) for name in NUMBERS_OF_EPOCH]
-            if line.get("epoch") != number or not all(isinstance(value, int | float) for value in numbers):
+            numbers = {name: value for name, value in line.items() if name != "phase"}
+            missing = any(line.get(name) is None for name in NUMBERS_OF_EPOCH)
+            if line.get("epoch") != number or missing or not all(map(_is_number, numbers.values())):
                 raise stored.damaged(self.metrics, f"line {number} is not that of epoch {number}")
         return lines[:up_to_epoch]
 
@@ -192,6 +215,11 @@ class RunFolder:
 
     def write_history(self, history: list[dict[str, Any]]) -> None:
         atomic.write_text(self.metrics, "".join(json.dumps(line) + "\n" for line in history))
+
+
+def _is_number(value: object) -> bool:
+    """Whether a value of metrics.jsonl is a number that a float can hold, or null, for a loss that is not finite."""
+    return value is None or (isinstance(value, int | float) and not abs(value) > sys.float_info.max)
 
 
 def reported_epoch(config: TrainConfig) -> tuple[str, str]:

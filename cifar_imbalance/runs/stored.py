@@ -119,8 +119,10 @@ def _checksum(content: Mapping[str, Any]) -> str:
 
 # ---------------------------------------------------------------- folders
 def check_no_links(folder: Path, owner: str) -> None:
-    """Raises UsageError if anything in a run's folder is a link, through which a run would write elsewhere."""
+    """Raises UsageError for a link in a run's folder, through which a run would write elsewhere, and for a pipe."""
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):
             if (path := Path(place, name)).is_symlink():
                 raise UsageError(f"{owner}: {path} is a link; a run writes into its own folder alone")
+            if not (path.is_file() or path.is_dir()):
+                raise UsageError(f"{owner}: {path} is neither a file nor a folder")

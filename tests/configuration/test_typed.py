@@ -75,3 +75,5 @@ def test_impossible_paths_are_named():
         expanded("~nosuchuser", "resume")
     with pytest.raises(UsageError, match=r"^ckpt=a/é+: ééé.* is longer than 255 bytes, the longest name$"):
         expanded("a/" + 128 * "é", "ckpt")
+    with pytest.raises(UsageError, match=r"^resume=a/a/a/.*: it is longer than 4000 bytes, the longest path$"):
+        expanded(3000 * "a/", "resume")

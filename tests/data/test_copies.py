@@ -1,6 +1,7 @@
 """Images that appear twice are told."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,8 +20,17 @@ def test_copies_in_the_test_images_and_images_of_two_classes_are_told():
     train = images([1, 2, 3, 3, 4, 4], [0, 0, 0, 1, 1, 1])
     test = images([9, 4, 2], [0, 1, 0])
     assert notes_on_copies(train, test) == [
-        "2 test images are also training images, the first is number 1 of dog",
-        "2 training images are in more than one class, the first is number 2 of cat",
+        "2 test images are also training images, the first is image 1, a dog",
+        "2 training images are in more than one class, the first is image 2, a cat",
+    ]
+
+
+def test_copies_in_the_validation_images_are_told_with_their_file():
+    train, test = images([1, 2], [0, 1]), images([9], [0])
+    validation = replace(images([1], [1]), files=("train/dog/7.png",))
+    assert notes_on_copies(train, test, validation) == [
+        "1 validation image is also training images, the first is train/dog/7.png",
+        "1 training image is in more than one class, the first is image 0, a cat",
     ]
 
 

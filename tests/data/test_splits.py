@@ -77,3 +77,8 @@ def test_each_image_is_in_one_fold_and_folds_are_stratified():
 def test_a_class_that_would_lose_all_images_is_rejected():
     with pytest.raises(UsageError, match=r"dataset\.folds=2: without fold 1 class dog has no image left"):
         without_fold(np.array([0, 0, 1]), folds=2, fold=1, seed=0, class_names=("cat", "dog"))
+
+
+def test_there_are_no_more_folds_than_images():
+    with pytest.raises(UsageError, match=r"^dataset.folds=5: allowed is at most 4, the number of training images$"):
+        without_fold(np.array([0, 0, 1, 1]), folds=5, fold=0, seed=0, class_names=("cat", "dog"))

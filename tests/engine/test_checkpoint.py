@@ -79,3 +79,31 @@ def test_a_checkpoint_cannot_run_code(tmp_path):
 def test_a_missing_checkpoint_is_named(tmp_path):
     with pytest.raises(UsageError, match="no such checkpoint"):
         checkpoint.load(tmp_path / "last.pt")
+
+
+@pytest.mark.parametrize(
+    "best",
+    [{}, {"epoch": 99, "value": 0.5, "loss": 1.0}, {"epoch": 2, "value": "x", "loss": 1.0}, {"epoch": 2, "value": 0.5}],
+)
+def test_a_best_epoch_that_cannot_be_is_rejected(best, tmp_path):
+    checkpoint.save(tmp_path / "last.pt", {**STATE, "best": best})
+    with pytest.raises(UsageError, match="its best is missing or something else"):
+        checkpoint.load(tmp_path / "last.pt")
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {},
+        {0: {"step": torch.tensor(1.0)}},
+        {0: {"step": torch.tensor(1.0), "exp_avg": torch.zeros(3)}},
+        {0: {"step": torch.tensor(1.0), "exp_avg": torch.zeros(2, 3, dtype=torch.float64)}},
+        {0: {"step": torch.tensor(1.0), "exp_avg": "x"}},
+        {0: None},
+    ],
+)
+def test_an_optimizers_state_that_its_kernels_would_read_beyond_is_rejected(state):
+    expected = {0: {"step": torch.tensor(0.0), "exp_avg": torch.zeros(2, 3)}}
+    checkpoint.check_alike({0: {"step": torch.tensor(7.0), "exp_avg": torch.ones(2, 3)}}, expected)
+    with pytest.raises(ValueError):
+        checkpoint.check_alike(state, expected)

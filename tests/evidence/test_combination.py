@@ -88,3 +88,10 @@ def test_members_with_different_images_are_rejected():
         combine([answers([0.0, 1.0]), answers([0.0, 1.0, 2.0])], "mean_logit")
     with pytest.raises(UsageError, match="weighted: the members have no validation images"):
         combine([answers([0.0, 1.0])] * 2, "weighted")
+
+
+@pytest.mark.parametrize("how", ["mean_probability", "mean_logit"])
+def test_the_largest_finite_logits_are_combined(how):
+    largest = np.finfo(np.float32).max
+    both = [answers([largest, -largest], [0, largest]), answers([largest, 0], [-largest, largest])]
+    assert combine(both, how).predicted.tolist() == [0, 1]

@@ -105,3 +105,18 @@ def test_arrays_that_do_not_fit_together_are_rejected(field, value, message, pre
         object.__setattr__(wrong, name, given)
     with pytest.raises(ValueError, match=message):
         wrong.__post_init__()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"train_images": np.array(["1", "2", "3"])},
+        {"train_images": np.array([1.0, 2.0, np.nan])},
+        {"train_images": np.array([1, 2, -5])},
+        {"train_images": np.zeros(3, np.int64)},
+        {"files": np.arange(2)},
+    ],
+)
+def test_what_is_optional_is_checked_too(values, predictions):
+    with pytest.raises((ValueError, TypeError), match=next(iter(values))):  # TypeError: of the tests' type checks
+        replace(predictions, **values)

@@ -1,8 +1,14 @@
 """What a run folder keeps of each epoch."""
 
-import numpy as np
+import os
+import shutil
 
+import numpy as np
+import pytest
+
+from cifar_imbalance.errors import UsageError
 from cifar_imbalance.runs.folder import RunFolder, find_run
+from cifar_imbalance.runs.stored import check_no_links
 
 NAMES = ("cat", 'fox, "red"', "two\nlines")
 
@@ -37,3 +43,40 @@ def test_a_checkpoint_belongs_to_its_run_from_wherever_it_is_named(tmp_path, mon
     monkeypatch.chdir(run / "checkpoints")
     assert find_run("last.pt").path == find_run("../checkpoints/last.pt").path.resolve() == run
     assert find_run(run / "weights" / "w.pth") is None  # a file of weights beside some config.yaml
+
+
+EPOCH = {"epoch": 1, "phase": "t", "train_loss": 1.0, "lr_start": 0, "lr_end": 0, "images_per_second": 9, "seconds": 1}
+
+
+@pytest.mark.parametrize("value", ["x", [1], {}, 10**400, float("inf")])
+def test_an_epoch_whose_values_are_not_numbers_is_damaged(value, tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.write_history([{**EPOCH, "validation_loss": None, "validation_accuracy": 0.5}])
+    assert folder.read_history()[0]["validation_loss"] is None
+    folder.write_history([{**EPOCH, "validation_accuracy": value}])
+    with pytest.raises(UsageError, match=r"line 1 is not that of epoch 1|damaged"):
+        folder.read_history()
+
+
+def test_saved_logits_are_those_that_the_summary_names(tiny_run, tmp_path):
+    folder = RunFolder(shutil.copytree(tiny_run, tmp_path / "run"))
+    splits = list(folder.read_summary()["predictions_sha256"])
+    assert splits == ["test", "validation"]
+    assert [folder.checked_predictions(split) for split in (*splits, "train")] == [
+        folder.predictions("test"),
+        folder.predictions("validation"),
+        None,
+    ]
+    shutil.copy(folder.predictions("test"), folder.predictions("validation"))
+    with pytest.raises(UsageError, match=r"summary\.json has the checksum of another file"):
+        folder.checked_predictions("validation")
+    folder.predictions("validation").unlink()
+    with pytest.raises(UsageError, match="there is no such file, though the run has saved it"):
+        folder.checked_predictions("validation")
+
+
+def test_a_pipe_in_a_run_is_refused(tmp_path):
+    check_no_links(tmp_path, "resume=run")
+    os.mkfifo(tmp_path / "train.log")
+    with pytest.raises(UsageError, match=r"^resume=run: .*train.log is neither a file nor a folder$"):
+        check_no_links(tmp_path, "resume=run")

@@ -79,7 +79,9 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def fitted(text: str, figure: Figure, size: float) -> str:
-    """`text` in lines that fit the width of the figure at this font size."""
+    """`text` in lines that fit the width of the figure at this font size, with ? for what no font can draw."""
+    drawable = frozenset[int]().union(*_coverage().values())
+    text = "".join(character if ord(character) in drawable else "?" for character in text)
     letter = 0.55 * size / 72  # inches, of an average letter
     return "\n".join(textwrap.wrap(text, max(20, int(figure.get_figwidth() / letter))))
 

@@ -32,16 +32,16 @@ CELLS_UP_TO = 1000  # rows of a confusion matrix, and bars: more would be less t
 def confusion_plot(path: Path, matrix: NDArray[np.int64], class_names: Sequence[str], *, group: int = 1) -> None:
     """Heat map of counts [K, K] (rows are the true classes), each row divided by its sum; absent classes are grey.
 
-    With `group`, a row and its name are those of so many classes.
+    With `group`, a row is that of so many classes, and has the name of the first; `class_names` are those of all.
     """
-    classes = len(class_names)
+    classes = len(matrix)
     support = matrix.sum(axis=1, keepdims=True)
     shares = np.divide(matrix, support, out=np.full(matrix.shape, np.nan), where=support > 0)
     few = classes <= NUMBERS_IN_CELLS_UP_TO
     side = 2.8 + 0.62 * classes if few else min(3.5 + 0.19 * classes, LARGEST_SIDE)
     figure = new_figure(max(side, 6.5) + 0.6, max(side, 6.5))
     title = "Confusion matrix: each row is a true class, its diagonal cell is the recall"
-    large = 11 if few else min(16.0, 0.9 * side)  # font size of labels
+    large = 11 if few else min(16.0, max(10.0, 0.9 * side))  # font size of labels
     axes = figure.add_subplot()
     # On a linear scale the confusions, a few per cent each, would be invisible next to the diagonal.
     norm = PowerNorm(0.5, vmin=0, vmax=1)
@@ -52,8 +52,9 @@ def confusion_plot(path: Path, matrix: NDArray[np.int64], class_names: Sequence[
     bar.set_label("share of the true class (colours on a square-root scale)", fontsize=0.9 * large)
     absent = support[:, 0] == 0
     size = 10.0 if few else 8.0
-    name_axis(axes, "y", tick_names(class_names, absent), size)
-    name_axis(axes, "x", tick_names(class_names), size, rotation=45.0 if few else 90)
+    absent_classes = np.repeat(absent, group)[: len(class_names)]
+    name_axis(axes, "y", tick_names(class_names, absent_classes)[::group], size)
+    name_axis(axes, "x", tick_names(class_names)[::group], size, rotation=45.0 if few else 90)
     axes.set_ylabel("true class", fontsize=large)
     axes.set_xlabel("predicted class", fontsize=large)
     if group > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from cifar_imbalance.report.plots.canvas import (
     tick_names,
 )
 
+LETTERS_BELOW = 17  # of a line of the name below an image
+
 
 def image_grid_plot(
     path: Path,
@@ -33,14 +36,13 @@ def image_grid_plot(
     row_names: Sequence[str] = (),
     names: Sequence[str] = (),
 ) -> None:
-    """Images [height, width, 3] in rows of `columns`, with a name before each row or below each.
+    """Images [height, width, 3] in rows of `columns`, with a name before each row or below each, as of `tick_names`.
 
     None is an empty cell.
     """
     rows = math.ceil(len(images) / columns)
-    figure = new_figure(0.95 * columns + 1.2, (1.15 if names else 0.95) * rows + 0.7)
-    style = name_style(9)
-    row_labels, labels = tick_names(row_names), tick_names(names)
+    figure = new_figure(0.95 * columns + 1.2, (1.25 if names else 0.95) * rows + 0.7)
+    style = name_style(9 if row_names else 7)
     for number, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
         axes.set_axis_off()
         if number >= len(images):
@@ -48,12 +50,14 @@ def image_grid_plot(
         image = images[number]
         if image is not None:
             axes.imshow(image, interpolation="nearest")
-        if labels:
-            axes.text(0.5, -0.14, labels[number], transform=axes.transAxes, ha="center", va="baseline", **style)
-        if row_labels and number % columns == 0:
-            label = row_labels[number // columns]
+        if names:
+            lines = "\n".join(textwrap.wrap(names[number], LETTERS_BELOW, max_lines=2))
+            text = axes.text(0.5, -0.04, lines, transform=axes.transAxes, ha="center", va="top", **style)
+            text.set_in_layout(False)  # a long name would tear the columns apart
+        if row_names and number % columns == 0:
+            label = row_names[number // columns]
             axes.text(-0.08, 0.5, label, transform=axes.transAxes, ha="right", va="center", **style)
-    figure.suptitle(fitted(title, figure, 11), fontsize=11, parse_math=False)
+    figure.suptitle(fitted(title, figure, 11), **name_style(11))
     save_figure(figure, path)
 
 
@@ -76,5 +80,5 @@ def class_counts_plot(
     axes.grid(axis="y", color="0.9")
     axes.set_axisbelow(True)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, fontsize=10)
-    figure.suptitle(fitted(f"Images of each class: {title}", figure, 11), fontsize=11, parse_math=False)
+    figure.suptitle(fitted(f"Images of each class: {title}", figure, 11), **name_style(11))
     save_figure(figure, path)
