@@ -41,7 +41,7 @@ def as_typed(field: str, value: str) -> str:
     if _shown(word):
         return shlex.quote(word)
     plain_bytes = set(range(32, 127)) - set(b"\\'")
-    escaped = (chr(byte) if byte in plain_bytes else f"\\x{byte:02x}" for byte in os.fsencode(word))
+    escaped = (chr(byte) if byte in plain_bytes else f"\\x{byte:02x}" for byte in _encoded(word))
     return f"$'{''.join(escaped)}'"
 
 
@@ -66,12 +66,23 @@ def expanded(value: str, field: str) -> Path:
     except RuntimeError:
         reason = "there is no home folder here" if value.split("/")[0] == "~" else "there is no such user"
         raise UsageError(f"{field}={value}: {reason}; write the whole path, {field}=PATH") from None
-    if len(os.fsencode(path)) > LONGEST_PATH:
+    try:
+        length = len(os.fsencode(path))
+    except UnicodeEncodeError:
+        raise UsageError(f"{field}={value!a}: it has a character that no file name can have") from None
+    if length > LONGEST_PATH:
         raise UsageError(f"{field}={value[:20]}...: it is longer than {LONGEST_PATH} bytes, the longest path")
     for name in path.parts:
         if len(os.fsencode(name)) > LONGEST_NAME:
             raise UsageError(f"{field}={value}: {name[:20]}... is longer than {LONGEST_NAME} bytes, the longest name")
     return path
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return os.fsencode(text)
+    except UnicodeEncodeError:  # half of a pair of surrogates, which no argument of a program can be
+        return text.encode("utf-8", "backslashreplace")
 
 
 def _shown(text: str) -> bool:

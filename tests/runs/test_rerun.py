@@ -19,7 +19,20 @@ from cifar_imbalance.runs.folder import RunFolder
 from cifar_imbalance.runs.stored import sealed_yaml
 
 METRICS_OF_ITS_OWN = {"accuracy", "macro_f1", "macro_recall", "macro_precision", "worst_decile_recall"}
-ABOUT_THE_RUN = {"checksum", "experiment", "weights", "train_images", "epochs", "test_set_use", "chosen_by", "ckpt"}
+ABOUT_THE_RUN = {
+    *("checksum", "predictions_sha256", "experiment", "weights", "train_images", "epochs", "test_set_use"),
+    *("chosen_by", "ckpt"),
+}
+    "checksum",
+    "predictions_sha256",
+    "experiment",
+    "weights",
+    "train_images",
+    "epochs",
+    "test_set_use",
+    "chosen_by",
+    "ckpt",
+}
 
 
 def summary(folder):
