@@ -23,16 +23,6 @@ ABOUT_THE_RUN = {
     *("checksum", "predictions_sha256", "experiment", "weights", "train_images", "epochs", "test_set_use"),
     *("chosen_by", "ckpt"),
 }
-    "checksum",
-    "predictions_sha256",
-    "experiment",
-    "weights",
-    "train_images",
-    "epochs",
-    "test_set_use",
-    "chosen_by",
-    "ckpt",
-}
 
 
 def summary(folder):
