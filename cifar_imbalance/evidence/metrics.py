@@ -191,6 +191,7 @@ def _class_metrics(predicted: NDArray[np.int64], labels: NDArray[np.int64], *, c
     for first in range(0, classes, _CLASSES_AT_ONCE):
         columns = np.arange(first, min(first + _CLASSES_AT_ONCE, classes))
         near = np.isin(predicted, columns) | np.isin(labels, columns)
+        near[0] = True  # torchmetrics needs a row; one that belongs to no class of the block changes nothing
         blocks.append([torch.from_numpy(values[near, None] == columns) for values in (predicted, labels)])
 
     def by_class(metric: Any) -> NDArray[np.float64]:

@@ -249,3 +249,11 @@ def test_the_interval_of_a_recall_is_wilsons_interval():
     assert low[:2] == pytest.approx([0.4902, 0.0], abs=1e-4)
     assert high[:2] == pytest.approx([0.9433, 0.7935], abs=1e-4)
     assert np.isnan(low[2]) and np.isnan(high[2])
+
+
+def test_hundreds_of_classes_may_have_neither_images_nor_predictions():
+    logits = np.zeros((4, 700), np.float32)
+    logits[[0, 1, 2, 3], [0, 1, 1, 0]] = 1
+    metrics = epoch_metrics(logits, np.array([0, 1, 0, 0]))[1]
+    assert metrics.recall[:2].round(4).tolist() == [0.6667, 1.0]
+    assert np.isnan(metrics.recall[2:]).all() and metrics.precision[1] == 0.5
