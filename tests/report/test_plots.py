@@ -303,6 +303,12 @@ def test_every_member_has_its_curves_and_its_name(tmp_path, drawn):
     assert [text.get_text() for text in legend.get_texts()] == ["member a/0", "member b/0"]
 
 
+def test_members_are_named_literally(tmp_path, drawn):
+    member_curves_plot(tmp_path / "curves.png", {r"x$\bad$y": history_of(3), "_b": history_of(3)})
+    (legend,) = drawn[0].legends
+    assert [text.get_text() for text in legend.get_texts()] == [r"member x$\bad$y", "member _b"]
+
+
 def gains_of(recalls):
     recalls = np.array(recalls)
     return ClassGains(recalls, recalls + 0.1, 0.5 - recalls / 2, recalls / 3)

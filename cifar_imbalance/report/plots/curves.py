@@ -79,7 +79,11 @@ def member_curves_plot(path: Path, histories: Mapping[str, History]) -> None:
     for axes in (left, middle):
         _epoch_axis(axes, epochs)
     _learning_rates(right, list(histories.values()), colours)
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5), frameon=False, fontsize=9)
+    legend = figure.legend(
+        handles=handles, loc="outside lower center", ncols=min(len(handles), 5), frameon=False, fontsize=9
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a member is named by its folder
     solid = " or ".join(sorted({evaluated_images(history) for history in histories.values()}))
     figure.suptitle(f"Training of the members by epoch: {solid} images solid, training images dotted", fontsize=13)
     save_figure(figure, path)
