@@ -1,5 +1,6 @@
 """Type and shape checks during tests; the real images and weights; running a command."""
 
+import json
 import os
 import signal
 import sys
@@ -108,3 +109,18 @@ def tiny_run(tmp_path_factory, typed, tiny_words):
     answer = typed(folder.parent, "train", *tiny_words, f"hydra.run.dir={folder}")
     assert answer.code == 0, answer.err
     return folder
+
+
+@pytest.fixture
+def resealed():
+    """Makes the summary of a run name its saved logits as they are now: what a forger would do."""
+
+    def reseal(run: Path) -> None:
+        from cifar_imbalance.runs import stored  # after the import hook
+        from cifar_imbalance.runs.folder import RunFolder
+
+        folder = RunFolder(run)
+        content = {**stored.read_json(folder.summary, ()), "predictions_sha256": folder.predictions_sha256()}
+        folder.summary.write_text(json.dumps(stored.sealed(content)))
+
+    return reseal

@@ -222,11 +222,12 @@ def test_runs_of_the_same_name_are_distinguished(tiny_ensemble, tmp_path, typed)
     ]
 
 
-def test_runs_that_were_validated_on_other_images_are_combined_but_not_weighted(tiny_ensemble, tmp_path, typed):
+def test_runs_validated_on_other_images_are_combined_but_not_weighted(tiny_ensemble, tmp_path, typed, resealed):
     shutil.copytree(tiny_ensemble / "members" / "1", tmp_path / "other")
     validation = tmp_path / "other" / "predictions" / "validation.npz"
     found = Predictions.load(validation)
     replace(found, hashes=found.hashes + np.uint64(1)).save(validation)
+    resealed(tmp_path / "other")
     ckpt = f"ckpt=[{tiny_ensemble}/members/0,other]"
     answer = typed(tmp_path, "evaluate", ckpt, "ensemble.combine=weighted", f"hydra.run.dir={tmp_path / 'evaluation'}")
     assert (answer.code, answer.err) == (

@@ -297,18 +297,19 @@ def test_weights_that_are_not_finite_are_not_reported(tiny_run, tmp_path, typed)
     assert (answer.code, answer.err) == (1, line)
 
 
-def test_an_archive_that_promises_more_than_it_has_is_refused(tiny_run, tmp_path, typed):
+def test_an_archive_that_promises_more_than_it_has_is_refused(tiny_run, tmp_path, typed, resealed):
     run = shutil.copytree(tiny_run, tmp_path / "run")
     file = run / "predictions" / "test.npz"
     with np.load(file) as stored:
         arrays = dict(stored)
     np.savez_compressed(file, **{**arrays, "logits": np.zeros((10**6, 10), np.float32)})
+    resealed(run)
     answer = typed(tmp_path, "evaluate", f"ckpt=[{tiny_run},run]")
     assert answer.code == 2
     assert "logits.npy is compressed or longer than the file" in answer.err
 
 
-def test_control_characters_in_names_do_not_reach_the_terminal(tiny_run, tmp_path, typed):
+def test_control_characters_in_names_do_not_reach_the_terminal(tiny_run, tmp_path, typed, resealed):
     runs = [shutil.copytree(tiny_run, tmp_path / name) for name in ("a", "b")]
     for run in runs:
         file = run / "predictions" / "test.npz"
@@ -316,6 +317,7 @@ def test_control_characters_in_names_do_not_reach_the_terminal(tiny_run, tmp_pat
             arrays = dict(stored)
         arrays["class_names"] = np.array(["\x1b[2J\x07nine\n", *arrays["class_names"][1:]])
         np.savez(file, **arrays)
+        resealed(run)
     answer = typed(tmp_path, "evaluate", "ckpt=[a,b]", "hydra.run.dir=out")
     assert answer.code == 0, answer.err
     texts = [
