@@ -80,7 +80,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 def fitted(text: str, figure: Figure, size: float) -> str:
     """`text` in lines that fit the width of the figure at this font size, with ? for what no font can draw."""
-    drawable = frozenset[int]().union(*_coverage().values())
+    drawable = _drawable()
     text = "".join(character if ord(character) in drawable else "?" for character in text)
     letter = 0.55 * size / 72  # inches, of an average letter
     return "\n".join(textwrap.wrap(text, max(20, int(figure.get_figwidth() / letter))))
@@ -120,7 +120,7 @@ def tick_names(
 
     Different names stay different.
     """
-    drawable = frozenset[int]().union(*_coverage().values())
+    drawable = _drawable()
     names: list[str] = []
     for index, name in enumerate(class_names):
         line = " ".join(name.split())
@@ -175,6 +175,12 @@ def name_extremes(
 @cache
 def _tell_once() -> None:
     log.info("no installed font can draw some class names: plots show their numbers (Noto Sans CJK has most)")
+
+
+@cache
+def _drawable() -> frozenset[int]:
+    """The code points that some installed font can draw."""
+    return frozenset[int]().union(*_coverage().values())
 
 
 @cache
