@@ -34,6 +34,10 @@ def one_line(name: str) -> str:
     return printable(name).replace("\n", "\\n").replace("\t", "\\t")
 
 
+def count_of_classes(count: int) -> str:
+    return "1 class" if count == 1 else f"{count} classes"
+
+
 class _Printable(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record))

@@ -120,7 +120,7 @@ def resealed():
         from cifar_imbalance.runs.folder import RunFolder
 
         folder = RunFolder(run)
-        content = {**stored.read_json(folder.summary, ()), "predictions_sha256": folder.predictions_sha256()}
+        content = {**stored.read_json(folder.summary, {}), "predictions_sha256": folder.predictions_sha256()}
         folder.summary.write_text(json.dumps(stored.sealed(content)))
 
     return reseal

@@ -63,9 +63,13 @@ MISTAKES = [
     ("train", "dataset=digits augmentation=cutout augmentation.cutout.size_fraction=1.5", "augmentation.cutout.size_fraction=1.5: allowed is more than 0 and at most 1"),
     ("train", "augmentation.cutout.count=2", "augmentation.cutout.count=2: cutout is not enabled; enable it with augmentation=cutout, or in a list: augmentation=[flip,cutout]"),
     ("train", "seed=0,1", "seed=0,1: several values make a sweep, add -m; a list is written seed=[0,1]"),
+    ("train", "hydra.sweep.dir=x", "hydra.sweep.dir=x: only with -m; a run has hydra.run.dir"),
+    ("train", "-m seed=0,1 hydra.run.dir=x", "hydra.run.dir=x: only without -m; a sweep has hydra.sweep.dir"),
+    ("train", "hydra.run.dir=x/${hydra:nope}", "hydra.run.dir=x/${hydra:nope}: Hydra has no value hydra:nope; --cfg hydra shows those it has"),
+    ("train", "dataset=digits ensemble.members=2 ensemble.augmentations=[[flip],3]", "ensemble.augmentations: a list of lists of names such as [[flip],[flip,cutout]] is expected"),
     ("train", "help", "help: cannot be read as FIELD=VALUE or GROUP=CHOICE; see --help"),
     ("train", "=", "=: cannot be read as FIELD=VALUE or GROUP=CHOICE; see --help"),
-    ("train", "--epochs=3", "unrecognized arguments: --epochs=3; flags must come before or after all FIELD=VALUE arguments; see --help"),
+    ("train", "--epochs=3", "unrecognized arguments: --epochs=3; write epochs=3; see --help"),
     ("train", "hydra.run=foo", f"hydra.run=foo: {HYDRAS_OWN}"),
     ("train", "hydra.mode=3", f"hydra.mode=3: {HYDRAS_OWN}"),
     ("train", "hydra.searchpath=null", f"hydra.searchpath=null: {HYDRAS_OWN}"),
@@ -112,7 +116,7 @@ MISTAKES = [
     ("train", "-m experiment=quickstart,custom", NO_DATASET),
     ("train", "dataset=digits optimizer.sgd.momentum=0.5", "optimizer.sgd.momentum=0.5: only with optimizer=sgd, here it is adam"),
     ("train", "dataset=digits schedule.warmup_fraction=0.1", "schedule.warmup_fraction=0.1: has no effect: schedule=constant has no warm-up; allowed is 0"),
-    ("evaluate", "ckpt=null", "ckpt=None: a path is expected, or a list of run folders such as [A,B]"),
+    ("evaluate", "ckpt=null", "ckpt=null: a path is expected, or a list of run folders such as [A,B]"),
     ("evaluate", "ckpt=0", "ckpt=0: there is no such file or folder"),
     ("train", "resume=absent", "resume=absent: this is not a run folder (there is no config.yaml in it)"),
     ("train", "repeat=absent", "repeat=absent: this is not a run folder (there is no config.yaml in it)"),
@@ -293,10 +297,23 @@ def test_every_program_answers_every_flag_of_hydra_or_refuses_it_in_one_line(typ
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("output=", "output=: a folder is expected"),
+        ("-m seed=0,1 hydra.sweep.subdir=a", "hydra.sweep.subdir=a: several jobs have this folder"),
+    ],
+)
+def test_figures_have_a_folder_of_their_own(typed, tmp_path, words, line):
+    answer = typed(tmp_path, "figures", *words.split())
+    assert (answer.code, answer.out, answer.err) == (2, "", f"cifar_imbalance.figures: {line}\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_sweep_of_figures(typed, tmp_path):
     answer = typed(tmp_path, "figures", "-m", "seed=0,1", "output=out")
     assert (answer.code, answer.err) == (0, "")
-    assert [path.parent.name for path in sorted(tmp_path.rglob("samples.png"))] == ["job_0", "job_1"]
+    assert [path.parent.name for path in sorted(tmp_path.rglob("samples.png"))] == ["job_1", "job_2"]
 
 
 # ---------------------------------------------------------------- failures that are not mistakes

@@ -26,6 +26,9 @@ RECORDED = Path(__file__).parent / "assets" / "loss_curve.json"
 # Written when the run ends; the rest of summary.json is a function of the saved logits.
 ABOUT_THE_RUN = {
     "checksum",
+    "predictions_sha256",
+    "history_sha256",
+    "uncertainty",
     "experiment",
     "seed",
     "dataset",

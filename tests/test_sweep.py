@@ -11,10 +11,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
+from cifar_imbalance.command_line.composer import Composer
+from cifar_imbalance.command_line.sweep import METRICS, free_folder
 from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.configuration.overrides import CONF
 from cifar_imbalance.engine import evaluation, experiment
-from cifar_imbalance.sweep import METRICS, Composer, free_folder
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_jobs_that_differ_in_single_values_are_composed_once_and_as_hydra_does(t
         composed.append(overrides)
         return compose(name, overrides, **options)
 
-    monkeypatch.setattr("cifar_imbalance.sweep.compose", counted)
+    monkeypatch.setattr("cifar_imbalance.command_line.composer.compose", counted)
     one_by_one = Composer("train", TrainConfig, [])
     jobs = [
         ["dataset=digits", f"model={model}", f"seed={seed}", f"schedule.max_lr={rate}", "augmentation.order=[flip]"]
@@ -130,7 +131,7 @@ def test_a_job_that_fails_does_not_stop_the_others_and_is_named_at_the_end(typed
     sweep = ["-m", "seed=0,1", "augmentation=none,flip", "optimizer=sgd", "training.epochs=1", "hydra.sweep.dir=sweep"]
     answer = typed(tmp_path, "train", *sweep, *words)
     assert answer.code == 1
-    folders = [tmp_path / "sweep" / f"{job}_quickstart_{job // 2}" for job in range(4)]
+    folders = [tmp_path / "sweep" / f"{job + 1}_quickstart_{job // 2}" for job in range(4)]
     assert [(folder / "report" / "summary.json").exists() for folder in folders] == [True, False, True, True]
     failed, last = answer.err.splitlines()
     assert failed.startswith("train.py: job 2 of 4: seed=0 augmentation=flip: failed: ")
@@ -152,7 +153,7 @@ def test_jobs_that_fail_do_not_stop_the_others_and_are_named_at_the_end(typed, t
     ]
     answer = typed(tmp_path, "train", *sweep, *words)
     assert answer.code == 1
-    folders = [tmp_path / "sweep" / f"{job}_quickstart_{job // 2}" for job in range(4)]
+    folders = [tmp_path / "sweep" / f"{job + 1}_quickstart_{job // 2}" for job in range(4)]
     assert [(folder / "report" / "summary.json").exists() for folder in folders] == [True, False, True, False]
     first, second, last = answer.err.splitlines()
     assert first.startswith("train.py: job 2 of 4: seed=0 schedule.max_lr=1000000.0: failed: ")
@@ -161,9 +162,9 @@ def test_jobs_that_fail_do_not_stop_the_others_and_are_named_at_the_end(typed, t
     rows = list(csv.DictReader((tmp_path / "sweep" / "sweep.csv").read_text().splitlines()))
     assert [(row["job"], row["seed"], row["schedule.max_lr"], row["folder"]) for row in rows] == [
         ("1", "0", "0.01", str(folders[0])),
-        ("2", "0", "1000000.0", ""),
+        ("2", "0", "1000000.0", str(folders[1])),
         ("3", "1", "0.01", str(folders[2])),
-        ("4", "1", "1000000.0", ""),
+        ("4", "1", "1000000.0", str(folders[3])),
     ]
     summary = json.loads((folders[2] / "report" / "summary.json").read_text())
     assert [float(rows[2][name]) for name in METRICS] == [round(summary[name], 4) for name in METRICS]
@@ -175,7 +176,7 @@ def test_jobs_that_fail_do_not_stop_the_others_and_are_named_at_the_end(typed, t
     ]
     assert lines[-6].split() == ["job", "seed", "schedule.max_lr", *METRICS]
     assert lines[-4].split() == ["2", "0", "1000000.0", "-", "-", "-", "-"]
-    assert lines[-1] == "sweep: sweep/sweep.csv"
+    assert lines[-1] == f"sweep: {tmp_path / 'sweep' / 'sweep.csv'}"
     assert last == "train.py: 2 of the sweep's jobs failed"
     for folder in (folders[1], folders[3]):
         assert "Traceback" in (folder / "train.log").read_text()
@@ -188,7 +189,7 @@ def test_a_job_that_is_unsuitable_for_the_data_has_a_traceback_in_its_log(typed,
     assert answer.code == 1
     assert "job 1 of 2: training.batch_size=5000: failed: " in answer.err
     assert "training.batch_size=5000: there are only 464 training images" in answer.err
-    assert "Traceback" in (tmp_path / "sweep" / "0_quickstart_0" / "train.log").read_text()
+    assert "Traceback" in (tmp_path / "sweep" / "1_quickstart_0" / "train.log").read_text()
 
 
 def test_a_failed_evaluation_has_a_traceback_in_its_log(tiny_run, tmp_path, typed, monkeypatch):
@@ -212,4 +213,5 @@ def test_an_interruption_stops_the_sweep(typed, tmp_path, monkeypatch):
     monkeypatch.setattr(experiment, "run_experiment", interrupted)
     answer = typed(tmp_path, "train", "-m", "seed=0,1,2")
     assert (answer.code, answer.err) == (130, "train.py: interrupted\n")
+    assert answer.out.splitlines()[-1] == "not begun: jobs 2 to 3"
     assert started == [0]

@@ -144,8 +144,8 @@ def unknown_field(path: str, schema: type) -> UsageError:
 def explain(error: OmegaConfBaseException, schema: type) -> UsageError:
     """OmegaConf's error as one line: an unknown key, a wrong type, a missing value."""
     path = str(error.full_key or "")
-    if not path and "is not a ListConfig" in str(error):
-        path = "ensemble.augmentations"  # a list within a list, whose name OmegaConf does not report
+    if "is not a ListConfig" in str(error) and path not in field_paths(schema):
+        path = "ensemble.augmentations"  # the list of lists, whose name OmegaConf does not report
     if isinstance(error, ConfigKeyError | AttributeError):
         return unknown_field(path, schema)
     if isinstance(error, MissingMandatoryValue):

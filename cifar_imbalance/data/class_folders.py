@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from cifar_imbalance.data.decode import SUFFIXES
 from cifar_imbalance.errors import UsageError, nearest
-from cifar_imbalance.terminal import one_line
+from cifar_imbalance.terminal import count_of_classes, one_line
 
 _File = tuple[str, int, int, int, int]  # name, size in bytes, times of modification and change in nanoseconds, inode
 LEFTOVERS = ("__MACOSX",)  # of archives
@@ -92,7 +92,7 @@ def list_class_folders(root: Path) -> ClassFolders:
     notes = [*ignored.notes(root), *subfolders.notes(root)]
     absent = [name for name, files in zip(names["train"], test, strict=True) if not files]
     if absent:
-        notes.append(f"{len(absent)} classes have no test images: {', '.join(absent)}")
+        notes.append(f"{count_of_classes(len(absent))} without test images: {', '.join(absent)}")
     return ClassFolders(root, tuple(names["train"]), train, test, notes)
 
 

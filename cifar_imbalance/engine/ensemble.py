@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
+from cifar_imbalance.configuration.differences import differing_fields
 from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.configuration.typed import as_typed, expanded
 from cifar_imbalance.engine.experiment import Prepared, describe, finished_run, prepare, run_experiment
@@ -53,11 +54,11 @@ def run_ensemble(config: TrainConfig, path: Path, overrides: list[str]) -> Path:
         configs = member_configs(config)
         prepared = _prepared(config, configs)
         config = replace(config, runtime=prepared.runtime.settled(config.runtime))
-        folder = _folder(config, path, overrides, prepared)
+        folder = _folder(config, configs, path, overrides, prepared)
         with folder.held():
             if config.resume is not None:
                 check_no_links(folder.path, f"resume={config.resume}")
-                folder.remove_partial_files()
+                folder.tidy()
             terminal.write_log(folder.log)
             resumed = folder.data.is_file()
             describe(folder, config, prepared.data, prepared.built, prepared.runtime, resumed=resumed)
@@ -122,14 +123,27 @@ def _resumed(config: TrainConfig) -> RunFolder:
     return RunFolder(expanded(str(config.resume), "resume"))
 
 
-def _folder(config: TrainConfig, path: Path, overrides: list[str], prepared: Prepared) -> RunFolder:
+def _folder(
+    config: TrainConfig, configs: list[TrainConfig], path: Path, overrides: list[str], prepared: Prepared
+) -> RunFolder:
     """The ensemble's folder, new or resumed."""
     if config.resume is None:
         return claim(path, config, overrides, ("members", "predictions", "report"))
     folder = _resumed(config)
     if folder.data.is_file():
         folder.check_images(prepared.data.record()["sha256"], f"resume={config.resume}")
+    for member, expected in zip(folder.members(config), configs, strict=True):
+        if member.config.is_file():
+            _check_member(member, expected)
     return folder
+
+
+def _check_member(member: RunFolder, expected: TrainConfig) -> None:
+    """Raises UsageError if a begun member of a resumed ensemble is another run."""
+    differing = differing_fields(expected, member.read_config())
+    differing.pop("model.weights", None)  # may have moved since
+    for name, (here, there) in differing.items():
+        raise UsageError(f"{member.path}: it is not a member of this ensemble ({name} is {there} instead of {here})")
 
 
 # ---------------------------------------------------------------- training

@@ -28,7 +28,7 @@ from cifar_imbalance.models.build import BuiltModel, build_model
 from cifar_imbalance.models.weights import load_weights
 from cifar_imbalance.report.ensemble import MemberResults, write_ensemble_report
 from cifar_imbalance.report.plots import canvas
-from cifar_imbalance.report.reference import Reference, facts_of, read_reference
+from cifar_imbalance.report.reference import Reference, differences, read_reference
 from cifar_imbalance.report.side_by_side import write_side_by_side
 from cifar_imbalance.report.tables import terminal_table
 from cifar_imbalance.report.write import write_report
@@ -116,18 +116,11 @@ def _log_summary(
     table = terminal_table(class_metrics(predictions), summary, predictions.class_names)
     log.info("%s images, %s\n%s", config.split, how, table)
     if reference is not None:
-        name, facts = _short_name(config.ckpt), _facts(config)
-        log.info("%s\n", write_side_by_side(folder.report, predictions, reference, run=name, facts=facts))
+        paths = [config.ckpt] if isinstance(config.ckpt, str) else config.ckpt
+        different = differences(reference, [run for path in paths if (run := find_run(path))], config)
+        name = _short_name(config.ckpt)
+        log.info("%s\n", write_side_by_side(folder.report, predictions, reference, run=name, differences=different))
     log.info("written to: %s", folder.path)
-
-
-def _facts(config: EvaluateConfig) -> dict[str, str]:
-    """Model, epochs and data of the evaluated run; of several runs those of the first, of a file of weights a part."""
-    ckpt = config.ckpt if isinstance(config.ckpt, str) else config.ckpt[0]
-    if (run := find_run(ckpt)) is None:
-        return {"model": config.model.name, "data": config.dataset.name}
-    facts = facts_of(run.read_config())
-    return facts if isinstance(config.ckpt, str) else {**facts, "members": str(len(config.ckpt))}
 
 
 def _short_name(ckpt: Any) -> str:
@@ -165,6 +158,8 @@ def _load_weights(
     if run is not None and path.is_dir():
         name, how = reported_epoch(run.read_config())
         path = run.checkpoint(name)
+        if not run.is_finished:
+            how += " so far: the run is not finished"
     state = checkpoint.load(path)
     if run is not None:
         run.check_images({config.split: data.record()["sha256"][config.split]}, f"ckpt={config.ckpt}")

@@ -95,7 +95,7 @@ def run_experiment(config: TrainConfig, path: Path, overrides: list[str], termin
         with folder.held():
             if resumed is not None:
                 check_no_links(folder.path, f"resume={config.resume}")
-                folder.remove_partial_files()
+                folder.tidy()
             state = None if resumed is None else _state_to_resume(folder, config, prepared.data)
             terminal.write_log(folder.log)
             try:

@@ -19,7 +19,7 @@ from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.report.ensemble import MemberResults, write_ensemble_report
 from cifar_imbalance.report.tables import terminal_table
 from cifar_imbalance.report.write import write_report
-from cifar_imbalance.runs.folder import RunFolder, reported_epoch
+from cifar_imbalance.runs.folder import RunFolder, history_sha256, reported_epoch
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ def report_run(loop: Loop, data: ExperimentData) -> None:
         "chosen_by": how,
         "test_set_use": _use_of_test_images(config),
         "predictions_sha256": folder.predictions_sha256(),
+        "history_sha256": history_sha256(loop.history),
     }
     summary = write_report(
         folder.report,

@@ -13,6 +13,10 @@ from cifar_imbalance.evidence.metrics import wilson_interval
 from cifar_imbalance.evidence.predictions import Predictions
 
 FALSE_DISCOVERY_RATE = 0.05
+FEWEST_IMAGES = 6  # with fewer, even if one model alone is right on all of them, McNemar's exact p is above 0.05
+TEST_IMAGES_ALONE = (
+    "Intervals and tests, gained and lost cover the noise of the test images alone: runs of other seeds differ as well."
+)
 
 
 @dataclass(frozen=True, eq=False)

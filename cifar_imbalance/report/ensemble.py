@@ -56,13 +56,13 @@ class MemberResults:
         is weighted, also if its validation images are not.
         """
         labels = [f"ckpt={folder.path}" for folder in folders]
-        files = [folder.checked_predictions(split) or folder.predictions(split) for folder in folders]
+        files = [folder.checked_predictions(split) for folder in folders]
         predictions = paired([Predictions.load(file) for file in files], labels)
         validation = None
         of_validation = [folder.checked_predictions("validation") for folder in folders]
-        if all(of_validation):
+        if all(file.is_file() for file in of_validation):
             labels = [f"ckpt={folder.path} (validation images)" for folder in folders]
-            loaded = [Predictions.load(file) for file in of_validation if file is not None]
+            loaded = [Predictions.load(file) for file in of_validation]
             try:
                 validation = paired(loaded, labels)
             except UsageError:
@@ -72,7 +72,7 @@ class MemberResults:
             names=_names(folders),
             predictions=predictions,
             validation=validation,
-            histories=[folder.read_history() for folder in folders],
+            histories=[folder.checked_history() for folder in folders],
             summaries=[folder.read_summary() for folder in folders],
         )
 

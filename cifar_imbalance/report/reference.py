@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cifar_imbalance.configuration.fields import TrainConfig
+from cifar_imbalance.configuration.differences import differing_fields
+from cifar_imbalance.configuration.fields import EvaluateConfig, TrainConfig
 from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.evidence.metrics import class_metrics, summarize
@@ -32,6 +34,40 @@ class Reference:
     in_text: dict[str, float]  # results of the summary that differ in the paper's text
     contradictions: list[str]  # within the reference
     facts: dict[str, str]  # model, epochs, data, ...: what is known of how it was made
+    run: RunFolder | None  # None: a table of the paper
+
+
+def differences(reference: Reference, runs: Sequence[RunFolder], evaluated: EvaluateConfig) -> list[str]:
+    """In what the evaluated `runs`, of which there are several in a combination, are not like the reference.
+
+    Two runs are compared field by field, and by their training images; with a table of the paper and with a file of
+    weights, whose `runs` are none, what is known of both is.
+    """
+    if runs and reference.run is not None:
+        found = [_differing(reference.run, run) for run in runs]
+    else:
+        known = [facts_of(run.read_config()) for run in runs]
+        found = [
+            {name: (value, facts[name]) for name, value in reference.facts.items() if facts.get(name, value) != value}
+            for facts in known or [{"model": evaluated.model.name, "data": evaluated.dataset.name}]
+        ]
+    lines = [f"runs: one in the reference, {len(runs)} are combined here"] if len(runs) > 1 else []
+    for name in dict.fromkeys(name for one in found for name in one):
+        theirs = next(one[name][0] for one in found if name in one)
+        ours = dict.fromkeys(_text(one[name][1] if name in one else theirs) for one in found)
+        lines.append(f"{name}: {_text(theirs)} in the reference, {', '.join(ours)} in the run")
+    return lines
+
+
+def _differing(reference: RunFolder, run: RunFolder) -> dict[str, tuple[Any, Any]]:
+    """The fields in which two runs differ, and their training images if those do."""
+    images = reference.recorded_sha256().get("train"), run.recorded_sha256().get("train")
+    others = {"training images": (f"SHA-256 {images[0]!s:.8}", f"{images[1]!s:.8}")} if images[0] != images[1] else {}
+    return {**differing_fields(reference.read_config(), run.read_config()), **others}
+
+
+def _text(value: object) -> str:
+    return "null" if value is None else str(value)
 
 
 def facts_of(config: TrainConfig) -> dict[str, str]:
@@ -57,7 +93,7 @@ def read_reference(name: str, split: str, class_names: tuple[str, ...]) -> Refer
     if name.startswith(PREFIX):
         return _from_paper(name, class_names)
     folder = RunFolder(expanded(name, "reference"))
-    predictions = Predictions.load(folder.checked_predictions(split) or folder.predictions(split))
+    predictions = Predictions.load(folder.checked_predictions(split))
     if predictions.class_names != class_names:
         raise UsageError(f"reference={name}: its classes are not those of the run")
     metrics = class_metrics(predictions)
@@ -73,6 +109,7 @@ def read_reference(name: str, split: str, class_names: tuple[str, ...]) -> Refer
         in_text={},
         contradictions=[],
         facts=facts_of(folder.read_config()),
+        run=folder,
     )
 
 
@@ -97,4 +134,5 @@ def _from_paper(name: str, class_names: tuple[str, ...]) -> Reference:
         in_text=published["in_text"],
         contradictions=published["contradictions"],
         facts=published["facts"],
+        run=None,
     )

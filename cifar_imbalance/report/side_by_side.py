@@ -8,26 +8,33 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.cells import cell_len
 
 from cifar_imbalance import atomic
 from cifar_imbalance.evidence.metrics import class_metrics, summarize
 from cifar_imbalance.evidence.predictions import Predictions
-from cifar_imbalance.evidence.significance import FALSE_DISCOVERY_RATE, difference_interval, paired_test
+from cifar_imbalance.evidence.significance import (
+    FALSE_DISCOVERY_RATE,
+    FEWEST_IMAGES,
+    TEST_IMAGES_ALONE,
+    difference_interval,
+    paired_test,
+)
 from cifar_imbalance.report.plots.comparisons import side_by_side_plot
 from cifar_imbalance.report.reference import Reference
-from cifar_imbalance.report.tables import csv_text
+from cifar_imbalance.report.tables import csv_text, padded
+from cifar_imbalance.terminal import count_of_classes
 
 METRICS = ("precision", "recall", "f1")
-SEEDS = "This covers the noise of the test images alone: runs of other seeds differ as well."
 SUMMARY = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
 
 
 def write_side_by_side(
-    folder: Path, predictions: Predictions, reference: Reference, *, run: str, facts: Mapping[str, str]
+    folder: Path, predictions: Predictions, reference: Reference, *, run: str, differences: Sequence[str]
 ) -> str:
     """Write side_by_side.txt, .csv and .png into `folder`; returns the text's head, without the per-class table.
 
-    `run` is the name of the evaluated run in the plot, `facts` are what is known of it, as `Reference.facts`.
+    `run` is the name of the evaluated run in the plot, `differences` say in what it is not like the reference.
     """
     ours, names = class_metrics(predictions), predictions.class_names
     difference = ours.recall - reference.recall
@@ -41,6 +48,8 @@ def write_side_by_side(
             "gained, lost: McNemar's exact test on the same images (only_run, only_reference: images that only one of "
             f"them has right), p adjusted for the number of classes (Benjamini-Hochberg) at most {FALSE_DISCOVERY_RATE}"
         )
+        if few := int(np.sum(ours.support < FEWEST_IMAGES)):
+            how += f"; {few} of {len(names)} classes have fewer than {FEWEST_IMAGES} images, too few to find anything"
     else:
         low, high = difference_interval(
             reference.recall, ours.recall, images_1=reference.support, images_2=ours.support
@@ -60,7 +69,7 @@ def write_side_by_side(
     columns |= evidence
     rows = [[k, name, *(_digits(c[k]) for c in columns.values()), verdicts[k]] for k, name in enumerate(names)]
     atomic.write_text(folder / "side_by_side.csv", csv_text(["class", "name", *columns, "verdict"], rows))
-    head = _head(predictions, reference, difference, verdicts, how, _differences(reference.facts, facts))
+    head = _head(predictions, reference, difference, verdicts, how, differences)
     # By the difference, where there is none after the others by our recall, and equal ones by class.
     order = np.lexsort((ours.recall, np.nan_to_num(difference, nan=np.inf)))
     table = _table(columns, verdicts, names, order=order)
@@ -86,7 +95,15 @@ def _head(
 ) -> str:
     names, summary = predictions.class_names, summarize(predictions)
     compared = ~np.isnan(difference)
-    lines = [f"Side by side with {reference.source}", "", *differences, "", f"{'':16}  reference     run  difference"]
+    different = ["They differ in:", *(f"- {line}" for line in differences)]
+    same = ["Model, epochs and data are the same as far as is known."]
+    lines = [
+        f"Side by side with {reference.source}",
+        "",
+        *(different if differences else same),
+        "",
+        f"{'':16}  reference     run  difference",
+    ]
     results = {f"{name} (text)": (value, summary[name], "") for name, value in reference.in_text.items()}
     results |= {name: (reference.summary[name], summary[name], reference.remarks.get(name, "")) for name in SUMMARY}
     theirs = float(np.mean(reference.recall[compared]))
@@ -99,29 +116,18 @@ def _head(
     for word in ("gained", "lost"):
         which = [index for index in np.argsort(-np.abs(difference)) if verdicts[index] == word]
         listed = ", ".join(f"{names[k]} {difference[k]:+.2f}" for k in which)
-        lines += ["", f"{word}: {len(which)} classes" + (f": {listed}" if listed else "")]
-    lines += ["", how, SEEDS]
+        lines += ["", f"{word}: {count_of_classes(len(which))}" + (f": {listed}" if listed else "")]
+    lines += ["", how, TEST_IMAGES_ALONE]
     if reference.contradictions:
         lines += ["", "The reference contradicts itself:", *(f"- {line}" for line in reference.contradictions)]
     return "\n".join(lines)
-
-
-def _differences(theirs: Mapping[str, str], ours: Mapping[str, str]) -> list[str]:
-    """What differs in model, epochs or data, before any result."""
-    different = [name for name in theirs if name in ours and theirs[name] != ours[name]]
-    if not different:
-        return ["Model, epochs and data are the same as far as is known."]
-    return [
-        "They differ in:",
-        *(f"- {name}: {theirs[name]} in the reference, {ours[name]} in the run" for name in different),
-    ]
 
 
 def _table(
     columns: Mapping[str, NDArray[Any]], verdicts: Sequence[str], names: Sequence[str], order: NDArray[np.int64]
 ) -> str:
     """A line for each class, the largest loss first: theirs, ours and the difference of each metric, the evidence."""
-    width = max(len(name) for name in names)
+    width = max(cell_len(name) for name in names)
     short = {"reference": "theirs", "run": "ours"}
     heads = [short.get(name.split("_")[0], "differ." if name.endswith("difference") else name) for name in columns]
     over = "".join(f"{name:^24}" for name in METRICS)
@@ -134,7 +140,7 @@ def _table(
             f"{_cell(name, values[k]):>{_width(head)}}"
             for (name, values), head in zip(columns.items(), heads, strict=True)
         ]
-        lines.append(f"{k:>5}  {names[k]:{width}}{''.join(cells)}  {verdicts[k]}".rstrip())
+        lines.append(f"{k:>5}  {padded(names[k], width)}{''.join(cells)}  {verdicts[k]}".rstrip())
     return "\n".join(lines) + "\n"
 
 

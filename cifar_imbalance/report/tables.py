@@ -39,8 +39,7 @@ def classification_report_text(metrics: ClassMetrics, summary: dict[str, Any], c
 
     def row(label: str, cells: Sequence[str], support: object, train: object = "", mark: str = " ") -> str:
         precision, recall, f1 = cells
-        label += " " * (width - cell_len(label))
-        line = f"{label}  {precision:>9}{mark}{recall:>9} {f1:>9} {support!s:>9}"
+        line = f"{padded(label, width)}  {precision:>9}{mark}{recall:>9} {f1:>9} {support!s:>9}"
         return line if counts is None else f"{line} {train!s:>12}"
 
     lines = [row("", ("precision", "recall", "f1-score"), "support", "train_images"), ""]
@@ -174,6 +173,11 @@ def _cells(metrics: ClassMetrics, index: int) -> tuple[str, str, str]:
 
 def _number(value: float) -> str:
     return ABSENT if math.isnan(value) else f"{value:.4f}"
+
+
+def padded(text: str, width: int) -> str:
+    """`text` with spaces up to a width in columns of a terminal, where a Chinese letter takes two."""
+    return text + " " * (width - cell_len(text))
 
 
 def _one_line(name: str) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from cifar_imbalance import atomic
 from cifar_imbalance.evidence.metrics import class_metrics, confusion_matrix, summarize
 from cifar_imbalance.evidence.predictions import Predictions
+from cifar_imbalance.evidence.significance import TEST_IMAGES_ALONE
 from cifar_imbalance.report import tables
 from cifar_imbalance.report.plots.classes import CELLS_UP_TO, confusion_plot, per_class_plot
 from cifar_imbalance.report.plots.curves import curves_plot, evaluated_images, learning_rate_plot
@@ -37,7 +38,7 @@ def write_report(
     """
     folder.mkdir(parents=True, exist_ok=True)
     metrics, names = class_metrics(predictions), predictions.class_names
-    summary = {**details, **summarize(predictions)}
+    summary = {**details, **summarize(predictions), "uncertainty": TEST_IMAGES_ALONE}
     text = tables.classification_report_text(metrics, summary, names)
     atomic.write_text(folder / "classification_report.txt", text)
     atomic.write_text(folder / "classification_report.csv", tables.classification_report_csv(metrics, names))

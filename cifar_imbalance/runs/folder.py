@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,17 +104,22 @@ class RunFolder:
                 log.info("%s: its file system has no locks; do not train in it from another process", self.path)
             yield
 
-    def remove_partial_files(self) -> None:
-        """Delete the partial files that a killed process left. Only for a resumed run, while its folder is locked:
+    def tidy(self) -> None:
+        """Delete the partial files that a killed process left, and separate the log from a hard link to it elsewhere.
 
-        in a new folder another run may be writing a file at this moment, to find that the folder is claimed.
+        Only for a resumed run, while its folder is locked: in a new folder another run may be writing a file at this
+        moment, to find that the folder is claimed.
         """
         for folder in (self.path, *self.path.glob("*/")):
             atomic.remove_partial_files(folder)
+        if self.log.is_file() and self.log.stat().st_nlink > 1:  # all other files are replaced, this one is appended to
+            lines = self.log.read_bytes()
+            atomic.write(self.log, lambda file: file.write(lines))
 
     @property
     def is_finished(self) -> bool:
-        return self.summary.is_file()
+        """Whether the report, whose last file is the summary, is written; an empty file is what a crash can leave."""
+        return self.summary.is_file() and self.summary.stat().st_size > 0
 
     def read_config(self) -> TrainConfig:
         """The run's own configuration. Raises UsageError if the file cannot be read as one."""
@@ -128,22 +133,22 @@ class RunFolder:
 
     def read_summary(self) -> dict[str, Any]:
         """The content of a finished run's summary.json. Raises UsageError if it is damaged."""
-        return stored.read_json(self.summary, ("accuracy", "macro_f1"))
+        return stored.read_json(self.summary, {"accuracy": float, "macro_f1": float})
 
     def predictions_sha256(self) -> dict[str, str]:
         """SHA-256 of each file of saved logits, by split, for summary.json."""
         files = sorted((self.path / "predictions").glob("*.npz"))
         return {file.stem: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
-    def checked_predictions(self, split: str) -> Path | None:
-        """The file of a finished run's saved logits of `split`; None if its summary.json names none.
+    def checked_predictions(self, split: str) -> Path:
+        """The file of the saved logits of `split`, which does not exist if the run saved none.
 
         Raises UsageError if it is gone, or not the one that the run's summary.json names.
         """
         saved = self.read_summary().get("predictions_sha256", {}) if self.is_finished else {}
         file, named = self.predictions(split), saved.get(split) if isinstance(saved, dict) else None
         if named is None:
-            return None
+            return file
         if not file.is_file():
             raise UsageError(f"{file}: there is no such file, though the run has saved it")
         with file.open("rb") as content:
@@ -151,11 +156,17 @@ class RunFolder:
                 raise stored.damaged(file, "summary.json has the checksum of another file")
         return file
 
+    def recorded_sha256(self) -> dict[str, Any]:
+        """The SHA-256 of each image set, as data.json has them. Raises UsageError if it is damaged."""
+        recorded = stored.read_json(self.data, {"sha256": dict})["sha256"]
+        assert isinstance(recorded, dict)
+        return recorded
+
     def check_images(self, sha256: dict[str, str | None], owner: str) -> None:
         """Raises UsageError if the SHA-256 of the given image sets are not those recorded by the run."""
-        recorded = stored.read_json(self.data, ("sha256",))["sha256"]
+        recorded = self.recorded_sha256()
         for name, value in sha256.items():
-            if not isinstance(recorded, dict) or recorded.get(name) != value:
+            if recorded.get(name) != value:
                 raise UsageError(f"{owner}: the {name} images are not those of the run (dataset.root, data.json)")
 
     def read_history(self, up_to_epoch: int | None = None) -> list[dict[str, Any]]:
@@ -173,6 +184,14 @@ class RunFolder:
                 raise stored.damaged(self.metrics, f"line {number} is not that of epoch {number}")
         return lines[:up_to_epoch]
 
+    def checked_history(self) -> list[dict[str, Any]]:
+        """All lines of metrics.jsonl. Raises UsageError if they are not those that a finished run reported."""
+        history = self.read_history()
+        saved = self.read_summary().get("history_sha256") if self.is_finished else None
+        if saved is not None and history_sha256(history) != saved:
+            raise stored.damaged(self.metrics, "summary.json has the checksum of another file")
+        return history
+
     def read_recalls(self, up_to_epoch: int | None = None) -> list[NDArray[np.float64]]:
         """The recall of each class [K] after each epoch up to `up_to_epoch`; NaN for a class without images.
 
@@ -187,7 +206,7 @@ class RunFolder:
         except (ValueError, csv.Error) as error:
             raise stored.damaged(self.recalls, error) from error
         for number, (row, recall) in enumerate(zip(rows, recalls, strict=True), start=1):
-            if row[0] != str(number) or len(row) != len(header) or ((recall < 0) | (recall > 1)).any():
+            if len(row) != len(header) or row[0] != str(number) or ((recall < 0) | (recall > 1)).any():
                 raise stored.damaged(self.recalls, f"row {number} is not that of epoch {number}")
         return recalls[:up_to_epoch]
 
@@ -215,6 +234,12 @@ class RunFolder:
 
     def write_history(self, history: list[dict[str, Any]]) -> None:
         atomic.write_text(self.metrics, "".join(json.dumps(line) + "\n" for line in history))
+
+
+def history_sha256(history: Sequence[Mapping[str, Any]]) -> str:
+    """SHA-256 of the lines of metrics.jsonl without what another run of the same configuration would time anew."""
+    lines = [{name: value for name, value in line.items() if "second" not in name} for line in history]
+    return stored.sha256(json.dumps(lines))
 
 
 def _is_number(value: object) -> bool:

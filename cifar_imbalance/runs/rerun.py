@@ -11,6 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from cifar_imbalance.configuration.differences import CHANGE_RESULTS, is_execution_field
 from cifar_imbalance.configuration.fields import EvaluateConfig, TrainConfig
 from cifar_imbalance.configuration.hardware import XLA_NAMES, resolved_runtime
 from cifar_imbalance.configuration.overrides import keys, named_values
@@ -112,12 +113,11 @@ def _resumed(composed: DictConfig, overrides: Sequence[str]) -> DictConfig:
         if key == "hydra.run.dir":
             raise UsageError(f"{key}: a resumed run writes into its own folder, which is {run.path}")
     config = _as_composed(run)
-    fixed = ("runtime.precision", "runtime.compile")  # these change the results
     # The weights of members that have not started yet may have moved.
     movable = ("model.weights", "ensemble.weights") if stored.ensemble.members > 1 else ()
 
     def may_differ(field: str) -> bool:
-        return field in movable or (_is_execution_field(field) and field not in fixed)
+        return field in movable or (is_execution_field(field) and field not in CHANGE_RESULTS)
 
     _apply(config, named_values(overrides, composed, TrainConfig), TrainConfig, may_differ, owner)
     waiting = [member for member in run.members(stored) if not member.checkpoint("last").is_file()]
@@ -180,7 +180,7 @@ def composed_for_evaluation(composed: DictConfig, overrides: Sequence[str]) -> D
     if OmegaConf.is_missing(composed, "ckpt"):
         raise UsageError("ckpt: a value is missing; write ckpt=RUN_FOLDER (or a checkpoint, or a file of weights)")
     if composed.ckpt is None or isinstance(composed.ckpt, DictConfig):
-        raise UsageError(f"ckpt={composed.ckpt}: a path is expected, or a list of run folders such as [A,B]")
+        raise UsageError(f"ckpt={_text(composed.ckpt)}: a path is expected, or a list of run folders such as [A,B]")
     if not isinstance(composed.ckpt, ListConfig):
         composed.ckpt = str(composed.ckpt)  # a folder may be named 0
     _check_reference(composed.reference, composed.split)
@@ -210,7 +210,7 @@ def _of_run(composed: DictConfig, run: RunFolder, overrides: Sequence[str], free
     free = (*free, "ckpt", "split", "reference")
 
     def may_differ(field: str) -> bool:
-        return _is_execution_field(field) or field in free
+        return is_execution_field(field) or field in free
 
     _apply(
         config, named_values(overrides, composed, EvaluateConfig), EvaluateConfig, may_differ, f"ckpt={composed.ckpt}"
@@ -272,12 +272,6 @@ def _as_composed(run: RunFolder) -> DictConfig:
     if (stored.runtime.threads or 0) > (os.cpu_count() or 1):
         stored.runtime.threads = None
     return stored
-
-
-def _is_execution_field(field: str) -> bool:
-    """Whether a field determines where a run executes or how it is drawn, not what it computes."""
-    fields = ("dataset.root", "dataset.cache_dir", "ensemble.workers", "resume")
-    return field.startswith(("runtime.", "plots.")) or field in fields
 
 
 def _apply(

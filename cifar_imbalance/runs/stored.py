@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from omegaconf import OmegaConf
 from cifar_imbalance.errors import UsageError
 
 LARGEST_FILE = 256 * 2**20  # bytes of a file of text
+LARGEST_CONFIG = 256 * 2**10  # bytes: YAML is read slowly, and a real one has 3 kB
 SEAL = "# sha256: "
 DAMAGE = (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, MemoryError, yaml.YAMLError)
 
@@ -34,14 +35,14 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 # ---------------------------------------------------------------- text
-def read_text(path: Path) -> str:
-    """The UTF-8 text of a regular file of at most LARGEST_FILE bytes."""
+def read_text(path: Path, largest: int = LARGEST_FILE) -> str:
+    """The UTF-8 text of a regular file of at most `largest` bytes."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # opening a pipe does not wait for its writer
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_FILE:
-                raise UsageError(f"{path}: a regular file of at most {LARGEST_FILE >> 20} MiB is expected")
+            if not stat.S_ISREG(status.st_mode) or status.st_size > largest:
+                raise UsageError(f"{path}: a regular file of at most {largest >> 10} KiB is expected")
             return file.read().decode("utf-8")
     except FileNotFoundError:
         raise UsageError(f"{path}: there is no such file") from None
@@ -66,13 +67,16 @@ def sealed_yaml(config: Any) -> str:
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """The plain values of a sealed YAML file: neither interpolations, which could read the environment, nor aliases."""
-    text, seal, checksum = read_text(path).rpartition(SEAL)
+    text, seal, checksum = read_text(path, LARGEST_CONFIG).rpartition(SEAL)
     if not seal or checksum.strip() != sha256(text):
         raise damaged(path, "its checksum, in the last line, is not that of its content: it was changed")
     if "${" in text:
         raise damaged(path, "it contains ${...}: a run's own configuration has plain values alone")
     try:
         content = yaml.load(text, _PlainLoader)
+        json.dumps(
+            content, ensure_ascii=False
+        ).encode()  # an escape in YAML can be half of a pair of surrogates, which no file name has
     except DAMAGE as error:
         raise damaged(path, error) from error
     if not isinstance(content, dict):
@@ -86,8 +90,8 @@ def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
     return {**content, "checksum": _checksum(content)}
 
 
-def read_json(path: Path, required: Iterable[str]) -> dict[str, Any]:
-    """The object in a sealed JSON file, without its checksum; it has the `required` entries."""
+def read_json(path: Path, required: Mapping[str, type]) -> dict[str, Any]:
+    """The object in a sealed JSON file, without its checksum; it has the `required` entries, of these types."""
     try:
         content = json.loads(read_text(path))
         checksum = content.pop("checksum")
@@ -96,9 +100,9 @@ def read_json(path: Path, required: Iterable[str]) -> dict[str, Any]:
         raise damaged(path, error) from error
     if changed:
         raise damaged(path, "its checksum is not that of its content: it was changed")
-    missing = [name for name in required if name not in content]
-    if missing:
-        raise damaged(path, f"{missing[0]} is missing")
+    for name, kind in required.items():
+        if not isinstance(content.get(name), kind):
+            raise damaged(path, f"{name} is missing, or not as it should be")
     return dict(content)
 
 

@@ -103,7 +103,7 @@ def test_test_classes_are_matched_by_name(tree, load):
     shutil.rmtree(tree / "test" / "cat")
     _, test, notes = load()
     assert test.labels.tolist() == [1, 1] and test.class_names == ("cat", "dog")
-    assert notes == ["1 classes have no test images: cat"]
+    assert notes == ["1 class without test images: cat"]
 
 
 def test_a_test_class_that_is_not_in_train_is_rejected(tree, error_of):

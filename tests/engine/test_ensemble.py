@@ -126,6 +126,16 @@ def test_a_killed_ensemble_resumes_from_its_members_checkpoints(tmp_path, typed,
     assert summary(run)["wall_seconds"] is None
 
 
+def test_an_ensemble_whose_member_was_replaced_is_not_resumed(tiny_ensemble, tmp_path, typed):
+    run = shutil.copytree(tiny_ensemble, tmp_path / "run")
+    (run / "report" / "summary.json").unlink()
+    shutil.rmtree(run / "members" / "0")
+    shutil.copytree(run / "members" / "1", run / "members" / "0")
+    answer = typed(tmp_path, "train", "resume=run")
+    line = "train.py: run/members/0: it is not a member of this ensemble (seed is 1 instead of 0)\n"
+    assert (answer.code, answer.err) == (2, line)
+
+
 def test_moved_weights_can_be_given_again_for_members_not_yet_started(tmp_path, typed, tiny_words, monkeypatch):
     def second_diverges(config, *arguments):
         if config.seed == 1:
@@ -286,7 +296,14 @@ def test_a_run_is_compared_with_another_image_by_image(tiny_ensemble, tmp_path, 
     assert (folder / "report" / "side_by_side.png").is_file()
     text = (folder / "report" / "side_by_side.txt").read_text()
     assert "McNemar" in text
-    assert "They differ in:\n- members: 1 in the reference, 3 in the run\n" in text
+    assert "They differ in:\n- ensemble.members: 1 in the reference, 3 in the run\n\n" in text
+
+
+def test_every_run_of_a_combination_is_compared_with_the_reference(tiny_ensemble, tmp_path, typed):
+    members = [tiny_ensemble / "members" / number for number in "012"]
+    folder = evaluate(tmp_path, typed, f"ckpt=[{members[1]},{members[2]}]", f"reference={members[0]}")
+    text = (folder / "report" / "side_by_side.txt").read_text()
+    assert "- runs: one in the reference, 2 are combined here\n- seed: 0 in the reference, 1, 2 in the run\n\n" in text
 
 
 def test_an_invalid_member_gives_a_one_line_error_before_training(tmp_path, typed):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from cifar_imbalance.engine import checkpoint
+from cifar_imbalance.engine import checkpoint, loop
 from cifar_imbalance.runs.folder import RunFolder
 from cifar_imbalance.runs.stored import sealed_yaml
 
@@ -94,7 +94,7 @@ DAMAGES = (
     removed, emptied, halved, not_utf8, not_parsed, another_shape, too_deep, a_long_number, a_digit_changed,
     a_byte_changed, bytes_inserted, a_folder, a_pipe,
 )  # fmt: skip
-COMMANDS = ("resume", "evaluate", "combine", "start")
+COMMANDS = ("resume", "finish", "evaluate", "combine", "start", "ensemble")
 
 
 def cases(rounds):
@@ -112,12 +112,16 @@ def cases(rounds):
 # ---------------------------------------------------------------- commands
 @pytest.fixture(scope="module")
 def without_plots():
-    """Reports without plots, which read nothing from a run."""
+    """Reports without plots; what is drawn of the members' histories is kept as a file."""
+
+    def keep(path, histories):
+        path.with_name("curves.json").write_text(json.dumps(list(histories.values())))
+
     with pytest.MonkeyPatch.context() as patch:
         for name in ("confusion_plot", "per_class_plot", "curves_plot", "learning_rate_plot", "recall_by_epoch_plot"):
             patch.setattr(f"cifar_imbalance.report.write.{name}", lambda *_, **__: None)
-        for name in ("ensemble_plot", "member_curves_plot"):
-            patch.setattr(f"cifar_imbalance.report.ensemble.{name}", lambda *_, **__: None)
+        patch.setattr("cifar_imbalance.report.ensemble.ensemble_plot", lambda *_, **__: None)
+        patch.setattr("cifar_imbalance.report.ensemble.member_curves_plot", keep)
         yield
 
 
@@ -129,33 +133,66 @@ def second_run(tmp_path_factory, typed, tiny_words):
     return folder
 
 
+@pytest.fixture(scope="module")
+def interrupted_run(tmp_path_factory, typed, tiny_words):
+    """A run that was interrupted in the second of its two epochs."""
+    folder, plan = tmp_path_factory.mktemp("interrupted") / "run", loop.plan_epoch
+
+    def interrupting(config, epoch, **rest):
+        if epoch == 1:
+            raise KeyboardInterrupt
+        return plan(config, epoch, **rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "plan_epoch", interrupting)
+        answer = typed(folder.parent, "train", *tiny_words, f"hydra.run.dir={folder}")
+    assert answer.code == 130, answer.err
+    return folder
+
+
+@pytest.fixture(scope="module")
+def small_ensemble(tmp_path_factory, typed, tiny_words):
+    folder = tmp_path_factory.mktemp("ensemble") / "run"
+    words = [*tiny_words, "ensemble.members=2", "ensemble.workers=1"]
+    answer = typed(folder.parent, "train", *words, f"hydra.run.dir={folder}")
+    assert answer.code == 0, answer.err
+    return folder
+
+
 @pytest.fixture
-def ask(typed, tmp_path, tiny_run, second_run, without_plots):
+def ask(typed, tmp_path, tiny_run, second_run, interrupted_run, small_ensemble, without_plots):
     """ask(command, damage=None): the answer to a command about a run, and its result, None if there is none."""
 
     def asked(command, damage=lambda run: None):
         shutil.rmtree(tmp_path / command, ignore_errors=True)
-        run = shutil.copytree(tiny_run, tmp_path / command / "run")
-        if command == "resume":
+        original = {"finish": interrupted_run, "ensemble": small_ensemble}.get(command, tiny_run)
+        run = shutil.copytree(original, tmp_path / command / "run")
+        if command in ("resume", "ensemble"):
             shutil.rmtree(run / "report")
             (run / "report").mkdir()
-        damage(run)
+        damage(run / "members" / "0" if command == "ensemble" else run)
         words = {
             "resume": ["train", f"resume={run}"],
+            "finish": ["train", f"resume={run}"],
+            "ensemble": ["train", f"resume={run}"],
             "evaluate": ["evaluate", f"ckpt={run}", "runtime=cpu", "hydra.run.dir=out"],
             "combine": ["evaluate", f"ckpt=[{second_run},{run}]", "ensemble.combine=weighted", "hydra.run.dir=out"],
             "start": ["train", f"start={run}", "training.epochs=1", "seed=5", "hydra.run.dir=out"],
         }[command]
         answer = typed(run.parent, *words)
-        summary = (run if command == "resume" else run.parent / "out") / "report" / "summary.json"
-        result = json.loads(summary.read_text()) if summary.is_file() and answer.code == 0 else None
-        return answer, result and {name: value for name, value in result.items() if not without_meaning(name)}
+        report = (run if words[1].startswith("resume") else run.parent / "out") / "report"
+        if answer.code != 0 or not (report / "summary.json").is_file():
+            return answer, None
+        result = json.loads((report / "summary.json").read_text())
+        if (report / "curves.json").is_file():
+            result["curves"] = json.loads((report / "curves.json").read_text())
+        return answer, {name: value for name, value in result.items() if not without_meaning(name)}
 
     return asked
 
 
 def without_meaning(name):
-    return name in ("checksum", "ckpt", "start")
+    return name in ("checksum", "ckpt", "start", "wall_seconds")
 
 
 @pytest.fixture(scope="module")
@@ -177,12 +214,12 @@ def check_case(ask, undamaged, command, file, damage, seed):
     if answer.code == 0:
         assert result == undamaged[command], (command, file, damage.__name__, seed)
     else:
-        program = "train.py" if command in ("resume", "start") else "evaluate.py"
+        program = "evaluate.py" if command in ("evaluate", "combine") else "train.py"
         assert answer.code in (1, 2)
         assert re.fullmatch(rf"{re.escape(program)}: [^\n\x00-\x1f]*\n", answer.err), answer.err
 
 
-SHORT = [case for number, case in enumerate(cases(1)) if number % 29 == 3]
+SHORT = [case for number, case in enumerate(cases(1)) if number % 43 == 3]
 
 
 @pytest.mark.parametrize(("command", "file", "damage", "seed"), SHORT)

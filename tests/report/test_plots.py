@@ -377,9 +377,9 @@ def test_significant_classes_are_labelled_and_coloured(tmp_path, drawn):
     _, noise, gained, lost = axes.lines
     assert [line.get_xdata().tolist() for line in (noise, gained, lost)] == [[0.5], [0.2], [0.9]]
     assert [line.get_label() for line in (noise, gained, lost)] == [
-        "within noise: 1 classes",
-        "gained: 1 classes",
-        "lost: 1 classes",
+        "within noise: 1 class",
+        "gained: 1 class",
+        "lost: 1 class",
     ]
 
 

@@ -1,14 +1,18 @@
 """A run compared with the paper's tables, which ship with the package."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from rich.cells import cell_len
 
 from cifar_imbalance.errors import UsageError
+from cifar_imbalance.evidence.metrics import summarize
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.evidence.published import published_tables, read_published
-from cifar_imbalance.report.reference import read_reference
+from cifar_imbalance.evidence.significance import TEST_IMAGES_ALONE, paired_test
+from cifar_imbalance.report.reference import Reference, read_reference
 from cifar_imbalance.report.side_by_side import write_side_by_side
 
 
@@ -47,18 +51,16 @@ def test_only_classes_whose_interval_excludes_0_are_gained_or_lost(names, tmp_pa
     recalls = np.nan_to_num(table.recall, nan=0.5)
     recalls[0], recalls[11] = 0.41, 0.54  # apple falls from 0.81, boy rises from 0.24
     recalls[3] += 0.05  # bear: 0.37 to 0.42, within noise on 100 images
-    head = write_side_by_side(
-        tmp_path, run_with_recalls(names, recalls), table, run="run", facts={"model": "tiny", "epochs": "10"}
-    )
-    assert "gained: 1 classes: boy +0.30" in head
-    assert "lost: 1 classes: apple -0.40" in head
+    head = write_side_by_side(tmp_path, run_with_recalls(names, recalls), table, run="run", differences=["model: a, b"])
+    assert "gained: 1 class: boy +0.30" in head
+    assert "lost: 1 class: apple -0.40" in head
     assert "The reference contradicts itself" in head
     assert head.count("(as printed, which repeats table 8)") == 4
     lines = head.splitlines()
-    assert lines[2:4] == ["They differ in:", "- model: EfficientNet-B0 in the reference, tiny in the run"]
+    assert lines[2:4] == ["They differ in:", "- model: a, b"]
     assert lines[6].split()[:3] == ["accuracy", "(text)", "0.6400"]  # before the misprint
     assert lines[7].split()[:2] == ["accuracy", "0.5500"]
-    assert "This covers the noise of the test images alone: runs of other seeds differ as well." in lines
+    assert TEST_IMAGES_ALONE in lines
     with (tmp_path / "side_by_side.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 100
@@ -74,6 +76,28 @@ def test_only_classes_whose_interval_excludes_0_are_gained_or_lost(names, tmp_pa
     unprinted = [int(line.split()[0]) for line in text if line.split()[0:1] and line.split()[-1] == "-"]
     assert len(unprinted) == 42 and unprinted == sorted(unprinted)  # all have our recall of 0.5 here
     assert {path.name for path in tmp_path.iterdir()} == {f"side_by_side.{kind}" for kind in ("txt", "csv", "png")}
+
+
+def test_a_chinese_name_keeps_the_columns_aligned(names, tmp_path):
+    wide = tuple("熊" if name == "bear" else name for name in names)
+    recalls = np.full(100, 0.5)
+    both = [run_with_recalls(wide, recalls), run_with_recalls(wide, recalls)]
+    reference = replace(read_reference("paper/exp3", "test", names), predictions=both[0])
+    head = write_side_by_side(tmp_path, both[1], reference, run="run", differences=[])
+    assert "Model, epochs and data are the same as far as is known." in head
+    rows = [line for line in (tmp_path / "side_by_side.txt").read_text().splitlines() if line[:5].strip().isdigit()]
+    assert {cell_len(line) for line in rows} == {cell_len(rows[0])}
+
+
+def test_too_few_images_to_find_anything_are_told(tmp_path):
+    logits, labels = np.eye(2, dtype=np.float32)[[0, 0, 0, 1, 1, 1, 1, 1, 1]], np.repeat([0, 1], [3, 6])
+    run = Predictions(logits, labels, np.arange(9), np.arange(9, dtype=np.uint64), ("a", "b"))
+    none = replace(run, logits=1 - logits)
+    test = paired_test(none, run)
+    assert test.p.tolist() == [0.25, 0.03125]
+    reference = Reference("other", *np.zeros((3, 2)), np.array([3, 6]), summarize(none), none, {}, {}, [], {}, None)
+    head = write_side_by_side(tmp_path, run, reference, run="run", differences=[])
+    assert "1 of 2 classes have fewer than 6 images, too few to find anything" in head
 
 
 def test_a_table_of_other_classes_is_rejected():

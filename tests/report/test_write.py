@@ -9,6 +9,7 @@ import pytest
 
 from cifar_imbalance.evidence.metrics import summarize
 from cifar_imbalance.evidence.predictions import Predictions
+from cifar_imbalance.evidence.significance import TEST_IMAGES_ALONE
 from cifar_imbalance.report.write import write_report
 from cifar_imbalance.runs.stored import sealed
 
@@ -50,7 +51,11 @@ def test_without_a_history_there_are_no_training_plots(predictions, tmp_path):
 def test_the_summary_is_the_details_and_then_the_metrics(predictions, tmp_path):
     details = {"split": "test", "chosen_epoch": 1}
     summary = write_report(tmp_path, predictions, HISTORY, chosen_epoch=1, details=details)
-    assert list(summary.items()) == [*details.items(), *summarize(predictions).items()]
+    assert list(summary.items()) == [
+        *details.items(),
+        *summarize(predictions).items(),
+        ("uncertainty", TEST_IMAGES_ALONE),
+    ]
     assert json.loads((tmp_path / "summary.json").read_text(encoding="utf-8")) == sealed(summary)
 
 

@@ -1,5 +1,6 @@
 """What a run folder keeps of each epoch."""
 
+import json
 import os
 import shutil
 
@@ -8,7 +9,7 @@ import pytest
 
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.runs.folder import RunFolder, find_run
-from cifar_imbalance.runs.stored import check_no_links
+from cifar_imbalance.runs.stored import SEAL, check_no_links, sealed, sha256
 
 NAMES = ("cat", 'fox, "red"', "two\nlines")
 
@@ -60,19 +61,67 @@ def test_an_epoch_whose_values_are_not_numbers_is_damaged(value, tmp_path):
 
 def test_saved_logits_are_those_that_the_summary_names(tiny_run, tmp_path):
     folder = RunFolder(shutil.copytree(tiny_run, tmp_path / "run"))
-    splits = list(folder.read_summary()["predictions_sha256"])
-    assert splits == ["test", "validation"]
-    assert [folder.checked_predictions(split) for split in (*splits, "train")] == [
-        folder.predictions("test"),
-        folder.predictions("validation"),
-        None,
-    ]
+    assert list(folder.read_summary()["predictions_sha256"]) == ["test", "validation"]
+    splits = ("test", "validation", "train")
+    assert [folder.checked_predictions(split) for split in splits] == [folder.predictions(split) for split in splits]
+    assert not folder.checked_predictions("train").exists()
     shutil.copy(folder.predictions("test"), folder.predictions("validation"))
     with pytest.raises(UsageError, match=r"summary\.json has the checksum of another file"):
         folder.checked_predictions("validation")
     folder.predictions("validation").unlink()
     with pytest.raises(UsageError, match="there is no such file, though the run has saved it"):
         folder.checked_predictions("validation")
+
+
+def test_a_history_is_the_one_that_was_reported(tiny_run, tmp_path):
+    folder = RunFolder(shutil.copytree(tiny_run, tmp_path / "run"))
+    history = folder.checked_history()
+    folder.write_history([{**line, "seconds": 9.0, "images_per_second": 1.0} for line in history])
+    assert len(folder.checked_history()) == 2  # another run of the same configuration has other times
+    folder.write_history([{**line, "train_loss": 0.5} for line in history])
+    with pytest.raises(UsageError, match=r"metrics\.jsonl: .*summary\.json has the checksum of another file"):
+        folder.checked_history()
+    folder.metrics.unlink()
+    with pytest.raises(UsageError, match=r"metrics\.jsonl: .*summary\.json has the checksum of another file"):
+        folder.checked_history()
+
+
+@pytest.mark.parametrize("end", ["\n\n", "\r\n\r\n"])
+def test_recalls_with_an_empty_line_are_damaged(tiny_run, tmp_path, end):
+    folder = RunFolder(shutil.copytree(tiny_run, tmp_path / "run"))
+    folder.recalls.write_text(folder.recalls.read_text() + end)
+    with pytest.raises(UsageError, match="row 3 is not that of epoch 3"):
+        folder.read_recalls()
+
+
+def test_an_empty_summary_which_a_crash_can_leave_is_none(tiny_run, tmp_path):
+    folder = RunFolder(shutil.copytree(tiny_run, tmp_path / "run"))
+    folder.summary.write_bytes(b"")
+    assert not folder.is_finished
+
+
+def test_text_for_a_number_in_a_summary_is_damaged(tiny_run, tmp_path):
+    folder = RunFolder(shutil.copytree(tiny_run, tmp_path / "run"))
+    folder.summary.write_text(json.dumps(sealed({"accuracy": "x", "macro_f1": 0.5})))
+    with pytest.raises(UsageError, match="accuracy is missing, or not as it should be"):
+        folder.read_summary()
+
+
+@pytest.mark.parametrize("line", ['start: "\\ud800"', f"zzz: [{200_000 * '1,'}1]"])
+def test_a_configuration_that_cannot_be_one_is_refused_at_once(tiny_run, tmp_path, line):
+    folder = RunFolder(shutil.copytree(tiny_run, tmp_path / "run"))
+    text = f"{line}\n"
+    folder.config.write_text(f"{text}{SEAL}{sha256(text)}\n")
+    with pytest.raises(UsageError, match=r"config\.yaml: "):
+        folder.read_config()
+
+
+def test_a_log_that_is_a_hard_link_is_separated_from_it(tiny_run, tmp_path):
+    folder = RunFolder(shutil.copytree(tiny_run, tmp_path / "run"))
+    os.link(folder.log, tmp_path / "elsewhere")
+    folder.tidy()
+    assert folder.log.stat().st_nlink == 1
+    assert folder.log.read_text() == (tmp_path / "elsewhere").read_text()
 
 
 def test_a_pipe_in_a_run_is_refused(tmp_path):

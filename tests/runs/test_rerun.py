@@ -20,7 +20,17 @@ from cifar_imbalance.runs.stored import sealed_yaml
 
 METRICS_OF_ITS_OWN = {"accuracy", "macro_f1", "macro_recall", "macro_precision", "worst_decile_recall"}
 ABOUT_THE_RUN = {
-    *("checksum", "predictions_sha256", "experiment", "weights", "train_images", "epochs", "test_set_use"),
+    *(
+        "checksum",
+        "predictions_sha256",
+        "history_sha256",
+        "uncertainty",
+        "experiment",
+        "weights",
+        "train_images",
+        "epochs",
+        "test_set_use",
+    ),
     *("chosen_by", "ckpt"),
 }
 

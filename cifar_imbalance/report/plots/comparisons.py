@@ -21,6 +21,7 @@ from cifar_imbalance.report.plots.canvas import (
     save_figure,
     words,
 )
+from cifar_imbalance.terminal import count_of_classes
 
 # With ten classes the worst decile is the worst class: dashes keep both lines visible.
 _SIZE_CURVES = (("accuracy", BLUE, "-"), ("worst_decile_recall", ORANGE, "-"), ("worst_recall", RED, "--"))
@@ -82,7 +83,7 @@ def side_by_side_plot(
     kinds = (("", GREY, "o", "within noise"), ("gained", BLUE, "^", "gained"), ("lost", RED, "v", "lost"))
     for verdict, colour, marker, label in kinds:
         chosen = (np.array(verdicts) == verdict) & ~np.isnan(reference)
-        label = f"{label}: {int(chosen.sum())} classes"
+        label = f"{label}: {count_of_classes(int(chosen.sum()))}"
         axes.plot(reference[chosen], recall[chosen], marker, color=colour, markersize=5, alpha=0.8, label=label)
     difference = np.where(np.array(verdicts) != "", recall - reference, np.nan)
     name_extremes(axes, reference, recall, difference, class_names, most=len(class_names))

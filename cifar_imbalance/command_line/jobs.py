@@ -1,0 +1,177 @@
+"""Every job of the command line is composed and checked here before Hydra starts.
+
+So a mistake gives a one-line error and exit code 2, and leaves no file or folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+
+from cifar_imbalance.command_line.arguments import add_to_command, only_describes
+from cifar_imbalance.command_line.composer import Composer, hydras_errors
+from cifar_imbalance.command_line.program import Program
+from cifar_imbalance.command_line.sweep import Sweep, free_folder
+from cifar_imbalance.configuration.checks import check_sweep_in_one_process
+from cifar_imbalance.configuration.overrides import check_operators, check_override, check_plugin_fields, parse
+from cifar_imbalance.errors import UsageError
+
+MANY_JOBS = 50
+MOST_JOBS = 10_000
+
+
+def check_every_job(program: Program, arguments: Any) -> None:
+    """Compose and check each job of the command line. Raises UsageError for the first invalid one."""
+    if arguments.shell_completion:  # its words are no overrides
+        return
+    overrides = list(arguments.overrides)
+    searchpath = []
+    if arguments.config_dir:
+        folder = Path(arguments.config_dir).resolve()
+        if not folder.is_dir():
+            raise UsageError(f"--config-dir={arguments.config_dir}: there is no such folder")
+        searchpath = [f"hydra.searchpath=[file://{folder}]"]
+    parsed = parse(overrides)
+    groups = program.groups(arguments.config_dir)
+    for override in parsed:
+        check_override(override, groups, program.schema)
+        other_mode = "hydra.run." if arguments.multirun else "hydra.sweep."
+        if override.key_or_group.startswith(other_mode):
+            mode = (
+                "without -m; a sweep has hydra.sweep.dir" if arguments.multirun else "with -m; a run has hydra.run.dir"
+            )
+            raise UsageError(f"{override.input_line}: only {mode}")
+        if override.is_sweep_override() and not arguments.multirun:
+            listed = f"{override.key_or_group}=[{str(override.input_line).partition('=')[2]}]"
+            raise UsageError(f"{override.input_line}: several values make a sweep, add -m; a list is written {listed}")
+    check_plugin_fields(parsed)
+    jobs = _jobs(parsed) if arguments.multirun else [overrides]
+    compose = Composer(arguments.config_name or program.name, program.schema, searchpath)
+    configs, folders = [], set()
+    if len(jobs) > MANY_JOBS:
+        print(f"checking {len(jobs)} jobs before the first one starts", flush=True)
+    for number, job in enumerate(jobs):
+        with hydras_errors(" ".join(job)):
+            check_operators(compose, job)
+            composed = compose(job, number)
+        if arguments.config_dir:
+            _check_hydras_part(compose, composed, job)
+        HydraConfig.instance().set_config(composed)
+        if only_describes(arguments):
+            continue
+        if arguments.cfg:
+            _check_not_from_run(composed)
+            if arguments.package and OmegaConf.select(composed, arguments.package) is None:
+                raise UsageError(f"--package={arguments.package}: there is no such part of the configuration")
+            continue  # the configuration is only shown: it may be incomplete
+        if arguments.multirun and composed.hydra.sweeper.get("params"):
+            raise UsageError("hydra.sweeper.params: a sweep is typed, FIELD=VALUE,VALUE, so that all of it is checked")
+        configs.append(program.checked(_without_hydra(composed), job))
+        kind = "sweep" if arguments.multirun else "run"
+        if composed.get("output") == "":
+            raise UsageError("output=: a folder is expected")
+        _check_job_folders(composed, job)
+        field_name = "output" if "output" in composed else f"hydra.{kind}.dir"
+        folder = Path(composed.hydra[kind].dir, composed.hydra.sweep.subdir if arguments.multirun else "")
+        if folder in folders and not program.has_results:  # runs and evaluations take the next free name
+            raise UsageError(f"hydra.sweep.subdir={composed.hydra.sweep.subdir}: several jobs have this folder")
+        folders.add(folder)
+        program.existing.add(_writable(field_name, composed.hydra[kind].dir))
+    if arguments.multirun and configs and "BasicLauncher" in composed.hydra.launcher._target_:
+        check_sweep_in_one_process(config.runtime for config in configs if hasattr(config, "runtime"))
+    if arguments.multirun and configs:
+        folder = Path(composed.hydra.sweep.dir)
+        if not {"hydra.sweep.dir", "output"} & {override.key_or_group for override in parsed}:
+            folder = free_folder(folder)
+            add_to_command(overrides, [f"hydra.sweep.dir={folder}"])
+        if len(jobs) == len(configs) and all(o.is_discrete_sweep() for o in parsed if o.is_sweep_override()):
+            swept = [override.key_or_group for override in parsed if override.is_sweep_override()]
+            program.sweep = Sweep(swept, jobs, folder)
+
+
+def _jobs(parsed: list[Override]) -> list[list[str]]:
+    """The overrides of each job of a sweep. Raises UsageError for one without jobs, or with more than MOST_JOBS."""
+    if any(override.is_sweep_override() and not override.is_discrete_sweep() for override in parsed):
+        _check_sweeper(parsed)
+        return [[str(o.input_line) for o in parsed if not o.is_sweep_override()]]  # another sweeper samples the rest
+    count = 1
+    for override in [override for override in parsed if override.is_sweep_override()]:
+        if getattr(override.value(), "shuffle", False):
+            raise UsageError(f"{override.input_line}: a sweep runs its jobs in the order in which they are typed")
+        with hydras_errors(str(override.input_line)):
+            values = sum(1 for _ in islice(override.sweep_iterator(), MOST_JOBS + 1))
+        if values == 0:
+            raise UsageError(f"{override.input_line}: there are no values in it")
+        count *= values
+    if count > MOST_JOBS:
+        raise UsageError(f"--multirun: a sweep has at most {MOST_JOBS} jobs, this one has more")
+    return BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
+
+
+def _check_hydras_part(compose: Composer, composed: DictConfig, job: list[str]) -> None:
+    """Raises UsageError if a file of --config-dir sets Hydra's own fields, which would not be checked."""
+
+    def own(config: DictConfig) -> dict[str, Any]:
+        part = dict(OmegaConf.to_container(config.hydra, resolve=False))  # type: ignore[arg-type]
+        job_part = {name: value for name, value in part["job"].items() if name not in ("num", "override_dirname")}
+        return {**part, "job": job_part, "overrides": None, "runtime": None}
+
+    found = own(composed)
+    expected = own(compose.anew([text for text in job if text.startswith("hydra")]))
+    for name, value in expected.items():
+        if found.get(name) != value:
+            raise UsageError(f"hydra.{name}: a file of --config-dir sets it; Hydra's own fields can be typed alone")
+
+
+def _check_job_folders(composed: DictConfig, job: list[str]) -> None:
+    """Raises UsageError for a typed folder that uses a value of Hydra's that is not there, which is None in a path."""
+    for text in job:
+        for name in re.findall(r"\$\{\s*hydra:\s*([^}\s]+)", text) if text.startswith("hydra") else ():
+            if OmegaConf.select(composed.hydra, name) is None:
+                raise UsageError(f"{text}: Hydra has no value hydra:{name}; --cfg hydra shows those it has")
+
+
+def _check_not_from_run(composed: DictConfig) -> None:
+    """Raises UsageError for an existing run: Hydra shows what it composes, not that run's own configuration."""
+    for name in ("resume", "repeat", "start", "ckpt"):
+        if name in composed and not OmegaConf.is_missing(composed, name) and composed[name] is not None:
+            raise UsageError(
+                f"{name}={composed[name]}: --cfg does not show that run's configuration; see its config.yaml"
+            )
+
+
+def _check_sweeper(parsed: list[Override]) -> None:
+    """Hydra's own sweeper only takes lists of values. Raises UsageError for a range without another sweeper."""
+    if not any(override.key_or_group == "hydra/sweeper" for override in parsed):
+        (text, *_) = [o.input_line for o in parsed if o.is_sweep_override() and not o.is_discrete_sweep()]
+        raise UsageError(
+            f"{text}: values are listed, FIELD=VALUE,VALUE or range(FROM,TO); more needs hydra/sweeper=NAME"
+        )
+
+
+def _without_hydra(composed: DictConfig) -> DictConfig:
+    plain = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    OmegaConf.resolve(plain)
+    return plain
+
+
+def _writable(name: str, value: str) -> Path:
+    """The deepest existing folder of a path. Raises UsageError if it is not writable."""
+    place = Path(value).absolute()
+    try:
+        while not place.exists():
+            place = place.parent
+        os.rmdir(tempfile.mkdtemp(dir=place))  # permissions are not enough: root, a read-only or full disk
+    except OSError as error:
+        reason = f"{place} cannot be written ({error.strerror})"
+        raise UsageError(f"{name}={value}: {reason}; choose another with {name}=FOLDER") from error
+    return place

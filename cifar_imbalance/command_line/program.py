@@ -1,0 +1,43 @@
+"""What a program of the command line is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from cifar_imbalance.command_line.sweep import Sweep
+from cifar_imbalance.configuration.fields import EvaluateConfig, TrainConfig
+from cifar_imbalance.configuration.overrides import CONF
+from cifar_imbalance.configuration.schema import field_paths
+
+
+@dataclass
+class Program:
+    """One of the programs: how its configuration is checked, and what runs it."""
+
+    name: str
+    typed: str  # the prefix of its messages
+    schema: type
+    checked: Callable[[DictConfig, list[str]], Any]
+    run: Callable[[Any, Path, list[str]], Path | None]  # returns the folder of a run with results
+    failures: list[str] = field(default_factory=list)
+    existing: set[Path] = field(default_factory=set)  # folders that were there
+    sweep: Sweep | None = None
+
+    @property
+    def has_results(self) -> bool:
+        return self.schema in (TrainConfig, EvaluateConfig)
+
+    def groups(self, extra_folder: str | None = None) -> dict[str, list[str]]:
+        """The groups of this program and their choices: {'model': ['b0', 'b5', ...], ...}."""
+        groups: dict[str, list[str]] = {}
+        for root in [CONF, *([Path(extra_folder)] if extra_folder else [])]:
+            for file in sorted(root.rglob("*.yaml")):
+                group = file.parent.relative_to(root).as_posix()
+                if group in field_paths(self.schema):
+                    groups.setdefault(group, []).append(file.stem)
+        return dict(sorted(groups.items()))

@@ -1,0 +1,70 @@
+"""The four programs: what each composes, checks and runs. Torch is imported only when one runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from cifar_imbalance.command_line.main import main
+from cifar_imbalance.command_line.program import Program
+from cifar_imbalance.configuration.checks import checked_benchmark, checked_evaluate, checked_figures, checked_train
+from cifar_imbalance.configuration.fields import BenchmarkConfig, EvaluateConfig, FiguresConfig, TrainConfig
+from cifar_imbalance.configuration.overrides import keys
+from cifar_imbalance.runs.folder import find_run
+from cifar_imbalance.runs.rerun import combined_runs, composed_for_evaluation, composed_for_training
+
+
+def train() -> None:
+    def run(config: TrainConfig, folder: Path, overrides: list[str]) -> Path | None:
+        from cifar_imbalance.engine.ensemble import run_ensemble
+        from cifar_imbalance.engine.experiment import run_experiment
+
+        return (run_experiment if config.ensemble.members == 1 else run_ensemble)(config, folder, overrides)
+
+    def checked(composed: DictConfig, overrides: list[str]) -> TrainConfig:
+        return checked_train(composed_for_training(composed, overrides), keys(overrides))
+
+    main(Program("train", "train.py", TrainConfig, checked, run))
+
+
+def evaluate() -> None:
+    def run(config: EvaluateConfig, folder: Path, overrides: list[str]) -> Path | None:
+        from cifar_imbalance.engine.evaluation import run_combination, run_evaluation
+
+        runs = combined_runs(config.ckpt)
+        if runs:
+            return run_combination(config, runs, folder, overrides)
+        return run_evaluation(config, folder, overrides)
+
+    def checked(composed: DictConfig, overrides: list[str]) -> EvaluateConfig:
+        config = composed_for_evaluation(composed, overrides)
+        runs = combined_runs(config.ckpt)
+        of_weights = not runs and find_run(config.ckpt) is None
+        return checked_evaluate(config, keys(overrides), of_saved_logits=bool(runs), of_weights=of_weights)
+
+    main(Program("evaluate", "evaluate.py", EvaluateConfig, checked, run))
+
+
+def benchmark() -> None:
+    def run(config: BenchmarkConfig, folder: Path, overrides: list[str]) -> None:
+        from cifar_imbalance.benchmark.run import run_benchmark
+
+        run_benchmark(config, folder)
+
+    def checked(composed: DictConfig, overrides: list[str]) -> BenchmarkConfig:
+        return checked_benchmark(composed)
+
+    main(Program("benchmark", "cifar_imbalance.benchmark", BenchmarkConfig, checked, run))
+
+
+def figures() -> None:
+    def run(config: FiguresConfig, folder: Path, overrides: list[str]) -> None:
+        from cifar_imbalance.figures.draw import run_figures
+
+        run_figures(config, folder)
+
+    def checked(composed: DictConfig, overrides: list[str]) -> FiguresConfig:
+        return checked_figures(composed, keys(overrides))
+
+    main(Program("figures", "cifar_imbalance.figures", FiguresConfig, checked, run))

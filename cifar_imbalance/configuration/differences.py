@@ -1,0 +1,35 @@
+"""In which fields two configurations differ, apart from where a run executes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cifar_imbalance.configuration.fields import TrainConfig
+from cifar_imbalance.configuration.schema import leaves
+
+_EXECUTION = ("dataset.root", "dataset.cache_dir", "ensemble.workers", "resume")
+CHANGE_RESULTS = ("runtime.precision", "runtime.compile")
+
+
+def is_execution_field(field: str) -> bool:
+    """Whether a field determines where a run executes or how it is drawn, not what it computes."""
+    return field.startswith(("runtime.", "plots.")) or field in _EXECUTION
+
+
+def differing_fields(first: TrainConfig, second: TrainConfig) -> dict[str, tuple[Any, Any]]:
+    """The dotted path of each field that differs, with its two values, `on` for a block that only one of them has.
+
+    Fields of execution are left out, except those that change results, and the experiment, which is a name.
+    """
+    sides = dict(leaves(first)), dict(leaves(second))
+    differing: dict[str, tuple[Any, Any]] = {}
+    for path in dict.fromkeys([*sides[0], *sides[1]]):
+        if path == "experiment" or (is_execution_field(path) and path not in CHANGE_RESULTS):
+            continue
+        if all(path in side for side in sides) and sides[0][path] != sides[1][path]:
+            differing[path] = sides[0][path], sides[1][path]
+        for side, other in (sides, sides[::-1]):
+            block = any(name.startswith(f"{path}.") for name in other)
+            if block and path in side:
+                differing[path] = ("off", "on") if side is sides[0] else ("on", "off")
+    return differing
