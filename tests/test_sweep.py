@@ -3,6 +3,9 @@
 import csv
 import importlib.util
 import json
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -15,7 +18,7 @@ from cifar_imbalance.command_line.composer import Composer
 from cifar_imbalance.command_line.sweep import METRICS, free_folder
 from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.configuration.overrides import CONF
-from cifar_imbalance.engine import evaluation, experiment
+from cifar_imbalance.engine import evaluation, experiment, loop
 
 
 @pytest.fixture
@@ -215,3 +218,65 @@ def test_an_interruption_stops_the_sweep(typed, tmp_path, monkeypatch):
     assert (answer.code, answer.err) == (130, "train.py: interrupted\n")
     assert answer.out.splitlines()[-1] == "not begun: jobs 2 to 3"
     assert started == [0]
+
+
+# ---------------------------------------------------------------- a sweep that is started again in its folder
+@pytest.fixture
+def sweep_words(tiny_words):
+    return ["-m", "seed=0,1", "hydra.sweep.dir=sweep", *tiny_words]
+
+
+def test_what_is_finished_is_skipped_and_what_is_not_is_resumed(typed, tmp_path, sweep_words, monkeypatch):
+    def interrupted(config, epoch, plan=loop.plan_epoch, **rest):
+        if (config.seed, epoch) == (1, 1):
+            raise KeyboardInterrupt
+        return plan(config, epoch, **rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "plan_epoch", interrupted)
+        assert typed(tmp_path, "train", *sweep_words).code == 130
+    folders = [tmp_path / "sweep" / f"{job}_quickstart_{job - 1}" for job in (1, 2)]
+    first = (folders[0] / "metrics.jsonl").read_text()
+    answer = typed(tmp_path, "train", *sweep_words)
+    assert answer.code == 0, answer.err
+    assert (folders[0] / "metrics.jsonl").read_text() == first
+    assert "1_quickstart_0 is finished; nothing was done" in answer.out
+    assert len((folders[1] / "metrics.jsonl").read_text().splitlines()) == 2
+    assert len(list(folders[1].glob("environment_resumed_*.json"))) == 1
+    assert sorted(path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir()) == [f.name for f in folders]
+    rows = list(csv.DictReader((tmp_path / "sweep" / "sweep.csv").read_text().splitlines()))
+    assert [row["folder"] for row in rows] == [str(folder) for folder in folders]
+    assert all(row["accuracy"] for row in rows)
+
+
+def test_a_run_without_a_checkpoint_begins_anew(typed, tmp_path, sweep_words):
+    assert typed(tmp_path, "train", *sweep_words).code == 0
+    run = tmp_path / "sweep" / "2_quickstart_1"
+    shutil.rmtree(run / "checkpoints")
+    shutil.rmtree(run / "report")
+    assert typed(tmp_path, "train", *sweep_words).code == 0
+    assert (run / "report" / "summary.json").is_file()
+    assert not list(run.glob("environment_resumed_*.json"))
+
+
+def test_another_configuration_does_not_go_on_with_a_run(typed, tmp_path, sweep_words):
+    assert typed(tmp_path, "train", *sweep_words).code == 0
+    assert typed(tmp_path, "train", *sweep_words, "optimizer.weight_decay=0.1").code == 0
+    assert (tmp_path / "sweep" / "1_quickstart_0_2" / "report" / "summary.json").is_file()
+
+
+def test_a_job_that_another_process_trains_is_left_to_it(typed, tmp_path, sweep_words):
+    holding = (
+        "import fcntl, sys; file = open('sweep/.jobs', 'a'); fcntl.lockf(file, fcntl.LOCK_EX, 1, 0); "
+        "print(flush=True); sys.stdin.read()"
+    )
+    (tmp_path / "sweep").mkdir()
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", holding], cwd=tmp_path, **pipes) as other:
+        other.stdout.readline()
+        answer = typed(tmp_path, "train", *sweep_words)
+        other.stdin.close()
+    assert answer.code == 0, answer.err
+    assert "job 1 of 2: seed=0\nanother process is training it\njob 2 of 2: seed=1\n" in answer.out
+    assert not (tmp_path / "sweep" / "1_quickstart_0").exists()
+    assert (tmp_path / "sweep" / "2_quickstart_1" / "report" / "summary.json").is_file()

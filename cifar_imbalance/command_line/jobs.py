@@ -56,7 +56,9 @@ def check_every_job(program: Program, arguments: Any) -> None:
     check_plugin_fields(parsed)
     jobs = _jobs(parsed) if arguments.multirun else [overrides]
     compose = Composer(arguments.config_name or program.name, program.schema, searchpath)
-    configs, folders = [], set()
+    configs: list[Any] = []
+    folders: list[Path] = []
+    subdirs: list[str] = []
     if len(jobs) > MANY_JOBS:
         print(f"checking {len(jobs)} jobs before the first one starts", flush=True)
     for number, job in enumerate(jobs):
@@ -84,7 +86,8 @@ def check_every_job(program: Program, arguments: Any) -> None:
         folder = Path(composed.hydra[kind].dir, composed.hydra.sweep.subdir if arguments.multirun else "")
         if folder in folders and not program.has_results:  # runs and evaluations take the next free name
             raise UsageError(f"hydra.sweep.subdir={composed.hydra.sweep.subdir}: several jobs have this folder")
-        folders.add(folder)
+        folders.append(folder)
+        subdirs.append(composed.hydra.sweep.subdir if arguments.multirun else "")
         program.existing.add(_writable(field_name, composed.hydra[kind].dir))
     if arguments.multirun and configs and "BasicLauncher" in composed.hydra.launcher._target_:
         check_sweep_in_one_process(config.runtime for config in configs if hasattr(config, "runtime"))
@@ -95,7 +98,8 @@ def check_every_job(program: Program, arguments: Any) -> None:
             add_to_command(overrides, [f"hydra.sweep.dir={folder}"])
         if len(jobs) == len(configs) and all(o.is_discrete_sweep() for o in parsed if o.is_sweep_override()):
             swept = [override.key_or_group for override in parsed if override.is_sweep_override()]
-            program.sweep = Sweep(swept, jobs, folder)
+            own = [folder / subdir for subdir in subdirs]
+            program.sweep = Sweep(swept, jobs, folder, own if program.has_results else [])
 
 
 def _jobs(parsed: list[Override]) -> list[list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -14,8 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from cifar_imbalance.command_line.composer import hydras_errors
 from cifar_imbalance.command_line.program import Program
+from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.configuration.overrides import CONF
 from cifar_imbalance.errors import TrainingFailed, UsageError
+from cifar_imbalance.runs.rerun import going_on
 
 
 def launch(program: Program) -> None:
@@ -35,7 +38,7 @@ def launch(program: Program) -> None:
         done: Path | None = None
         try:
             OmegaConf.resolve(composed)
-            done = program.run(program.checked(composed, overrides), folder, overrides)
+            done = _run(program, program.checked(composed, overrides), folder, overrides)
             _remove_empty(folder, program.existing)  # a resumed run has a folder of its own
         except KeyboardInterrupt:
             _remove_empty(folder, program.existing)
@@ -48,7 +51,7 @@ def launch(program: Program) -> None:
                 raise
             stopped.append(error)  # raised below, since Hydra would print its own lines about it
         if sweep is not None and here and program.has_results:
-            sweep.add(hydra_config.job.num, done or folder)
+            sweep.add(hydra_config.job.num, done)
 
     try:
         with hydras_errors(" ".join(sys.argv[1:])):
@@ -60,6 +63,17 @@ def launch(program: Program) -> None:
         raise TrainingFailed(f"{len(program.failures)} of the sweep's jobs failed")
     if stopped:
         raise stopped[0]
+
+
+def _run(program: Program, config: Any, folder: Path, overrides: list[str]) -> Path | None:
+    """Run a job, or go on with it: the run of an earlier sweep in this folder is resumed, a finished one is kept."""
+    if program.sweep is None or not isinstance(config, TrainConfig):
+        return program.run(config, folder, overrides)
+    with program.sweep.held(HydraConfig.get().job.num) as held:
+        if not held:
+            print("another process is training it", flush=True)
+            return None
+        return program.run(going_on(config, folder), folder, overrides)
 
 
 def _record_failure(program: Program, folder: Path, overrides: list[str], error: Exception) -> None:

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import textwrap
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -103,7 +104,14 @@ def _stop(program: Program, message: str, code: int) -> None:
 
 
 def _list_choices(program: Program) -> str:
-    return "\n".join(f"  {group:13} {', '.join(choices)}" for group, choices in program.groups().items())
+    """A line for each group; the choices in a folder of theirs on lines of their own."""
+    lines = []
+    for group, choices in program.groups().items():
+        lines.append(f"  {group:13} {', '.join(choice for choice in choices if '/' not in choice)}")
+        for folder in dict.fromkeys(choice.partition("/")[0] for choice in choices if "/" in choice):
+            inside = [choice for choice in choices if choice.startswith(f"{folder}/")]
+            lines.append(textwrap.fill(", ".join(inside), 100, initial_indent=16 * " ", subsequent_indent=16 * " "))
+    return "\n".join(lines)
 
 
 def _first_line(error: HydraException, schema: type) -> str:

@@ -33,11 +33,11 @@ class Program:
         return self.schema in (TrainConfig, EvaluateConfig)
 
     def groups(self, extra_folder: str | None = None) -> dict[str, list[str]]:
-        """The groups of this program and their choices: {'model': ['b0', 'b5', ...], ...}."""
+        """The groups of this program and their choices: {'experiment': ['custom', ..., 'ltbench/ce', ...], ...}."""
         groups: dict[str, list[str]] = {}
         for root in [CONF, *([Path(extra_folder)] if extra_folder else [])]:
             for file in sorted(root.rglob("*.yaml")):
-                group = file.parent.relative_to(root).as_posix()
-                if group in field_paths(self.schema):
-                    groups.setdefault(group, []).append(file.stem)
+                group, _, choice = file.relative_to(root).with_suffix("").as_posix().partition("/")
+                if choice and group in field_paths(self.schema):
+                    groups.setdefault(group, []).append(choice)
         return dict(sorted(groups.items()))

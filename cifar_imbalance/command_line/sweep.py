@@ -1,9 +1,12 @@
-"""A sweep's folder and its table."""
+"""A sweep's folder and its table; several processes may share one, each job being trained by one of them."""
 
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,39 +37,65 @@ class Sweep:
     swept: list[str]  # fields and groups with several values
     jobs: list[list[str]]  # the overrides of each job
     folder: Path
+    folders: list[Path]  # of the jobs
     begun: int = 0
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    finished: dict[int, dict[str, Any]] = field(default_factory=dict)  # results by the job's number, from 0
+
+    @contextmanager
+    def held(self, number: int) -> Iterator[bool]:
+        """Hold the job `number` (from 0), so that no other process of this sweep trains it; False if one does."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".jobs").open("a") as file:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)  # a byte of the file for each job
+            except BlockingIOError:
+                yield False
+                return
+            except OSError:  # a file system without locks
+                pass
+            yield True
 
     def label(self, number: int) -> str:
         """`job 2 of 4: seed=0 augmentation=flip` of the job `number`, from 0."""
         words = " ".join(f"{name}={value}" for name, value in self._values(number).items())
         return f"job {number + 1} of {len(self.jobs)}: {words}".rstrip(" :")
 
-    def add(self, number: int, run: Path) -> None:
-        """Write sweep.csv with the results in the report of the job's folder; a job that failed has none."""
-        row: dict[str, Any] = {"job": number + 1, **self._values(number)}
-        summary = run / "report" / "summary.json"
-        if summary.is_file():
-            found = read_json(summary, dict.fromkeys(METRICS, float))
-            row |= {name: round(found[name], 4) for name in METRICS}
-        self.rows.append({**row, "folder": str(run)})
+    def add(self, number: int, run: Path | None) -> None:
+        """Write sweep.csv after the job `number`, whose results are in the folder `run`, or in its own."""
+        self.folders[number] = self.folders[number] if run is None else run
+        self._write(self._rows())
+
+    def _write(self, rows: list[dict[str, Any]]) -> None:
         text = io.StringIO()
         writer = csv.DictWriter(text, ["job", *self.swept, *METRICS, "folder"], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(self.rows)
+        writer.writerows(rows)
         atomic.write_text(self.folder / "sweep.csv", text.getvalue())
 
-    def table(self) -> str:
-        """The jobs and their results in columns."""
-        columns = ["job", *self.swept, *METRICS]
-        cells = [columns, *([str(row.get(name, "-")) for name in columns] for row in self.rows)]
-        widths = [max(len(row[k]) for row in cells) for k in range(len(columns))]
-        return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
+    def _rows(self) -> list[dict[str, Any]]:
+        """A row for each job that has a folder; one that failed, or is not finished, has no results."""
+        rows = []
+        for number, run in enumerate(self.folders):
+            summary = run / "report" / "summary.json"
+            if number not in self.finished and summary.is_file():
+                found = read_json(summary, dict.fromkeys(METRICS, float))
+                self.finished[number] = {name: round(found[name], 4) for name in METRICS}
+            if run.is_dir():
+                results = self.finished.get(number, {})
+                rows.append({"job": number + 1, **self._values(number), **results, "folder": str(run.absolute())})
+        return rows
 
     def result(self) -> str:
-        """The table, where it is, and which jobs never began."""
+        """The table of the jobs and their results, where it is, and which jobs never began."""
+        lines = []
+        if rows := self._rows():
+            columns = ["job", *self.swept, *METRICS]
+            cells = [columns, *([str(row.get(name, "-")) for name in columns] for row in rows)]
+            widths = [max(len(row[k]) for row in cells) for k in range(len(columns))]
+            lines = ["  ".join(c.rjust(width) for c, width in zip(row, widths, strict=True)) for row in cells]
+            self._write(rows)
+            lines.append(f"sweep: {(self.folder / 'sweep.csv').absolute()}")
         waiting = len(self.jobs) - self.begun if self.begun else 0  # none begins here if another launcher runs them
-        lines = [self.table(), f"sweep: {(self.folder / 'sweep.csv').absolute()}"] if self.rows else []
         if waiting:
             first = self.begun + 1
             lines.append(f"not begun: job {first}" if waiting == 1 else f"not begun: jobs {first} to {len(self.jobs)}")

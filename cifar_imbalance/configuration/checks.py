@@ -38,6 +38,7 @@ from cifar_imbalance.errors import UsageError
 MAKE_KERAS_PYTHON = (
     "python3 -m venv keras && keras/bin/pip install tensorflow-cpu makes one, then keras_python=keras/bin/python"
 )
+PRIOR_IN_LOSS = ("balanced_softmax", "logit_adjustment")
 _FACTORS = ("contrast", "saturation", "brightness")
 
 
@@ -51,6 +52,7 @@ def checked_train(composed: DictConfig, typed: Iterable[str] = ()) -> TrainConfi
     check_effects(config, typed)
     _check_augmentation(config.augmentation)
     _check_schedule(config)
+    _check_corrections(config)
     _check_optimizer(config)
     _check_runtime(config.runtime)
     _check_batch_sizes(config)
@@ -100,7 +102,13 @@ def checked_benchmark(composed: DictConfig) -> BenchmarkConfig:
     if name in XLA_NAMES:
         raise UsageError(f"runtime={name}: allowed are auto, cpu, cuda; XLA has a row of its own, xla_step")
     _check_runtime(config.runtime)
-    for field, usual in (("pretrained", False), ("weights", None), ("freeze_ratio", 0), ("freeze_batch_norm", False)):
+    for field, usual in (
+        ("pretrained", False),
+        ("weights", None),
+        ("freeze_ratio", 0),
+        ("freeze_batch_norm", False),
+        ("cosine_scale", None),
+    ):
         value = getattr(config.model, field)
         if value != usual:
             raise UsageError(f"model.{field}={value}: not supported by all rows of the benchmark; leave it out")
@@ -131,17 +139,13 @@ def _check_schedule(config: TrainConfig) -> None:
     if schedule.four_phases is not None:
         _check_phases(schedule.four_phases, epochs)
     if schedule.step is not None:
-        milestones, warmup = schedule.step.milestones, schedule.warmup_fraction * epochs
-        if milestones != sorted(set(milestones)):
-            raise UsageError(f"schedule.step.milestones={milestones}: rising epochs, each at least 1")
-        if not milestones or milestones[-1] >= epochs:
+        milestones = schedule.step.milestones
+        if not milestones or milestones != sorted(set(milestones)):
+            raise UsageError(f"schedule.step.milestones={milestones}: rising shares of the run's epochs, at least one")
+        if milestones[0] < schedule.warmup_fraction:
             raise UsageError(
-                f"schedule.step.milestones={milestones}: allowed are epochs below training.epochs, which is {epochs}"
-            )
-        if milestones[0] < warmup:
-            raise UsageError(
-                f"schedule.step.milestones={milestones}: the first lies within the warm-up of {warmup:g} epochs "
-                f"(schedule.warmup_fraction={schedule.warmup_fraction} of {epochs})"
+                f"schedule.step.milestones={milestones}: the first lies within the warm-up, "
+                f"schedule.warmup_fraction={schedule.warmup_fraction}"
             )
 
 
@@ -151,6 +155,19 @@ def _check_phases(phases: FourPhases, epochs: int) -> None:
     if sum(lengths) != epochs:
         listed = " + ".join(f"{name} {length}" for name, length in zip(names, lengths, strict=True))
         raise UsageError(f"training.epochs={epochs}: allowed is {sum(lengths)}, the length of the schedule: {listed}")
+
+
+def _check_corrections(config: TrainConfig) -> None:
+    """Raises UsageError for what corrects for the classes' frequencies once more than a loss that does so in full."""
+    if config.loss.name in PRIOR_IN_LOSS:
+        for name, usual in (("class_weights", "none"), ("sampler", "instance")):
+            if (chosen := getattr(config, name).name) != usual:
+                raise UsageError(
+                    f"{name}={chosen}: corrects twice, since loss={config.loss.name} has the classes' frequencies "
+                    f"in its logits already; allowed is {name}={usual}"
+                )
+    if config.loss.name == "ldam" and config.model.cosine_scale is None:
+        raise UsageError("loss=ldam: its margins are of cosines; add model.cosine_scale=30")
 
 
 def _check_optimizer(config: TrainConfig) -> None:

@@ -17,6 +17,8 @@ from cifar_imbalance.errors import UsageError
 # Their defaults mean that there is none of it: that may be said even where there can be none.
 NONE_OF_IT = {
     "schedule.min_lr": 0,
+    "class_weights.defer": 0,
+    "sampler.defer": 0,
     "schedule.warmup_fraction": 0,
     "dataset.imbalance.factor": 1,
     "model.pretrained": False,
@@ -118,6 +120,7 @@ def _without_effect(config: TrainConfig | FiguresConfig) -> Iterator[tuple[str, 
         return
     yield from _of_dataset(config.dataset, folds=config.ensemble.folds)
     yield from _of_optimisation(config)
+    yield from _of_methods(config)
     yield from _of_augmentation(config)
     yield from _of_reporting(config)
     yield from _of_weights(config)
@@ -148,6 +151,15 @@ def _of_optimisation(config: TrainConfig) -> Iterator[tuple[str, str]]:
             yield "schedule.four_phases.burnin_lr", "schedule.four_phases.burnin_epochs=0"
     if config.optimizer.weight_decay == 0:
         yield "optimizer.decay_norm_and_bias", "optimizer.weight_decay=0 decays nothing"
+
+
+def _of_methods(config: TrainConfig) -> Iterator[tuple[str, str]]:
+    if config.class_weights.name == "none":
+        yield "class_weights.defer", "class_weights=none has none; allowed is 0"
+    if config.sampler.name == "instance":
+        yield "sampler.defer", "sampler=instance is what a deferred sampler begins with; allowed is 0"
+    if config.model.cosine_scale is not None:
+        yield "model.head_init", "a head of cosines (model.cosine_scale) has an initialisation of its own"
 
 
 def _of_augmentation(config: TrainConfig) -> Iterator[tuple[str, str]]:

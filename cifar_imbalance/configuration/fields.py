@@ -126,6 +126,8 @@ class Model:
     weights: str | None = None  # a local .safetensors, .pth, .pt or .bin, instead of the hub
     # of a new head: timm (timm's default) | glorot (uniform, bias 0, as Keras' Dense)
     head_init: Annotated[str, Choices("timm", "glorot")] = "timm"
+    # if set, the head gives cosines times this scale, without a bias (30 for loss=ldam)
+    cosine_scale: Positive | None = None
     drop_rate: ShareBelowOne = 0.0  # dropout before the head
     drop_path_rate: ShareBelowOne = 0.0  # stochastic depth
     resolution: Positive | None = None  # input side as a factor of the model's native side; null: the images' own side
@@ -139,10 +141,24 @@ class Focal:
 
 
 @dataclass
+class Ldam:
+    max_margin: NotNegative = 15.0  # of the rarest class, in units of the logits: 0.5 of a cosine at a scale of 30
+
+
+@dataclass
+class LogitAdjustment:
+    tau: NotNegative = 1.0  # 0 is cross-entropy, 1 is balanced_softmax
+
+
+@dataclass
 class Loss:
-    name: Annotated[str, Choices("cross_entropy", "focal")] = "cross_entropy"
+    name: Annotated[str, Choices("cross_entropy", "focal", "ldam", "balanced_softmax", "logit_adjustment")] = (
+        "cross_entropy"
+    )
     label_smoothing: ShareBelowOne = 0.0
     focal: Focal | None = field(default_factory=Focal)
+    ldam: Ldam | None = field(default_factory=Ldam)
+    logit_adjustment: LogitAdjustment | None = field(default_factory=LogitAdjustment)
 
 
 @dataclass
@@ -154,13 +170,15 @@ class EffectiveNumber:
 class ClassWeights:
     """The weight of each class in the loss, by its number of training images."""
 
-    name: Annotated[str, Choices("none", "effective_number")] = "none"
+    name: Annotated[str, Choices("none", "inverse", "square_root_inverse", "effective_number")] = "none"
+    defer: Share = 0.0  # share of the run's epochs before they apply; until then all weights are equal
     effective_number: EffectiveNumber | None = field(default_factory=EffectiveNumber)
 
 
 @dataclass
 class Sampler:
-    name: Annotated[str, Choices("instance", "class_balanced")] = "instance"
+    name: Annotated[str, Choices("instance", "square_root", "class_balanced", "progressively_balanced")] = "instance"
+    defer: Share = 0.0  # share of the run's epochs before it applies; until then it is instance
 
 
 @dataclass
@@ -193,7 +211,10 @@ class Optimizer:
 
 @dataclass
 class Step:
-    milestones: list[Count] = field(default_factory=lambda: [5, 8])  # epochs, from 0, at which the rate is reduced
+    # shares of the run's epochs at which the rate is reduced
+    milestones: list[Annotated[float, Range(0, 1, low_open=True, high_open=True)]] = field(
+        default_factory=lambda: [0.5, 0.8]
+    )
     gamma: Annotated[float, Range(0, 1, low_open=True)] = 0.1  # factor of each reduction
 
 

@@ -12,7 +12,7 @@ from cifar_imbalance.augment.operator import Draws
 from cifar_imbalance.augment.policy import Policy
 from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.methods.classes import Classes
-from cifar_imbalance.methods.samplers import SAMPLERS
+from cifar_imbalance.methods.samplers import deferred_epochs, sample
 from cifar_imbalance.methods.schedules import learning_rates, phase
 
 
@@ -56,13 +56,16 @@ def plan_epoch(
 ) -> EpochPlan:
     """The plan of `epoch` for training images with these `labels`. Pure: the same arguments give the same plan."""
     seed, training = config.seed, config.training
-    indices = SAMPLERS[config.sampler.name](labels, seed, epoch, training.batch_size, config.sampler)
+    epochs, batch_size = training.epochs, training.batch_size
+    indices = sample(labels, config.sampler, seed=seed, epoch=epoch, epochs=epochs, batch_size=batch_size)
+    if epoch < deferred_epochs(config.class_weights.defer, epochs):
+        classes = replace(classes, weight=(classes.counts > 0).astype(np.float64))
     steps = len(indices)
     return EpochPlan(
         epoch=epoch,
         indices=indices,
         draws=policy.draw(seed, epoch, labels=labels[indices], levels=classes.level),
-        rates=learning_rates(config.schedule, epoch=epoch, steps_per_epoch=steps, epochs=training.epochs),
+        rates=learning_rates(config.schedule, epoch=epoch, steps_per_epoch=steps, epochs=epochs),
         noise_seeds=[keys.integer(seed, "noise", epoch, step) for step in range(steps)],
         classes=classes,
         phase=phase(config.schedule, epoch),

@@ -30,6 +30,7 @@ from cifar_imbalance.evidence.metrics import imbalance_factor
 from cifar_imbalance.methods.class_weights import class_weights
 from cifar_imbalance.methods.classes import Classes
 from cifar_imbalance.methods.controllers import CONTROLLERS
+from cifar_imbalance.methods.losses import NEED_IMAGES
 from cifar_imbalance.methods.optimizers import fresh_state, load_state, make_optimizer
 from cifar_imbalance.methods.schedules import burnin_epochs
 from cifar_imbalance.models.build import BuiltModel, build_model, check_name
@@ -62,6 +63,10 @@ def prepare(config: TrainConfig) -> Prepared:
     check_name(config.model)  # before images are downloaded and decoded
     data = load_experiment_data(config.dataset)
     height, width = data.train.images.shape[1:3]
+    counts, names = data.train.class_counts, data.train.class_names
+    if config.loss.name in NEED_IMAGES and not counts.all():
+        empty = names[int(np.argmin(counts))]
+        raise UsageError(f"loss={config.loss.name}: it is infinite for class {empty}, which has no training images")
     policy = Policy(config.augmentation, height=height, width=width)
     training, images = config.training, len(data.train.labels)
     check_batch_size("training.batch_size", training.batch_size, devices=runtime.devices, images=images)

@@ -18,6 +18,16 @@ def none(counts: Counts, settings: ClassWeights) -> Weights:
     return np.ones(len(counts))
 
 
+def inverse(counts: Counts, settings: ClassWeights) -> Weights:
+    """1 / n for a class of n images."""
+    return 1.0 / np.maximum(counts, 1)
+
+
+def square_root_inverse(counts: Counts, settings: ClassWeights) -> Weights:
+    """1 / sqrt(n) for a class of n images (Mahajan 2018)."""
+    return 1.0 / np.sqrt(np.maximum(counts, 1))
+
+
 def effective_number(counts: Counts, settings: ClassWeights) -> Weights:
     """(1 - beta) / (1 - beta^n) for a class of n images (Cui 2019, eq. 4)."""
     assert settings.effective_number is not None  # set by the configuration's choice
@@ -27,6 +37,8 @@ def effective_number(counts: Counts, settings: ClassWeights) -> Weights:
 
 CLASS_WEIGHTS: dict[str, Callable[[Counts, ClassWeights], Weights]] = {
     "none": none,
+    "inverse": inverse,
+    "square_root_inverse": square_root_inverse,
     "effective_number": effective_number,
 }
 

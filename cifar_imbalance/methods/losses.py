@@ -39,9 +39,49 @@ def focal(logits: Logits, labels: Labels, classes: ClassTensors, settings: Loss)
     return modulation * cross_entropy(logits, labels, classes, settings)
 
 
+def ldam(logits: Logits, labels: Labels, classes: ClassTensors, settings: Loss) -> Losses:
+    """Cross-entropy with the label's logit lowered by a margin that grows as n^(-1/4) falls (Cao 2019, eq. 12, 13).
+
+    The paper scales the cosines after the margin; here the head has the scale, and the margin is in its units.
+    """
+    assert settings.ldam is not None  # set by the configuration's choice
+    inverse = classes["counts"] ** -0.25
+    margins = settings.ldam.max_margin * inverse / inverse.max()
+    lowered = logits - functional.one_hot(labels, logits.shape[1]) * margins
+    return cross_entropy(lowered, labels, classes, settings)
+
+
+def balanced_softmax(logits: Logits, labels: Labels, classes: ClassTensors, settings: Loss) -> Losses:
+    """Cross-entropy of z + log n (Ren 2020, eq. 4); predictions use z itself."""
+    return _adjusted(logits, labels, classes, settings, tau=1.0)
+
+
+def logit_adjustment(logits: Logits, labels: Labels, classes: ClassTensors, settings: Loss) -> Losses:
+    """Cross-entropy of z + tau log n (Menon 2021, eq. 10); predictions use z itself."""
+    assert settings.logit_adjustment is not None  # set by the configuration's choice
+    return _adjusted(logits, labels, classes, settings, tau=settings.logit_adjustment.tau)
+
+
+def _adjusted(logits: Logits, labels: Labels, classes: ClassTensors, settings: Loss, *, tau: float) -> Losses:
+    """Cross-entropy of z + tau log n, whose label smoothing is shared in proportion to n^tau instead of equally:
+
+    then it asks for equal z, as it does without the adjustment.
+    """
+    prior = torch.log_softmax(tau * classes["counts"].log(), dim=0)
+    log_p = functional.log_softmax(logits + prior, dim=1)
+    of_label = log_p.gather(1, labels[:, None]).squeeze(1)
+    smoothing = settings.label_smoothing
+    return -(1.0 - smoothing) * of_label - smoothing * (prior.exp() * log_p).sum(dim=1)
+
+
+NEED_IMAGES = ("ldam", "balanced_softmax", "logit_adjustment")  # of every class: their values for none are infinite
+
 LOSSES: dict[str, Callable[[Logits, Labels, ClassTensors, Loss], Losses]] = {
     "cross_entropy": cross_entropy,
     "focal": focal,
+    "ldam": ldam,
+    "balanced_softmax": balanced_softmax,
+    "logit_adjustment": logit_adjustment,
 }
 
 

@@ -35,10 +35,11 @@ def cosine(t: Steps, schedule: Schedule, *, steps_per_epoch: int, epochs: int) -
 
 
 def step(t: Steps, schedule: Schedule, *, steps_per_epoch: int, epochs: int) -> Rates:
-    """Warm-up, then max_lr, multiplied by gamma at the start of each of the epochs `milestones` (from 0)."""
+    """Warm-up, then max_lr, multiplied by gamma from each of the `milestones` on, shares of the epochs."""
     assert schedule.step is not None
     warmup = _warmup_steps(schedule, steps_per_epoch * epochs)
-    reached = np.searchsorted(schedule.step.milestones, t // steps_per_epoch, side="right")
+    starts = [round(share * epochs) for share in schedule.step.milestones]
+    reached = np.searchsorted(starts, t // steps_per_epoch, side="right")
     falling = schedule.max_lr * schedule.step.gamma**reached
     return np.where(t < math.ceil(warmup), _warmup(t, schedule, warmup), falling)
 

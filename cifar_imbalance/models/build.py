@@ -18,7 +18,8 @@ from cifar_imbalance import keys
 from cifar_imbalance.configuration import fields
 from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.errors import UsageError, nearest
-from cifar_imbalance.models.heads import init_head_as_keras
+from cifar_imbalance.models import resnet_cifar as resnet_cifar  # registers its models with timm
+from cifar_imbalance.models.heads import give_cosine_head, init_head_as_keras
 from cifar_imbalance.models.weights import load_weights
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,9 @@ def build_model(model: fields.Model, *, class_count: int, image_size: tuple[int,
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(keys.integer(seed, "initialisation"))
         module = _create(model, class_count, optional, input_size)
-        if model.head_init == "glorot" and not (model.pretrained and class_count == native.num_classes):
+        if model.cosine_scale is not None:
+            give_cosine_head(module, model.cosine_scale, name=model.name)
+        elif model.head_init == "glorot" and not (model.pretrained and class_count == native.num_classes):
             init_head_as_keras(module)
         if model.weights is not None:
             load_weights(module, expanded(model.weights, "model.weights"), name=model.name)

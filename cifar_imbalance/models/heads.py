@@ -2,7 +2,38 @@
 
 from __future__ import annotations
 
-from torch import nn
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import linear, normalize
+
+from cifar_imbalance.errors import UsageError
+
+
+class CosineHead(nn.Module):
+    """Cosines of the features and a vector of each class, times `scale` (Liu 2019; for LDAM, Cao 2019, section 3.2).
+
+    The class vectors start uniform in [-1, 1] and normalised.
+    """
+
+    def __init__(self, features: int, classes: int, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+        self.weight = nn.Parameter(normalize(torch.empty(classes, features).uniform_(-1, 1), dim=1))
+
+    def forward(self, x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch classes"]:
+        return self.scale * linear(normalize(x, dim=1), normalize(self.weight, dim=1))
+
+
+def give_cosine_head(module: nn.Module, scale: float, *, name: str) -> None:
+    """Replace the linear head of `module`. Raises UsageError if it has none."""
+    prefixes = head_prefixes(module)
+    place = prefixes[0].removesuffix(".") if len(prefixes) == 1 else ""
+    head = dict(module.named_modules()).get(place) if place else None
+    if not isinstance(head, nn.Linear):
+        raise UsageError(f"model.cosine_scale={scale}: {name} has no single linear head; leave it out")
+    parent, _, attribute = place.rpartition(".")
+    setattr(module.get_submodule(parent), attribute, CosineHead(head.in_features, head.out_features, scale))
 
 
 def base_and_head(module: nn.Module) -> tuple[list[nn.Module], list[nn.Module]]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from cifar_imbalance.configuration.differences import CHANGE_RESULTS, is_execution_field
+from cifar_imbalance.configuration.differences import CHANGE_RESULTS, differing_fields, is_execution_field
 from cifar_imbalance.configuration.fields import EvaluateConfig, TrainConfig
 from cifar_imbalance.configuration.hardware import XLA_NAMES, resolved_runtime
 from cifar_imbalance.configuration.overrides import keys, named_values
@@ -42,7 +43,7 @@ def training_folder(
 def job_name(overrides: Sequence[str], repeat: str | None, start: str | None, experiment: str, seed: int) -> str:
     """The experiment and the seed of a sweep's job, for its folder."""
     experiment, seed = _experiment_and_seed(overrides, repeat or start, experiment, seed)
-    return f"{experiment}_{seed}"
+    return f"{experiment.replace('/', '_')}_{seed}"
 
 
 def _experiment_and_seed(overrides: Sequence[str], origin: str | None, experiment: str, seed: int) -> tuple[str, int]:
@@ -124,6 +125,22 @@ def _resumed(composed: DictConfig, overrides: Sequence[str]) -> DictConfig:
     if config.start is not None and waiting:  # members that are still to begin with the parent's weights
         _checked_parent(config)
     return config
+
+
+def going_on(config: TrainConfig, folder: Path) -> TrainConfig:
+    """`config`, which resumes the run in `folder` if that has the same; one without a checkpoint is removed.
+
+    So a sweep that was cut off goes on when it is started again in its folder.
+    """
+    run = RunFolder(folder)
+    if not run.config.is_file() or differing_fields(config, stored := run.read_config()):
+        return config
+    if stored.ensemble.members == 1 and not (run.checkpoint("last").is_file() or run.is_finished):
+        with run.held():
+            shutil.rmtree(folder)
+        return config
+    threads = config.runtime.threads or min(stored.runtime.threads or 1, os.cpu_count() or 1)
+    return replace(config, resume=str(folder), runtime=replace(config.runtime, threads=threads))
 
 
 def _derived(composed: DictConfig, overrides: Sequence[str], how: str) -> DictConfig:

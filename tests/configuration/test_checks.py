@@ -80,7 +80,7 @@ RULES = [
     ("schedule.max_lr=inf", "schedule.max_lr=inf: allowed is more than 0 and at most 1000000"),
     ("schedule.min_lr=-1", "schedule.min_lr=-1.0: allowed is at least 0"),
     ("schedule.warmup_fraction=1.5", "schedule.warmup_fraction=1.5: allowed is at least 0 and at most 1"),
-    ("schedule.step.milestones=[0,5]", "schedule.step.milestones=0: allowed is at least 1"),
+    ("schedule.step.milestones=[0,0.5]", "schedule.step.milestones=0.0: allowed is more than 0 and less than 1"),
     ("schedule.step.gamma=0", "schedule.step.gamma=0.0: allowed is more than 0 and at most 1"),
     ("training.epochs=0", "training.epochs=0: allowed is at least 1"),
     ("training.batch_size=-1", "training.batch_size=-1: allowed is at least 2 and at most 65536"),
@@ -107,11 +107,14 @@ RULES = [
     ("augmentation.order=[]", "augmentation.order=[]: flip is enabled but missing from it"),
     ("augmentation.color_jitter.contrast=[2,1]", "augmentation.color_jitter.contrast=[2.0, 1.0]: [LOW, HIGH] with 0 <= LOW <= HIGH"),
     ("schedule.min_lr=1", "schedule.min_lr=1.0: at most schedule.max_lr, which is 0.005"),
-    ("schedule=step schedule.step.milestones=[30,20]", "schedule.step.milestones=[30, 20]: rising epochs, each at least 1"),
-    ("schedule=step schedule.step.milestones=[20,20]", "schedule.step.milestones=[20, 20]: rising epochs, each at least 1"),
-    ("schedule=step schedule.step.milestones=[]", "schedule.step.milestones=[]: allowed are epochs below training.epochs, which is 40"),
-    ("schedule=step schedule.step.milestones=[20,40]", "schedule.step.milestones=[20, 40]: allowed are epochs below training.epochs, which is 40"),
-    ("schedule=step schedule.step.milestones=[3,20]", "schedule.step.milestones=[3, 20]: the first lies within the warm-up of 4 epochs (schedule.warmup_fraction=0.1 of 40)"),
+    ("schedule=step schedule.step.milestones=[0.7,0.5]", "schedule.step.milestones=[0.7, 0.5]: rising shares of the run's epochs, at least one"),
+    ("schedule=step schedule.step.milestones=[0.5,0.5]", "schedule.step.milestones=[0.5, 0.5]: rising shares of the run's epochs, at least one"),
+    ("schedule=step schedule.step.milestones=[]", "schedule.step.milestones=[]: rising shares of the run's epochs, at least one"),
+    ("schedule=step schedule.step.milestones=[0.5,1]", "schedule.step.milestones=1.0: allowed is more than 0 and less than 1"),
+    ("schedule=step schedule.step.milestones=[0.05,0.5]", "schedule.step.milestones=[0.05, 0.5]: the first lies within the warm-up, schedule.warmup_fraction=0.1"),
+    ("loss=balanced_softmax class_weights=inverse", "class_weights=inverse: corrects twice, since loss=balanced_softmax has the classes' frequencies in its logits already; allowed is class_weights=none"),
+    ("loss=logit_adjustment sampler=class_balanced", "sampler=class_balanced: corrects twice, since loss=logit_adjustment has the classes' frequencies in its logits already; allowed is sampler=instance"),
+    ("loss=ldam", "loss=ldam: its margins are of cosines; add model.cosine_scale=30"),
     ("optimizer=adam optimizer.adam.betas=[0.9]", "optimizer.adam.betas=[0.9]: two numbers, each at least 0 and less than 1"),
     ("optimizer.adamw.betas=[0.9,0.99,0.999]", "optimizer.adamw.betas=[0.9, 0.99, 0.999]: two numbers, each at least 0 and less than 1"),
     ("optimizer=sgd optimizer.sgd.nesterov=true optimizer.sgd.momentum=0", "optimizer.sgd.nesterov=True: needs optimizer.sgd.momentum above 0"),
@@ -144,8 +147,11 @@ RULES = [
     # what would have no effect
     ("optimizer=adam optimizer.decay_norm_and_bias=false", "optimizer.decay_norm_and_bias=False: has no effect: optimizer.weight_decay=0 decays nothing"),
     ("schedule=four_phases schedule.warmup_fraction=0 training.epochs=35 schedule.four_phases.burnin_epochs=0 schedule.four_phases.burnin_lr=0.1", "schedule.four_phases.burnin_lr=0.1: has no effect: schedule.four_phases.burnin_epochs=0"),
+    ("class_weights.defer=0.8", "class_weights.defer=0.8: has no effect: class_weights=none has none; allowed is 0"),
+    ("sampler.defer=0.8", "sampler.defer=0.8: has no effect: sampler=instance is what a deferred sampler begins with; allowed is 0"),
+    ("model.cosine_scale=30 model.head_init=glorot", "model.head_init=glorot: has no effect: a head of cosines (model.cosine_scale) has an initialisation of its own"),
     ("schedule=constant schedule.warmup_fraction=0.1", "schedule.warmup_fraction=0.1: has no effect: schedule=constant has no warm-up; allowed is 0"),
-    ("schedule=step schedule.warmup_fraction=0 schedule.step.milestones=[20] schedule.min_lr=0.001", "schedule.min_lr=0.001: has no effect: schedule=step without a warm-up ends above it"),
+    ("schedule=step schedule.warmup_fraction=0 schedule.step.milestones=[0.5] schedule.min_lr=0.001", "schedule.min_lr=0.001: has no effect: schedule=step without a warm-up ends above it"),
     ("augmentation.rotation.fill=9", "augmentation.rotation.fill=9.0: has no effect: augmentation.rotation.border=reflect fills with the mirrored image"),
     ("augmentation.shift.fill=9", "augmentation.shift.fill=9.0: has no effect: augmentation.shift.border=reflect fills with the mirrored image"),
     ("experiment=exp1 checkpoint.choose=last checkpoint.monitor=macro_f1", "checkpoint.monitor=macro_f1: has no effect: checkpoint.choose=last reports the last epoch"),
@@ -174,7 +180,7 @@ RULES = [
 
 # Valid settings that are close to invalid ones.
 ACCEPTED = [
-    "schedule=step schedule.step.milestones=[4,39]",
+    "schedule=step schedule.step.milestones=[0.1,0.99]",
     "schedule=constant schedule.warmup_fraction=0",
     "schedule=four_phases schedule.warmup_fraction=0 training.epochs=38",
     "optimizer=sgd optimizer.sgd.momentum=0",
@@ -298,8 +304,8 @@ def test_only_the_block_of_the_chosen_name_is_kept():
     assert (optimizer.sgd, optimizer.adam, optimizer.adamw) == (Sgd(momentum=0.8), None, None)
     optimizer = check("optimizer=adam").optimizer
     assert (optimizer.sgd, optimizer.adam, optimizer.adamw) == (None, Adam(), None)
-    schedule = check("schedule=step schedule.step.milestones=[20]").schedule
-    assert (schedule.step, schedule.four_phases) == (Step(milestones=[20]), None)
+    schedule = check("schedule=step schedule.step.milestones=[0.5]").schedule
+    assert (schedule.step, schedule.four_phases) == (Step(milestones=[0.5]), None)
     schedule = check("schedule=four_phases schedule.warmup_fraction=0 training.epochs=38").schedule
     assert (schedule.step, schedule.four_phases) == (None, FourPhases())
 

@@ -29,6 +29,12 @@ def test_beta_0_gives_equal_weights_and_beta_near_1_inverse_counts():
     assert class_weights(COUNTS, effective(1 - 1e-9)) == pytest.approx(inverse * 3 / inverse.sum(), rel=1e-5)
 
 
+def test_inverse_counts_and_their_square_roots():
+    inverse = class_weights(np.array([1, 4]), ClassWeights(name="inverse"))
+    assert inverse == pytest.approx([1.6, 0.4])
+    assert class_weights(np.array([1, 4]), ClassWeights(name="square_root_inverse")) == pytest.approx([4 / 3, 2 / 3])
+
+
 @pytest.mark.parametrize("name", CLASS_WEIGHTS)
 def test_weights_have_mean_1_and_a_class_without_images_has_weight_0(name):
     weights = class_weights(np.array([9, 0, 3, 1]), ClassWeights(name=name))

@@ -5,8 +5,16 @@ import math
 import pytest
 import torch
 
-from cifar_imbalance.configuration.fields import Focal, Loss
-from cifar_imbalance.methods.losses import LOSSES, cross_entropy, focal, weighted_mean
+from cifar_imbalance.configuration.fields import Focal, Ldam, LogitAdjustment, Loss
+from cifar_imbalance.methods.losses import (
+    LOSSES,
+    balanced_softmax,
+    cross_entropy,
+    focal,
+    ldam,
+    logit_adjustment,
+    weighted_mean,
+)
 
 LOGITS = torch.tensor([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 LABELS = torch.tensor([0, 2])
@@ -48,6 +56,54 @@ def test_focal_has_a_gradient_where_the_label_is_certain(gamma):
     logits = torch.tensor([[200.0, 0.0, 0.0]], requires_grad=True)
     focal(logits, torch.tensor([0]), CLASSES, Loss(name="focal", focal=Focal(gamma=gamma))).sum().backward()
     assert logits.grad.isfinite().all()
+
+
+def test_ldam_lowers_the_labels_logit_by_a_margin_of_n_to_the_minus_a_quarter():
+    """Margins C n^(-1/4), C such that the largest is 15 = 30 * 0.5: for 16, 81 and 256 images 15, 10 and 7.5."""
+    classes = {"counts": torch.tensor([16.0, 81.0, 256.0])}
+    lowered = torch.tensor([[2.0 - 15.0, 0.0, 0.0], [0.0, 1.0, -7.5]])
+    losses = ldam(LOGITS, LABELS, classes, Loss(name="ldam"))
+    torch.testing.assert_close(losses, cross_entropy(lowered, LABELS, {}, Loss()))
+    middle = ldam(LOGITS, torch.tensor([1, 1]), classes, Loss(name="ldam", ldam=Ldam(max_margin=3.0)))
+    expected = cross_entropy(torch.tensor([[2.0, -2.0, 0.0], [0.0, -1.0, 0.0]]), torch.tensor([1, 1]), {}, Loss())
+    torch.testing.assert_close(middle, expected)
+
+
+def test_ldam_equals_the_papers_form_on_cosines():
+    """CE(s (cos - margin)) with margins of 0.5 at most and s = 30 (Cao 2019, eq. 13)."""
+    cosines, counts = torch.tensor([[0.9, -0.2, 0.1]]), torch.tensor([100.0, 10.0, 5.0])
+    margins = counts**-0.25 * 0.5 / (5.0**-0.25)
+    expected = torch.nn.functional.cross_entropy(30 * (cosines - torch.eye(3)[1] * margins), torch.tensor([1]))
+    ours = ldam(30 * cosines, torch.tensor([1]), {"counts": counts}, Loss(name="ldam"))
+    torch.testing.assert_close(ours[0], expected)
+
+
+def test_balanced_softmax_weights_each_exponential_by_the_images_of_its_class():
+    """p_y = n_y e^(z_y) / sum_k n_k e^(z_k) (Ren 2020, eq. 3)."""
+    shares = CLASSES["counts"] * LOGITS.exp()
+    expected = -(shares / shares.sum(1, keepdim=True)).gather(1, LABELS[:, None]).squeeze(1).log()
+    torch.testing.assert_close(balanced_softmax(LOGITS, LABELS, CLASSES, Loss()), expected)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_logit_adjustment_is_cross_entropy_at_tau_0_and_balanced_softmax_at_tau_1(smoothing):
+    def adjusted(tau):
+        settings = Loss(label_smoothing=smoothing, logit_adjustment=LogitAdjustment(tau=tau))
+        return logit_adjustment(LOGITS, LABELS, CLASSES, settings)
+
+    plain = Loss(label_smoothing=smoothing)
+    torch.testing.assert_close(adjusted(0.0), cross_entropy(LOGITS, LABELS, CLASSES, plain))
+    torch.testing.assert_close(adjusted(1.0), balanced_softmax(LOGITS, LABELS, CLASSES, plain))
+    prior = CLASSES["counts"] / CLASSES["counts"].sum()
+    if not smoothing:
+        torch.testing.assert_close(adjusted(2.0), cross_entropy(LOGITS + 2 * prior.log(), LABELS, CLASSES, plain))
+
+
+def test_smoothing_of_adjusted_logits_asks_for_equal_logits():
+    """With smoothing alone (almost), the gradient at equal logits is 0 for every class, however rare."""
+    logits = torch.zeros(1, 3, requires_grad=True)
+    balanced_softmax(logits, torch.tensor([0]), CLASSES, Loss(label_smoothing=1 - 1e-7)).sum().backward()
+    torch.testing.assert_close(logits.grad, torch.zeros(1, 3), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -63,13 +63,13 @@ def test_a_training_of_one_step_runs_at_max_lr():
 
 
 def test_step_decays_at_its_milestones():
-    found = rates(name="step", max_lr=0.1, step=Step(milestones=[2, 3], gamma=0.5), steps_per_epoch=2, epochs=4)
+    found = rates(name="step", max_lr=0.1, step=Step(milestones=[0.5, 0.75], gamma=0.5), steps_per_epoch=2, epochs=4)
     assert found == pytest.approx([0.1, 0.1, 0.1, 0.1, 0.05, 0.05, 0.025, 0.025])
 
 
 def test_step_after_a_warm_up_of_cao_2019():
     """0.1, five epochs of warm-up, a hundredth at epochs 160 and 180 of 200."""
-    step = Step(milestones=[160, 180], gamma=0.01)
+    step = Step(milestones=[0.8, 0.9], gamma=0.01)
     found = rates(name="step", max_lr=0.1, warmup_fraction=0.025, step=step, steps_per_epoch=1, epochs=200)
     assert found[:6] == pytest.approx([0.02, 0.04, 0.06, 0.08, 0.1, 0.1])
     assert [found[epoch] for epoch in (159, 160, 179, 180, 199)] == pytest.approx([0.1, 0.001, 0.001, 1e-5, 1e-5])
@@ -81,7 +81,7 @@ def test_an_epoch_does_not_need_the_epochs_before_it(name):
         "name": name,
         "max_lr": 0.3,
         "warmup_fraction": 0.375,
-        "step": Step(milestones=[2]),
+        "step": Step(milestones=[0.5]),
         "four_phases": FourPhases(burnin_epochs=1, warmup_epochs=1, flat_epochs=0, cooldown_epochs=2),
     }
     whole = rates(**settings, steps_per_epoch=3, epochs=4)

@@ -94,7 +94,7 @@ def test_train_and_evaluate_give_the_same_results_on_two_devices_and_on_native(t
                 "optimizer=sgd",
                 "optimizer.sgd.nesterov=true",
                 "schedule=step",
-                "schedule.step.milestones=[1]",
+                "schedule.step.milestones=[0.34]",
                 "schedule.max_lr=0.01",
             ],
             marks=pytest.mark.slow,
