@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -16,9 +17,11 @@ from omegaconf import OmegaConf
 
 from cifar_imbalance.command_line.composer import Composer
 from cifar_imbalance.command_line.sweep import METRICS, free_folder
+from cifar_imbalance.configuration.differences import fingerprint
 from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.configuration.overrides import CONF
 from cifar_imbalance.engine import evaluation, experiment, loop
+from cifar_imbalance.runs.folder import RunFolder
 
 
 @pytest.fixture
@@ -249,6 +252,22 @@ def test_what_is_finished_is_skipped_and_what_is_not_is_resumed(typed, tmp_path,
     assert all(row["accuracy"] for row in rows)
 
 
+def test_jobs_are_known_by_their_configuration_whatever_their_number(typed, tmp_path, sweep_words):
+    assert typed(tmp_path, "train", *sweep_words).code == 0
+    more = [word.replace("seed=0,1", "seed=2,1,0") for word in sweep_words]
+    answer = typed(tmp_path, "train", *more)
+    assert answer.code == 0, answer.err
+    names = ["1_quickstart_0", "1_quickstart_2", "2_quickstart_1"]
+    assert sorted(path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir()) == names
+    assert answer.out.count("is finished; nothing was done") == 2
+    rows = list(csv.DictReader((tmp_path / "sweep" / "sweep.csv").read_text().splitlines()))
+    assert [(row["seed"], Path(row["folder"]).name) for row in rows] == [
+        ("2", "1_quickstart_2"),
+        ("1", "2_quickstart_1"),
+        ("0", "1_quickstart_0"),
+    ]
+
+
 def test_a_run_without_a_checkpoint_begins_anew(typed, tmp_path, sweep_words):
     assert typed(tmp_path, "train", *sweep_words).code == 0
     run = tmp_path / "sweep" / "2_quickstart_1"
@@ -266,11 +285,14 @@ def test_another_configuration_does_not_go_on_with_a_run(typed, tmp_path, sweep_
 
 
 def test_a_job_that_another_process_trains_is_left_to_it(typed, tmp_path, sweep_words):
+    assert typed(tmp_path, "train", *sweep_words).code == 0
+    place = int(fingerprint(RunFolder(tmp_path / "sweep" / "1_quickstart_0").read_config())[:12], 16)
+    for run in (tmp_path / "sweep").glob("*_quickstart_*"):
+        shutil.rmtree(run)
     holding = (
-        "import fcntl, sys; file = open('sweep/.jobs', 'a'); fcntl.lockf(file, fcntl.LOCK_EX, 1, 0); "
+        f"import fcntl, sys; file = open('sweep/.jobs', 'a'); fcntl.lockf(file, fcntl.LOCK_EX, 1, {place}); "
         "print(flush=True); sys.stdin.read()"
     )
-    (tmp_path / "sweep").mkdir()
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", holding], cwd=tmp_path, **pipes) as other:
         other.stdout.readline()

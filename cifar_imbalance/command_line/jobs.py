@@ -22,6 +22,8 @@ from cifar_imbalance.command_line.composer import Composer, hydras_errors
 from cifar_imbalance.command_line.program import Program
 from cifar_imbalance.command_line.sweep import Sweep, free_folder
 from cifar_imbalance.configuration.checks import check_sweep_in_one_process
+from cifar_imbalance.configuration.differences import fingerprint
+from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.configuration.overrides import check_operators, check_override, check_plugin_fields, parse
 from cifar_imbalance.errors import UsageError
 
@@ -99,7 +101,8 @@ def check_every_job(program: Program, arguments: Any) -> None:
         if len(jobs) == len(configs) and all(o.is_discrete_sweep() for o in parsed if o.is_sweep_override()):
             swept = [override.key_or_group for override in parsed if override.is_sweep_override()]
             own = [folder / subdir for subdir in subdirs]
-            program.sweep = Sweep(swept, jobs, folder, own if program.has_results else [])
+            prints = [fingerprint(config) for config in configs if isinstance(config, TrainConfig)]
+            program.sweep = Sweep(swept, jobs, folder, own if program.has_results else [], prints)
 
 
 def _jobs(parsed: list[Override]) -> list[list[str]]:

@@ -69,11 +69,12 @@ def _run(program: Program, config: Any, folder: Path, overrides: list[str]) -> P
     """Run a job, or go on with it: the run of an earlier sweep in this folder is resumed, a finished one is kept."""
     if program.sweep is None or not isinstance(config, TrainConfig):
         return program.run(config, folder, overrides)
-    with program.sweep.held(HydraConfig.get().job.num) as held:
+    number = HydraConfig.get().job.num
+    with program.sweep.held(number) as held:
         if not held:
             print("another process is training it", flush=True)
             return None
-        return program.run(going_on(config, folder), folder, overrides)
+        return program.run(going_on(config, program.sweep.folders[number]), folder, overrides)
 
 
 def _record_failure(program: Program, folder: Path, overrides: list[str], error: Exception) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from cifar_imbalance import atomic
+from cifar_imbalance.configuration.differences import fingerprint
+from cifar_imbalance.runs.folder import runs_in
 from cifar_imbalance.runs.stored import read_json
 
 METRICS = ("accuracy", "macro_f1", "worst_decile_recall", "worst_recall")
@@ -37,9 +39,16 @@ class Sweep:
     swept: list[str]  # fields and groups with several values
     jobs: list[list[str]]  # the overrides of each job
     folder: Path
-    folders: list[Path]  # of the jobs
+    folders: list[Path]  # of the jobs, unless an earlier sweep in `folder` has a run of the same configuration
+    fingerprints: list[str]  # of the jobs' configurations; none if they are not of training
     begun: int = 0
     finished: dict[int, dict[str, Any]] = field(default_factory=dict)  # results by the job's number, from 0
+
+    def __post_init__(self) -> None:
+        if self.fingerprints and self.folder.is_dir():
+            runs = {fingerprint(run.read_config()): run.path for run in runs_in(self.folder)}
+            for number, value in enumerate(self.fingerprints):
+                self.folders[number] = runs.get(value, self.folders[number])
 
     @contextmanager
     def held(self, number: int) -> Iterator[bool]:
@@ -47,7 +56,8 @@ class Sweep:
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / ".jobs").open("a") as file:
             try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)  # a byte of the file for each job
+                place = int(self.fingerprints[number][:12], 16)  # a byte for each job, of a file that is empty
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
             except BlockingIOError:
                 yield False
                 return
@@ -62,7 +72,8 @@ class Sweep:
 
     def add(self, number: int, run: Path | None) -> None:
         """Write sweep.csv after the job `number`, whose results are in the folder `run`, or in its own."""
-        self.folders[number] = self.folders[number] if run is None else run
+        if run is not None:
+            self.folders[number] = run
         self._write(self._rows())
 
     def _write(self, rows: list[dict[str, Any]]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any
 
 from cifar_imbalance.configuration.fields import TrainConfig
@@ -16,6 +18,12 @@ def is_execution_field(field: str) -> bool:
     return field.startswith(("runtime.", "plots.")) or field in _EXECUTION
 
 
+def fingerprint(config: TrainConfig) -> str:
+    """SHA-256 of the fields that `differing_fields` compares."""
+    counting = {path: value for path, value in leaves(config) if _counts(path)}
+    return hashlib.sha256(json.dumps(counting, sort_keys=True).encode()).hexdigest()
+
+
 def differing_fields(first: TrainConfig, second: TrainConfig) -> dict[str, tuple[Any, Any]]:
     """The dotted path of each field that differs, with its two values, `on` for a block that only one of them has.
 
@@ -24,7 +32,7 @@ def differing_fields(first: TrainConfig, second: TrainConfig) -> dict[str, tuple
     sides = dict(leaves(first)), dict(leaves(second))
     differing: dict[str, tuple[Any, Any]] = {}
     for path in dict.fromkeys([*sides[0], *sides[1]]):
-        if path == "experiment" or (is_execution_field(path) and path not in CHANGE_RESULTS):
+        if not _counts(path):
             continue
         if all(path in side for side in sides) and sides[0][path] != sides[1][path]:
             differing[path] = sides[0][path], sides[1][path]
@@ -33,3 +41,7 @@ def differing_fields(first: TrainConfig, second: TrainConfig) -> dict[str, tuple
             if block and path in side:
                 differing[path] = ("off", "on") if side is sides[0] else ("on", "off")
     return differing
+
+
+def _counts(path: str) -> bool:
+    return path in CHANGE_RESULTS or not (path == "experiment" or is_execution_field(path))

@@ -268,6 +268,16 @@ def find_run(path: str | Path) -> RunFolder | None:
     return RunFolder(place) if (place / "config.yaml").is_file() else None
 
 
+def runs_in(folder: Path) -> Iterator[RunFolder]:
+    """The runs in a folder of runs, such as a sweep's, those of members and evaluations left out."""
+    if (folder / "config.yaml").is_file():
+        yield RunFolder(folder)
+    elif folder.is_dir():
+        for inside in sorted(folder.iterdir()):
+            if not inside.name.startswith("."):
+                yield from runs_in(inside)
+
+
 def claim(
     path: Path,
     config: TrainConfig | EvaluateConfig,

@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from cifar_imbalance.configuration.differences import CHANGE_RESULTS, differing_fields, is_execution_field
+from cifar_imbalance.configuration.differences import CHANGE_RESULTS, fingerprint, is_execution_field
 from cifar_imbalance.configuration.fields import EvaluateConfig, TrainConfig
 from cifar_imbalance.configuration.hardware import XLA_NAMES, resolved_runtime
 from cifar_imbalance.configuration.overrides import keys, named_values
@@ -133,7 +133,7 @@ def going_on(config: TrainConfig, folder: Path) -> TrainConfig:
     So a sweep that was cut off goes on when it is started again in its folder.
     """
     run = RunFolder(folder)
-    if not run.config.is_file() or differing_fields(config, stored := run.read_config()):
+    if not run.config.is_file() or fingerprint(config) != fingerprint(stored := run.read_config()):
         return config
     if stored.ensemble.members == 1 and not (run.checkpoint("last").is_file() or run.is_finished):
         with run.held():
