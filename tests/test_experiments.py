@@ -132,6 +132,7 @@ def test_experiment_1_is_traced_at_456_pixels_in_bfloat16_and_batches_of_128():
             network=network,
             policy=policy,
             loss=experiment.loss,
+            mixing="none",
         )
         loss.backward()
     assert seen == {"input": (128, 3, 456, 456), "logits": (128, 10), "dtype": torch.bfloat16}

@@ -46,15 +46,17 @@ class Policy:
         *,
         labels: Int64[np.ndarray, "steps batch"],
         levels: Int64[np.ndarray, " classes"],
+        purpose: str = "augmentation",
     ) -> Draws:
         """An epoch's draws on the host, each [steps, batch, ...], under keys such as "flip.flipped".
 
-        `labels` are the labels of the epoch's images in order, `levels` the augmentation strength of each class.
+        `labels` are the labels of the epoch's images in order, `levels` the augmentation strength of each class;
+        `purpose` is part of the key.
         """
         images = Drawn(labels, levels, self.height, self.width)
         draws: Draws = {}
         for name in self.names:
-            generator = keys.generator(seed, f"augmentation.{name}", epoch)
+            generator = keys.generator(seed, f"{purpose}.{name}", epoch)
             draws |= OPERATORS[name].draw(generator, self.settings[name], images)
         return draws
 

@@ -19,6 +19,7 @@ NONE_OF_IT = {
     "schedule.min_lr": 0,
     "class_weights.defer": 0,
     "sampler.defer": 0,
+    "mixing.until": 1,
     "schedule.warmup_fraction": 0,
     "dataset.imbalance.factor": 1,
     "model.pretrained": False,
@@ -158,6 +159,8 @@ def _of_methods(config: TrainConfig) -> Iterator[tuple[str, str]]:
         yield "class_weights.defer", "class_weights=none has none; allowed is 0"
     if config.sampler.name == "instance":
         yield "sampler.defer", "sampler=instance is what a deferred sampler begins with; allowed is 0"
+    if config.mixing.name == "none":
+        yield "mixing.until", "mixing=none mixes nothing; allowed is 1"
     if config.model.cosine_scale is not None:
         yield "model.head_init", "a head of cosines (model.cosine_scale) has an initialisation of its own"
 

@@ -162,6 +162,41 @@ class Loss:
 
 
 @dataclass
+class Mixup:
+    alpha: Positive = 1.0  # the image's share is drawn from Beta(alpha, alpha)
+
+
+@dataclass
+class Cutmix:
+    alpha: Positive = 1.0  # the share of the pixels that stay is drawn from Beta(alpha, alpha)
+    probability: Share = 0.5  # of a batch
+
+
+@dataclass
+class Remix:
+    alpha: Positive = 1.0  # the image's share is drawn from Beta(alpha, alpha)
+    kappa: Annotated[float, Range(1)] = 3.0  # times as frequent that one class must be
+    tau: Share = 0.5  # share of its image below which the label is the rarer class's alone
+
+
+@dataclass
+class Cmo:
+    alpha: Positive = 1.0  # the share of the pixels that stay is drawn from Beta(alpha, alpha)
+    probability: Share = 0.5  # of a batch
+    power: NotNegative = 1.0  # an image of a class of n is pasted in proportion to n^-power
+
+
+@dataclass
+class Mixing:
+    name: Annotated[str, Choices("none", "mixup", "cutmix", "remix", "cmo")] = "none"
+    until: Share = 1.0  # share of the run's epochs in which images are mixed; those after it are plain
+    mixup: Mixup | None = field(default_factory=Mixup)
+    cutmix: Cutmix | None = field(default_factory=Cutmix)
+    remix: Remix | None = field(default_factory=Remix)
+    cmo: Cmo | None = field(default_factory=Cmo)
+
+
+@dataclass
 class EffectiveNumber:
     beta: ShareBelowOne = 0.9999
 
@@ -304,6 +339,7 @@ class TrainConfig:
     loss: Loss = field(default_factory=Loss)
     class_weights: ClassWeights = field(default_factory=ClassWeights)
     sampler: Sampler = field(default_factory=Sampler)
+    mixing: Mixing = field(default_factory=Mixing)
     controller: Controller = field(default_factory=Controller)
     optimizer: Optimizer = field(default_factory=Optimizer)
     schedule: Schedule = field(default_factory=Schedule)

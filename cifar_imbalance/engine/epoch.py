@@ -11,6 +11,7 @@ from cifar_imbalance import keys
 from cifar_imbalance.augment.operator import Draws
 from cifar_imbalance.augment.policy import Policy
 from cifar_imbalance.configuration.fields import TrainConfig
+from cifar_imbalance.methods import mixing
 from cifar_imbalance.methods.classes import Classes
 from cifar_imbalance.methods.samplers import deferred_epochs, sample
 from cifar_imbalance.methods.schedules import learning_rates, phase
@@ -22,7 +23,7 @@ class EpochPlan:
 
     epoch: int
     indices: Int64[np.ndarray, "steps batch"]  # of the training images
-    draws: Draws  # of the augmentation, [steps, batch, ...] each
+    draws: Draws  # of augmentation and mixing, [steps, batch, ...] each
     rates: Float64[np.ndarray, " steps"]
     noise_seeds: list[int]  # of dropout and drop path, one per step
     classes: Classes
@@ -61,10 +62,24 @@ def plan_epoch(
     if epoch < deferred_epochs(config.class_weights.defer, epochs):
         classes = replace(classes, weight=(classes.counts > 0).astype(np.float64))
     steps = len(indices)
+    draws = policy.draw(seed, epoch, labels=labels[indices], levels=classes.level)
+    draws |= mixing.draw(
+        config.mixing,
+        keys.generator(seed, "mixing", epoch),
+        labels,
+        indices,
+        height=policy.height,
+        width=policy.width,
+        active=epoch < deferred_epochs(config.mixing.until, epochs),
+    )
+    if config.mixing.name in mixing.PARTNERS_FROM_ALL:
+        of_partners = labels[draws["mixing.partner"]]
+        second = policy.draw(seed, epoch, labels=of_partners, levels=classes.level, purpose="mixing.augmentation")
+        draws |= {f"mixing.{name}": values for name, values in second.items()}
     return EpochPlan(
         epoch=epoch,
         indices=indices,
-        draws=policy.draw(seed, epoch, labels=labels[indices], levels=classes.level),
+        draws=draws,
         rates=learning_rates(config.schedule, epoch=epoch, steps_per_epoch=steps, epochs=epochs),
         noise_seeds=[keys.integer(seed, "noise", epoch, step) for step in range(steps)],
         classes=classes,

@@ -182,6 +182,7 @@ def make_loop(
         policy=policy,
         model=config.model,
         loss=config.loss,
+        mixing=config.mixing,
         clip_norm=config.training.clip_norm,
         average=average,
     )

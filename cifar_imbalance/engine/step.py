@@ -17,6 +17,7 @@ from cifar_imbalance.augment.policy import Policy
 from cifar_imbalance.configuration import fields
 from cifar_imbalance.engine.epoch import EpochPlan
 from cifar_imbalance.methods.losses import LOSSES, weighted_mean
+from cifar_imbalance.methods.mixing import MIXING, PARTNERS_FROM_ALL
 from cifar_imbalance.models.build import BuiltModel
 from cifar_imbalance.models.freezing import set_trainable
 from cifar_imbalance.runtimes.base import DeviceRuntime
@@ -67,14 +68,34 @@ def training_loss(
     network: Network,
     policy: Policy,
     loss: fields.Loss,
+    mixing: str,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Loss and accuracy of one batch: gather, augment, normalise, model, loss of each image, mean by class weights."""
+    """Loss and accuracy of one batch: gather, augment, mix, normalise, model, loss of each image, mean by classes.
+
+    Of a mixed image both labels have a loss and a class weight, which count by the labels' shares.
+    """
     batch = policy.apply(network.gather(images, indices), draws)
-    labels = labels.index_select(0, indices)
+    own = labels.index_select(0, indices)
+    if mixing != "none":
+        partner = draws["mixing.partner"]
+        if mixing in PARTNERS_FROM_ALL:
+            of_partners = {name.removeprefix("mixing."): values for name, values in draws.items()}
+            partners = policy.apply(network.gather(images, partner), of_partners)
+            others = labels.index_select(0, partner)
+        else:
+            partners, others = batch.index_select(0, partner), own.index_select(0, partner)
+        batch = MIXING[mixing](batch, partners, draws)
     logits = network.logits(parameters, buffers, batch)
-    losses = LOSSES[loss.name](logits, labels, classes, loss)
-    correct = (logits.detach().argmax(1) == labels).float().mean()
-    return weighted_mean(losses, labels, classes), correct
+    correct = (logits.detach().argmax(1) == own).float().mean()
+
+    def part(of: Tensor) -> tuple[Tensor, Tensor]:
+        return LOSSES[loss.name](logits, of, classes, loss), classes["weight"].index_select(0, of)
+
+    losses, weight = part(own)
+    if mixing == "none":
+        return weighted_mean([(losses, weight)]), correct
+    (of_others, weight_of_others), share = part(others), draws["mixing.label_share"]
+    return weighted_mean([(losses, share * weight), (of_others, (1.0 - share) * weight_of_others)]), correct
 
 
 def evaluation_logits(
@@ -119,6 +140,7 @@ class TrainingStep:
         policy: Policy,
         model: fields.Model,
         loss: fields.Loss,
+        mixing: fields.Mixing,
         clip_norm: float | None,
         average: WeightAverage | None,
     ) -> None:
@@ -131,7 +153,9 @@ class TrainingStep:
         self._model = model
         self._clip_norm = clip_norm
         self._average = average
-        self._loss = self._runtime.compiled(partial(training_loss, network=network, policy=policy, loss=loss))
+        self._loss = self._runtime.compiled(
+            partial(training_loss, network=network, policy=policy, loss=loss, mixing=mixing.name)
+        )
         self.records: Float[Tensor, "2 steps"] = torch.zeros(2, 0)
 
     def begin_epoch(self, plan: EpochPlan) -> None:

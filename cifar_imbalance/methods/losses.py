@@ -6,7 +6,7 @@ The step weights them: the loss of a batch is sum(w l) / sum(w), with w the weig
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -85,7 +85,8 @@ LOSSES: dict[str, Callable[[Logits, Labels, ClassTensors, Loss], Losses]] = {
 }
 
 
-def weighted_mean(losses: Losses, labels: Labels, classes: ClassTensors) -> Float[Tensor, ""]:
-    """The mean of `losses`, each image weighted by its class; 0 where all of them have weight 0."""
-    weight = classes["weight"].index_select(0, labels)
-    return (weight * losses).sum() / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
+def weighted_mean(parts: Sequence[tuple[Losses, Losses]]) -> Float[Tensor, ""]:
+    """The mean of losses with their weights, in one part or several; 0 where all weights are 0."""
+    totals, weights = zip(*(((weight * losses).sum(), weight.sum()) for losses, weight in parts), strict=True)
+    weight = sum(weights[1:], weights[0])
+    return sum(totals[1:], totals[0]) / weight.clamp(min=torch.finfo(weight.dtype).tiny)

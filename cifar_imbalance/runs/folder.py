@@ -124,6 +124,8 @@ class RunFolder:
     def read_config(self) -> TrainConfig:
         """The run's own configuration. Raises UsageError if the file cannot be read as one."""
         content = stored.read_yaml(self.config)
+        if "ckpt" in content:
+            raise UsageError(f"{self.path}: this is the folder of an evaluation, not of a run")
         try:
             config = as_dataclass(TrainConfig, OmegaConf.create(content))
         except (UsageError, *stored.DAMAGE, OmegaConfBaseException) as error:

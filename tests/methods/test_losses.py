@@ -118,12 +118,19 @@ def test_every_loss_has_a_value_for_each_image_and_a_gradient(name):
 def test_the_mean_of_a_batch_weights_each_image_by_its_class():
     losses = torch.tensor([1.0, 2.0, 6.0])
     labels = torch.tensor([0, 2, 2])
-    classes = {"weight": torch.tensor([3.0, 9.0, 0.5])}
-    assert weighted_mean(losses, labels, classes).item() == pytest.approx((3 + 1 + 3) / 4)
+    weight = torch.tensor([3.0, 9.0, 0.5])[labels]
+    assert weighted_mean([(losses, weight)]).item() == pytest.approx((3 + 1 + 3) / 4)
+
+
+def test_parts_of_a_mean_are_those_of_one():
+    losses, weight = torch.rand(6), torch.rand(6)
+    parts = [(losses[:3], weight[:3]), (losses[3:], weight[3:])]
+    torch.testing.assert_close(weighted_mean(parts), weighted_mean([(losses, weight)]))
+    assert weighted_mean([(losses, torch.zeros(6))]) == 0
 
 
 def test_weighted_cross_entropy_equals_torchs():
     torch.manual_seed(0)
     logits, labels, weight = torch.randn(64, 5), torch.arange(64) % 5, torch.rand(5)
-    ours = weighted_mean(cross_entropy(logits, labels, {}, Loss()), labels, {"weight": weight})
+    ours = weighted_mean([(cross_entropy(logits, labels, {}, Loss()), weight[labels])])
     torch.testing.assert_close(ours, torch.nn.functional.cross_entropy(logits, labels, weight=weight))

@@ -10,6 +10,7 @@ from cifar_imbalance.data.image_sets import IMAGE_SETS
 from cifar_imbalance.methods.class_weights import CLASS_WEIGHTS
 from cifar_imbalance.methods.controllers import CONTROLLERS
 from cifar_imbalance.methods.losses import LOSSES
+from cifar_imbalance.methods.mixing import MIXING
 from cifar_imbalance.methods.optimizers import OPTIMIZERS
 from cifar_imbalance.methods.samplers import SAMPLERS
 from cifar_imbalance.methods.schedules import SCHEDULES
@@ -19,6 +20,7 @@ TABLES = {
     "loss": LOSSES,
     "class_weights": CLASS_WEIGHTS,
     "sampler": SAMPLERS,
+    "mixing": MIXING,
     "controller": CONTROLLERS,
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
