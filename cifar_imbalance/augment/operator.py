@@ -35,11 +35,15 @@ class Drawn(NamedTuple):
 
 
 class Operator(NamedTuple):
-    """`draw` makes an epoch's draws, `apply` augments a batch, `check` rejects settings unfit for the image size."""
+    """`draw` makes an epoch's draws, `apply` augments a batch, `check` rejects settings unfit for the image size.
+
+    An operator `on_host` is given arrays uint8 [batch, height, width, 3] and its draws as arrays, and may do anything.
+    """
 
     draw: Callable[[np.random.Generator, Any, Drawn], Draws]
-    apply: Callable[[Images, Tensors, Any], Images]
+    apply: Callable[[Any, Any, Any], Any]
     check: Callable[[Any, int, int], None] | None = None
+    on_host: bool = False
 
 
 def happens(generator: np.random.Generator, probability: float, images: Drawn) -> np.ndarray:

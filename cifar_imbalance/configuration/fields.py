@@ -29,7 +29,8 @@ from cifar_imbalance.configuration.values import (
 )
 
 # The paper's order: geometry, cutout, colour (so the filled square is jittered too).
-OPERATORS = ("flip", "rotation", "shift", "pad_crop", "cutout", "color_jitter")
+STRONG = ("auto_augment", "rand_augment", "trivial_augment", "cuda")  # by Pillow, on the host
+OPERATORS = ("flip", "rotation", "shift", "pad_crop", *STRONG, "cutout", "color_jitter")
 COMBINATIONS = Choices("mean_probability", "mean_logit", "weighted")
 
 
@@ -91,6 +92,34 @@ class PadCrop:
 
 
 @dataclass
+class AutoAugment:
+    """CIFAR-10's policy (Cubuk 2019)."""
+
+    fill: Pixel = 128.0
+
+
+@dataclass
+class RandAugment:
+    operators: Annotated[int, Range(1, 10)] = 2  # for each image
+    magnitude: Annotated[float, Range(0, 30)] = 9.0
+    fill: Pixel = 128.0
+
+
+@dataclass
+class TrivialAugment:
+    fill: Pixel = 128.0
+
+
+@dataclass
+class Cuda:
+    """As many operators as the level of the image's class, 0 to 10, which controller=cuda sets."""
+
+    table: Annotated[str, Choices("published", "monotone")] = "published"
+    probability: Share = 0.5
+    fill: Pixel = 128.0
+
+
+@dataclass
 class Cutout:
     count: Annotated[int, Range(1, 1000)] = 1  # squares in an image
     size_fraction: Annotated[float, Range(0, 1, low_open=True)] = 0.25  # side of a square over side of the image
@@ -114,6 +143,10 @@ class Augmentation:
     rotation: Rotation | None = None
     shift: Shift | None = None
     pad_crop: PadCrop | None = None
+    auto_augment: AutoAugment | None = None
+    rand_augment: RandAugment | None = None
+    trivial_augment: TrivialAugment | None = None
+    cuda: Cuda | None = None
     cutout: Cutout | None = None
     color_jitter: ColorJitter | None = None
 

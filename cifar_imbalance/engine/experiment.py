@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from cifar_imbalance import atomic
 from cifar_imbalance.augment.policy import Policy
@@ -177,8 +176,8 @@ def make_loop(
     training_step = TrainingStep(
         network,
         optimizer,
-        images=resident(data.train.images, runtime),
-        labels=runtime.place(torch.from_numpy(data.train.labels)),
+        images=data.train.images,
+        labels=data.train.labels,
         policy=policy,
         model=config.model,
         loss=config.loss,

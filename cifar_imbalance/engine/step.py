@@ -16,6 +16,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from cifar_imbalance.augment.policy import Policy
 from cifar_imbalance.configuration import fields
 from cifar_imbalance.engine.epoch import EpochPlan
+from cifar_imbalance.engine.host_stage import HostStage
 from cifar_imbalance.methods.losses import LOSSES, weighted_mean
 from cifar_imbalance.methods.mixing import MIXING, PARTNERS_FROM_ALL
 from cifar_imbalance.models.build import BuiltModel
@@ -45,7 +46,7 @@ class Network:
         self, images: UInt8[Tensor, "all height width 3"], indices: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch 3 height width"]:
         """The selected images as floats of 0..255, channels_last in memory."""
-        return images.index_select(0, indices).permute(0, 3, 1, 2).float()
+        return as_floats(images.index_select(0, indices))
 
     def logits(self, parameters: State, buffers: State, images: Float[Tensor, "batch 3 height width"]) -> Tensor:
         """Logits [batch, classes] in float32 of images of 0..255: resize, normalise, model."""
@@ -54,6 +55,11 @@ class Network:
         with self.runtime.autocast():
             output = functional_call(self.module, (parameters, buffers), (images * self.scale + self.offset,))
         return output.float()
+
+
+def as_floats(images: UInt8[Tensor, "batch height width 3"]) -> Float[Tensor, "batch 3 height width"]:
+    """Images as floats of 0..255, channels_last in memory."""
+    return images.permute(0, 3, 1, 2).float()
 
 
 def training_loss(
@@ -74,13 +80,15 @@ def training_loss(
 
     Of a mixed image both labels have a loss and a class weight, which count by the labels' shares.
     """
-    batch = policy.apply(network.gather(images, indices), draws)
+    pictures = as_floats(draws["host.images"]) if policy.on_host else network.gather(images, indices)
+    batch = policy.apply(pictures, draws)
     own = labels.index_select(0, indices)
     if mixing != "none":
         partner = draws["mixing.partner"]
         if mixing in PARTNERS_FROM_ALL:
-            of_partners = {name.removeprefix("mixing."): values for name, values in draws.items()}
-            partners = policy.apply(network.gather(images, partner), of_partners)
+            of_partners = {k.removeprefix("mixing."): v for k, v in draws.items() if k.startswith("mixing.")}
+            theirs = as_floats(of_partners["host.images"]) if policy.on_host else network.gather(images, partner)
+            partners = policy.apply(theirs, of_partners)
             others = labels.index_select(0, partner)
         else:
             partners, others = batch.index_select(0, partner), own.index_select(0, partner)
@@ -135,8 +143,8 @@ class TrainingStep:
         network: Network,
         optimizer: torch.optim.Optimizer,
         *,
-        images: UInt8[Tensor, "all height width 3"],
-        labels: Int[Tensor, " all"],
+        images: UInt8[np.ndarray, "all height width 3"],
+        labels: Int[np.ndarray, " all"],
         policy: Policy,
         model: fields.Model,
         loss: fields.Loss,
@@ -147,7 +155,10 @@ class TrainingStep:
         self._runtime = network.runtime
         self._module = network.module
         self._optimizer = optimizer
-        self._images, self._labels = images, labels
+        self._host = HostStage(images, policy, mixing.name) if policy.on_host else None
+        self._images = resident(images, self._runtime)
+        self._labels = self._runtime.place(torch.from_numpy(labels))
+        self._policy = policy
         self._parameters = dict(network.module.named_parameters())
         self._buffers = dict(network.module.named_buffers())
         self._model = model
@@ -164,7 +175,9 @@ class TrainingStep:
         set_trainable(self._module, self._model, head_only=plan.head_only)
         self._plan = plan
         self._indices = torch.from_numpy(plan.indices)
-        self._draws = {name: torch.from_numpy(values) for name, values in plan.draws.items()}
+        self._draws = {name: torch.from_numpy(v) for name, v in self._policy.device_draws(plan.draws).items()}
+        if self._host is not None:
+            self._host.begin_epoch(plan)
         self._classes = {name: place(torch.from_numpy(values)) for name, values in plan.classes.on_host().items()}
         self.records = place(torch.zeros(2, len(plan)))
 
@@ -172,13 +185,16 @@ class TrainingStep:
         """Run the step at this `position` of the plan; returns its loss, a scalar on the device."""
         place = self._runtime.place_batch
         self._runtime.seed_noise(self._plan.noise_seeds[position])
+        draws = {name: values[position] for name, values in self._draws.items()}
+        if self._host is not None:
+            draws |= self._host.batch(position)
         loss, correct = self._loss(
             self._parameters,
             self._buffers,
             self._images,
             self._labels,
             place(self._indices[position]),
-            {name: place(values[position]) for name, values in self._draws.items()},
+            {name: place(values) for name, values in draws.items()},
             self._classes,
         )
         loss.backward()

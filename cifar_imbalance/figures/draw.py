@@ -84,8 +84,9 @@ def _augmented(images: Images, labels: np.ndarray, class_count: int, policy: Pol
     repeated = np.repeat(images, COLUMNS, axis=0)
     levels = np.zeros(class_count, dtype=np.int64)
     drawn = policy.draw(seed, 0, labels=np.repeat(labels, COLUMNS)[None], levels=levels)
-    batch = torch.from_numpy(repeated).permute(0, 3, 1, 2).float()
-    augmented = policy.apply(batch, {name: torch.from_numpy(values[0]) for name, values in drawn.items()})
+    draws = {name: values[0] for name, values in drawn.items()}
+    batch = torch.from_numpy(policy.prepare(repeated, draws)).permute(0, 3, 1, 2).float()
+    augmented = policy.apply(batch, {name: torch.from_numpy(v) for name, v in policy.device_draws(draws).items()})
     result = augmented.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
     result[::COLUMNS] = images
     return result

@@ -184,7 +184,7 @@ from omegaconf import OmegaConf
 from cifar_imbalance.configuration import fields
 from cifar_imbalance.augment.policy import Policy
 
-settings = {name: {} for name in fields.OPERATORS}
+settings = {name: {} for name in fields.OPERATORS if name not in fields.STRONG}
 augmentation = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(fields.Augmentation), settings))
 policy = Policy(augmentation, height=12, width=9)
 drawn = policy.draw(0, 0, labels=np.zeros((1, 4), dtype=np.int64), levels=np.zeros(1, dtype=np.int64))
