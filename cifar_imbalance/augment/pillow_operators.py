@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
@@ -44,7 +45,7 @@ FUNCTIONS: dict[str, Function] = {
     "posterize": lambda image, bits, fill: image.point(
         [level >> 8 - round(bits) << 8 - round(bits) for level in range(256)] * 3
     ),
-    "solarize": lambda image, level, fill: ImageOps.solarize(image, level),
+    "solarize": lambda image, level, fill: ImageOps.solarize(image, math.ceil(level)),
     "solarize_add": _solarized_after_adding,
     "autocontrast": lambda image, value, fill: ImageOps.autocontrast(image),
     "equalize": lambda image, value, fill: ImageOps.equalize(image),
