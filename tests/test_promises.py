@@ -29,6 +29,8 @@ ABOUT_THE_RUN = {
     "predictions_sha256",
     "history_sha256",
     "uncertainty",
+    "intervals",
+    "most_confused",
     "experiment",
     "seed",
     "dataset",

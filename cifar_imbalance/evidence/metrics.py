@@ -7,7 +7,7 @@ A class that has images but is never predicted has precision 0, with a flag.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any
@@ -15,25 +15,20 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import log_softmax
 from scipy.stats import binomtest
-from torch.nn.functional import cross_entropy
-from torchmetrics.functional.classification import (
-    binary_calibration_error,
-    multiclass_accuracy,
-    multilabel_f1_score,
-    multilabel_precision,
-    multilabel_recall,
-)
+from torchmetrics.functional.classification import multilabel_stat_scores
 
+from cifar_imbalance.evidence import bootstrap
 from cifar_imbalance.evidence.predictions import Predictions
+from cifar_imbalance.evidence.probabilities import measured, parts
 
-CALIBRATION_BINS = 15
 EPOCH_METRICS = ("loss", "accuracy", "macro_f1", "worst_recall")
-# torchmetrics divides in float32; digits beyond its precision would only break ties and clutter the files.
-_DIGITS = 7
+GROUPS = {"many": (101, math.inf), "medium": (20, 100), "few": (1, 19)}  # training images of a class (Liu 2019)
+PAIRS_LISTED = 10
+MATRIX_UP_TO = 2000  # classes: beyond, a confusion matrix takes too much memory
+_DIGITS = 7  # of what is written
 _CLASSES_AT_ONCE = 256
-_LOGITS_AT_ONCE = 2**25
-_BELOW_ONE = float(np.nextafter(np.float32(1), np.float32(0)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +38,7 @@ class ClassMetrics:
     precision: NDArray[np.float64]  # NaN: absent
     recall: NDArray[np.float64]  # NaN: absent
     f1: NDArray[np.float64]  # NaN: absent
+    false_positive_rate: NDArray[np.float64]  # of the images of other classes, those predicted as the class
     support: NDArray[np.int64]  # images of the class
     predicted_count: NDArray[np.int64]  # images predicted as the class
     train_images: NDArray[np.int64] | None = None  # training images of the class; None: unknown
@@ -65,12 +61,12 @@ class ClassMetrics:
 
     def macro(self, values: NDArray[np.float64]) -> float:
         """Mean of `values` [K] over the classes that have images."""
-        return _rounded(values[~self.absent].mean())
+        return rounded(values[~self.absent].mean())
 
     def weighted(self, values: NDArray[np.float64]) -> float:
         """Mean of `values` [K] weighted by support."""
         present = ~self.absent
-        return _rounded(np.average(values[present], weights=self.support[present]))
+        return rounded(np.average(values[present], weights=self.support[present]))
 
 
 def class_metrics(predictions: Predictions) -> ClassMetrics:
@@ -110,17 +106,20 @@ def summarize(predictions: Predictions) -> dict[str, Any]:
     Means are over the P classes with images. `worst_decile_recall` and `best_decile_recall` are the means of
     the ceil(P/10) lowest and highest recalls; `recall_sd` is the standard deviation of the P recalls themselves
     (divided by P, numpy's default: the classes are the population, not a sample); `recall_gini` is 0 for equal recalls.
-    `worst_class` is the one of lowest recall, then lowest F1. `top5_accuracy` is present only if K > 5.
+    `worst_class` is the one of lowest recall, then lowest F1. `top5_accuracy` is present only if K > 5. The geometric
+    mean of recalls is 0 if one of them is; in `geometric_mean_floored` a recall is at least 1 / (2 n_k).
     """
     metrics, names = class_metrics(predictions), predictions.class_names
-    logits, labels = torch.from_numpy(predictions.logits), torch.from_numpy(predictions.labels)
+    probabilities = measured(predictions)
     recalls = metrics.recall[metrics.worst_first]
     decile = math.ceil(len(recalls) / 10)
     worst, best = int(metrics.worst_first[0]), int(metrics.worst_first[-1])
-    top5 = {"top5_accuracy": _top_k_accuracy(logits, labels, k=5)} if len(names) > 5 else {}
+    floored = np.maximum(recalls, 1 / (2 * metrics.support[metrics.worst_first]))
+    top5 = {"top5_accuracy": rounded(probabilities.top5)} if len(names) > 5 else {}
     return {
-        "n_images": len(labels),
-        "loss": _loss(logits, labels),
+        "n_images": len(predictions.labels),
+        "loss": probabilities.loss,
+        "brier": rounded(probabilities.brier),
         "accuracy": float(np.mean(predictions.predicted == predictions.labels)),
         **top5,
         "balanced_accuracy": metrics.macro(metrics.recall),
@@ -131,15 +130,49 @@ def summarize(predictions: Predictions) -> dict[str, Any]:
         "worst_class": {"name": names[worst], "recall": float(metrics.recall[worst])},
         "best_class": {"name": names[best], "recall": float(metrics.recall[best])},
         "worst_recall": float(recalls[0]),
-        "worst_decile_recall": _rounded(recalls[:decile].mean()),
-        "best_decile_recall": _rounded(recalls[-decile:].mean()),
-        "recall_sd": _rounded(recalls.std()),
+        "worst_decile_recall": rounded(recalls[:decile].mean()),
+        "best_decile_recall": rounded(recalls[-decile:].mean()),
+        "decile_gap": rounded(recalls[-decile:].mean() - recalls[:decile].mean()),
+        "recall_sd": rounded(recalls.std()),
+        "recall_cv": rounded(recalls.std() / recalls.mean()) if recalls.any() else None,
         "recall_gini": _gini(recalls),
-        "calibration_error": _calibration_error(logits, labels),
+        "harmonic_mean": rounded(_harmonic_mean(recalls)),
+        "geometric_mean": rounded(_geometric_mean(recalls)),
+        "geometric_mean_floored": rounded(_geometric_mean(floored)),
+        "calibration_error": rounded(probabilities.calibration_error),
+        "calibration_error_equal_mass": rounded(probabilities.calibration_error_equal_mass),
+        "classwise_calibration_error": rounded(probabilities.calibration_errors.mean()),
         "absent_classes": [names[index] for index in np.flatnonzero(metrics.absent)],
         "never_predicted_classes": [names[index] for index in np.flatnonzero(metrics.never_predicted)],
         **_training(metrics, names),
     }
+
+
+def intervals_and_confusions(predictions: Predictions) -> dict[str, Any]:
+    """95 % intervals by bootstrap over the images, and the most frequent confusions, ready for JSON.
+
+    A confusion is true class, predicted class, and the share of the true class's images. Of more than MATRIX_UP_TO
+    classes there is neither.
+    """
+    names = predictions.class_names
+    if len(names) > MATRIX_UP_TO:
+        return {}
+    matrix = confusion_matrix(predictions)
+    wrong = matrix * (1 - np.eye(len(matrix), dtype=np.int64))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:PAIRS_LISTED]
+    pairs = [(int(place) // len(matrix), int(place) % len(matrix)) for place in order if wrong.flat[place]]
+    return {
+        "intervals": {name: [rounded(end) for end in ends] for name, ends in bootstrap.intervals(matrix).items()},
+        "most_confused": [[names[a], names[b], rounded(matrix[a, b] / matrix[a].sum())] for a, b in pairs],
+    }
+
+
+def _harmonic_mean(values: NDArray[np.float64]) -> float:
+    return 0.0 if (values == 0).any() else float(len(values) / (1 / values).sum())
+
+
+def _geometric_mean(values: NDArray[np.float64]) -> float:
+    return 0.0 if (values == 0).any() else float(np.exp(np.log(values).mean()))
 
 
 def _training(metrics: ClassMetrics, names: Sequence[str]) -> dict[str, Any]:
@@ -147,8 +180,13 @@ def _training(metrics: ClassMetrics, names: Sequence[str]) -> dict[str, Any]:
     counts = metrics.train_images
     if counts is None:
         return {}
+    groups = {name: (low <= counts) & (counts <= high) & ~metrics.absent for name, (low, high) in GROUPS.items()}
     return {
-        "imbalance_factor": _rounded(imbalance_factor(counts)),
+        "imbalance_factor": rounded(imbalance_factor(counts)),
+        "groups": {
+            name: {"classes": int(of.sum()), "recall": rounded(metrics.recall[of].mean()) if of.any() else None}
+            for name, of in groups.items()
+        },
         "train_images_of_classes": {name: int(count) for name, count in zip(names, counts, strict=True)},
     }
 
@@ -171,7 +209,7 @@ def epoch_metrics(
         unknown = np.full(logits.shape[1], np.nan)
         return dict.fromkeys(EPOCH_METRICS), replace(metrics, precision=unknown, recall=unknown, f1=unknown)
     values = (
-        _loss(torch.from_numpy(logits), torch.from_numpy(labels)),
+        _loss(logits, labels),
         float(np.mean(predicted == labels)),
         metrics.macro(metrics.f1),
         float(metrics.recall[metrics.worst_first[0]]),
@@ -179,63 +217,36 @@ def epoch_metrics(
     return dict(zip(EPOCH_METRICS, values, strict=True)), metrics
 
 
-def _class_metrics(predicted: NDArray[np.int64], labels: NDArray[np.int64], *, classes: int) -> ClassMetrics:
-    """Per-class metrics from torchmetrics; its own means are not used, as they include absent classes.
+def _loss(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """Mean negative log-likelihood of logits [n, K]."""
+    total = 0.0
+    for start, stop in parts(*logits.shape):
+        log_p = log_softmax(logits[start:stop].astype(np.float64), axis=1)
+        total -= log_p[np.arange(stop - start), labels[start:stop]].sum()
+    return float(total / len(labels))
 
-    The images are passed as one-hot rows to its multilabel functions, which give the same metrics per class: with
+
+def _class_metrics(predicted: NDArray[np.int64], labels: NDArray[np.int64], *, classes: int) -> ClassMetrics:
+    """The metrics of each class from torchmetrics' counts of right and wrong answers.
+
+    The images are passed as one-hot rows to its multilabel function, which counts the same for each class: with
     torch_xla installed its multiclass ones build an array [n, K * K], 0.8 GB for 10,000 images of 100 classes. A block
     of classes needs only the images that belong to one of them or were predicted as one; the rest of [n, K] is 0.
     """
-    support, predicted_count = (np.bincount(values, minlength=classes) for values in (labels, predicted))
     blocks = []
     for first in range(0, classes, _CLASSES_AT_ONCE):
         columns = np.arange(first, min(first + _CLASSES_AT_ONCE, classes))
         near = np.isin(predicted, columns) | np.isin(labels, columns)
         near[0] = True  # torchmetrics needs a row; one that belongs to no class of the block changes nothing
-        blocks.append([torch.from_numpy(values[near, None] == columns) for values in (predicted, labels)])
-
-    def by_class(metric: Any) -> NDArray[np.float64]:
-        values = torch.cat(
-            [metric(*rows, num_labels=rows[0].shape[1], average="none", validate_args=False) for rows in blocks]
-        )
-        return np.where(support == 0, np.nan, values.double().numpy().round(_DIGITS))
-
-    return ClassMetrics(
-        precision=by_class(multilabel_precision),
-        recall=by_class(multilabel_recall),
-        f1=by_class(multilabel_f1_score),
-        support=support,
-        predicted_count=predicted_count,
-    )
-
-
-def _loss(logits: torch.Tensor, labels: torch.Tensor) -> float:
-    """Mean negative log-likelihood of logits [n, K]."""
-    sums = [float(cross_entropy(rows.double(), of_rows, reduction="sum")) for rows, of_rows in _parts(logits, labels)]
-    return sum(sums) / len(labels)
-
-
-def _top_k_accuracy(logits: torch.Tensor, labels: torch.Tensor, *, k: int) -> float:
-    parts = [
-        float(multiclass_accuracy(rows, of_rows, num_classes=logits.shape[1], average="micro", top_k=k)) * len(rows)
-        for rows, of_rows in _parts(logits, labels)
-    ]
-    return _rounded(sum(parts) / len(labels))
-
-
-def _calibration_error(logits: torch.Tensor, labels: torch.Tensor) -> float:
-    """Expected calibration error of logits [n, K] in bins of equal width."""
-    parts = [rows.softmax(dim=1).max(dim=1) for rows, _ in _parts(logits, labels)]
-    confidence, predicted = (torch.cat(values) for values in zip(*parts, strict=True))
-    # torchmetrics has a bin of its own for a confidence of exactly 1, which belongs to the last one.
-    value = binary_calibration_error(confidence.clamp(max=_BELOW_ONE), predicted == labels, n_bins=CALIBRATION_BINS)
-    return _rounded(value)
-
-
-def _parts(logits: torch.Tensor, labels: torch.Tensor) -> Iterable[tuple[torch.Tensor, torch.Tensor]]:
-    """Logits [n, K] and labels [n], as many rows at a time as need little memory."""
-    rows = max(1, _LOGITS_AT_ONCE // logits.shape[1])
-    return zip(logits.split(rows), labels.split(rows), strict=True)
+        answers, truth = (torch.from_numpy(values[near, None] == columns) for values in (predicted, labels))
+        counts = multilabel_stat_scores(answers, truth, num_labels=len(columns), average="none", validate_args=False)
+        blocks.append(counts.numpy().reshape(-1, 5))
+    right, wrongly, _, _, support = np.concatenate(blocks).T.astype(np.int64)
+    with np.errstate(invalid="ignore"):
+        shares = right / np.maximum(right + wrongly, 1), right / support, 2 * right / (right + wrongly + support)
+        false_positive_rate = wrongly / (len(labels) - support)
+    precision, recall, f1 = (np.where(support == 0, np.nan, values) for values in shares)
+    return ClassMetrics(precision, recall, f1, false_positive_rate, support, right + wrongly)
 
 
 def _gini(ascending: NDArray[np.float64]) -> float | None:
@@ -243,8 +254,8 @@ def _gini(ascending: NDArray[np.float64]) -> float | None:
     if ascending.sum() == 0:
         return None
     ranks = np.arange(1, len(ascending) + 1)
-    return _rounded(max(0.0, ((2 * ranks - len(ascending) - 1) * ascending).sum() / (len(ascending) * ascending.sum())))
+    return rounded(max(0.0, ((2 * ranks - len(ascending) - 1) * ascending).sum() / (len(ascending) * ascending.sum())))
 
 
-def _rounded(value: float | torch.Tensor) -> float:
+def rounded(value: float) -> float:
     return round(float(value), _DIGITS)

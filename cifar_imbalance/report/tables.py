@@ -18,6 +18,7 @@ from scipy.special import softmax
 
 from cifar_imbalance.evidence.metrics import ClassMetrics
 from cifar_imbalance.evidence.predictions import Predictions
+from cifar_imbalance.evidence.probabilities import Probabilities
 from cifar_imbalance.terminal import one_line
 
 ABSENT = "-"
@@ -59,16 +60,19 @@ def classification_report_text(metrics: ClassMetrics, summary: dict[str, Any], c
     return "\n".join([*lines, *(["", *notes] if notes else []), ""])
 
 
-def classification_report_csv(metrics: ClassMetrics, class_names: Sequence[str]) -> str:
-    """Columns class, name, precision, recall, f1, support, predicted, train_images; unknown values are empty."""
+def classification_report_csv(metrics: ClassMetrics, probabilities: Probabilities, class_names: Sequence[str]) -> str:
+    """A row for each class with all that is measured of it; unknown values are empty."""
     counts = metrics.train_images
     rows = []
     for index, name in enumerate(class_names):
-        values = (metrics.precision[index], metrics.recall[index], metrics.f1[index])
+        values = [metrics.precision[index], metrics.recall[index], metrics.f1[index]]
+        values += [metrics.false_positive_rate[index], probabilities.confidence[index]]
+        values += [probabilities.calibration_errors[index]]
         cells = ["" if math.isnan(value) else f"{value:.6f}" for value in values]
         train = "" if counts is None else counts[index]
         rows.append([index, name, *cells, metrics.support[index], metrics.predicted_count[index], train])
-    return csv_text(["class", "name", "precision", "recall", "f1", "support", "predicted", "train_images"], rows)
+    measures = ["precision", "recall", "f1", "false_positive_rate", "confidence", "calibration_error"]
+    return csv_text(["class", "name", *measures, "support", "predicted", "train_images"], rows)
 
 
 def errors_csv(predictions: Predictions) -> str:

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifar_imbalance import atomic
-from cifar_imbalance.evidence.metrics import class_metrics, confusion_matrix, summarize
+from cifar_imbalance.evidence.metrics import class_metrics, confusion_matrix, intervals_and_confusions, summarize
 from cifar_imbalance.evidence.predictions import Predictions
+from cifar_imbalance.evidence.probabilities import measured
 from cifar_imbalance.evidence.significance import TEST_IMAGES_ALONE
 from cifar_imbalance.report import tables
 from cifar_imbalance.report.plots.classes import CELLS_UP_TO, confusion_plot, per_class_plot
@@ -38,10 +39,13 @@ def write_report(
     """
     folder.mkdir(parents=True, exist_ok=True)
     metrics, names = class_metrics(predictions), predictions.class_names
-    summary = {**details, **summarize(predictions), "uncertainty": TEST_IMAGES_ALONE}
+    found = {**summarize(predictions), **intervals_and_confusions(predictions)}
+    summary = {**details, **found, "uncertainty": TEST_IMAGES_ALONE}
     text = tables.classification_report_text(metrics, summary, names)
     atomic.write_text(folder / "classification_report.txt", text)
-    atomic.write_text(folder / "classification_report.csv", tables.classification_report_csv(metrics, names))
+    atomic.write_text(
+        folder / "classification_report.csv", tables.classification_report_csv(metrics, measured(predictions), names)
+    )
     atomic.write_text(folder / "errors.csv", tables.errors_csv(predictions))
     group = math.ceil(len(names) / CELLS_UP_TO)
     confusion_plot(folder / "confusion.png", confusion_matrix(predictions, group), names, group=group)

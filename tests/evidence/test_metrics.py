@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,15 @@ from sklearn.metrics import confusion_matrix as sklearn_confusion_matrix
 from torchmetrics.functional.classification import multiclass_f1_score, multiclass_precision, multiclass_recall
 
 from cifar_imbalance.evidence import metrics as metrics_module
-from cifar_imbalance.evidence.metrics import class_metrics, confusion_matrix, epoch_metrics, recall_interval, summarize
+from cifar_imbalance.evidence import probabilities as probabilities_module
+from cifar_imbalance.evidence.metrics import (
+    class_metrics,
+    confusion_matrix,
+    epoch_metrics,
+    intervals_and_confusions,
+    recall_interval,
+    summarize,
+)
 from cifar_imbalance.evidence.predictions import Predictions
 
 
@@ -49,9 +59,9 @@ def test_class_metrics_and_means_equal_scikit_learns(seed):
     )
     metrics, summary = class_metrics(predictions), summarize(predictions)
     for index, name in enumerate(predictions.class_names):
-        assert metrics.precision[index] == pytest.approx(expected[name]["precision"], abs=1e-6)
-        assert metrics.recall[index] == pytest.approx(expected[name]["recall"], abs=1e-6)
-        assert metrics.f1[index] == pytest.approx(expected[name]["f1-score"], abs=1e-6)
+        assert metrics.precision[index] == pytest.approx(expected[name]["precision"], rel=1e-14)
+        assert metrics.recall[index] == pytest.approx(expected[name]["recall"], rel=1e-14)
+        assert metrics.f1[index] == pytest.approx(expected[name]["f1-score"], rel=1e-14)
         assert metrics.support[index] == expected[name]["support"]
     assert summary["accuracy"] == pytest.approx(expected["accuracy"], abs=1e-6)
     assert summary["macro_precision"] == pytest.approx(expected["macro avg"]["precision"], abs=1e-6)
@@ -71,6 +81,39 @@ def test_one_hot_rows_give_the_results_of_torchmetrics_multiclass_functions():
         (metrics.f1, multiclass_f1_score),
     ):
         assert ours == pytest.approx(theirs(predicted, labels, num_classes=12, average="none").numpy(), abs=1e-6)
+
+
+def test_the_false_positive_rate_is_the_share_of_other_classes_images_that_are_predicted_as_the_class():
+    metrics = class_metrics(from_predicted([0, 0, 1, 1, 0, 3], [0, 0, 0, 1, 1, 2], classes=4))
+    assert metrics.false_positive_rate.tolist() == pytest.approx([1 / 3, 1 / 4, 0, 1 / 6])
+
+
+def test_means_of_recalls():
+    summary = summarize(from_predicted([0, 0, 1, 1, 0, 0, 0, 0], [0, 0, 1, 1, 1, 1, 1, 1], classes=2))  # 1 and 1/3
+    assert summary["harmonic_mean"] == pytest.approx(0.5)
+    assert summary["geometric_mean"] == pytest.approx(3**-0.5, abs=1e-7)
+    assert summary["recall_cv"] == pytest.approx(0.5)
+    assert summary["decile_gap"] == pytest.approx(2 / 3, abs=1e-7)
+    none_right = summarize(from_predicted([0, 0, 0], [0, 1, 1], classes=2))
+    assert (none_right["harmonic_mean"], none_right["geometric_mean"]) == (0, 0)
+    assert none_right["geometric_mean_floored"] == 0.5  # of 1 and 1 / 4
+
+
+def test_groups_by_the_training_images_of_a_class():
+    predictions = from_predicted([0, 1, 2, 0, 0, 0], [0, 1, 2, 3, 4, 4], classes=5)
+    counts = np.array([101, 100, 20, 19, 1])
+    groups = summarize(replace(predictions, train_images=counts))["groups"]
+    assert groups == {
+        "many": {"classes": 1, "recall": 1.0},
+        "medium": {"classes": 2, "recall": 1.0},
+        "few": {"classes": 2, "recall": 0.0},
+    }
+
+
+def test_the_most_frequent_confusions():
+    predictions = from_predicted([1, 1, 0, 2, 0, 1], [0, 0, 0, 0, 1, 1], classes=3)
+    found = intervals_and_confusions(predictions)["most_confused"]
+    assert found == [["class_0", "class_1", 0.5], ["class_0", "class_2", 0.25], ["class_1", "class_0", 0.5]]
 
 
 def test_rows_of_the_confusion_matrix_are_the_true_classes():
@@ -100,22 +143,21 @@ def test_many_classes_need_no_array_of_images_by_classes(monkeypatch):
 
         return call
 
-    for name in ("multilabel_precision", "multilabel_recall", "multilabel_f1_score"):
-        monkeypatch.setattr(metrics_module, name, observed(getattr(metrics_module, name)))
+    counting = metrics_module.multilabel_stat_scores
+    monkeypatch.setattr(metrics_module, "multilabel_stat_scores", observed(counting))
     found = class_metrics(predictions := imbalanced(0, classes=1000, images=2000))
     assert largest <= 2000 * 256
     expected = precision_recall_fscore_support(predictions.labels, predictions.predicted, zero_division=0)
     for ours, theirs in zip((found.precision, found.recall, found.f1), expected, strict=False):
-        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-15)
 
 
 def test_the_summary_does_not_depend_on_how_many_logits_are_read_at_once(monkeypatch):
     predictions = imbalanced(0)
     whole = summarize(predictions)
-    monkeypatch.setattr(metrics_module, "_LOGITS_AT_ONCE", 1000)
+    monkeypatch.setattr(probabilities_module, "_AT_ONCE", 1000)
     parts = summarize(predictions)
     assert parts.pop("loss") == pytest.approx(whole.pop("loss"), rel=1e-12)
-    assert parts.pop("top5_accuracy") == pytest.approx(whole.pop("top5_accuracy"), abs=2e-7)  # float32
     assert parts == whole
 
 

@@ -115,7 +115,8 @@ def without_plots():
     """Reports without plots; what is drawn of the members' histories is kept as a file."""
 
     def keep(path, histories):
-        path.with_name("curves.json").write_text(json.dumps(list(histories.values())))
+        lines = [[{k: v for k, v in line.items() if "second" not in k} for line in h] for h in histories.values()]
+        path.with_name("curves.json").write_text(json.dumps(lines))
 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("confusion_plot", "per_class_plot", "curves_plot", "learning_rate_plot", "recall_by_epoch_plot"):
@@ -186,6 +187,8 @@ def ask(typed, tmp_path, tiny_run, second_run, interrupted_run, small_ensemble, 
         result = json.loads((report / "summary.json").read_text())
         if (report / "curves.json").is_file():
             result["curves"] = json.loads((report / "curves.json").read_text())
+        if "chosen_by" in result and " so far: the run is not finished" in answer.out:  # which is told
+            result["chosen_by"] = result["chosen_by"].removesuffix(" so far: the run is not finished")
         return answer, {name: value for name, value in result.items() if not without_meaning(name)}
 
     return asked

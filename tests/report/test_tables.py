@@ -13,6 +13,7 @@ from sklearn.metrics import classification_report
 
 from cifar_imbalance.evidence.metrics import class_metrics, summarize
 from cifar_imbalance.evidence.predictions import Predictions
+from cifar_imbalance.evidence.probabilities import measured
 from cifar_imbalance.report import tables
 
 
@@ -89,26 +90,29 @@ def test_averages_exclude_absent_classes(small):
 
 
 def test_the_csv_has_a_line_for_each_class_and_empty_cells_for_absent_ones(small):
-    text = tables.classification_report_csv(class_metrics(small), small.class_names)
+    text = tables.classification_report_csv(class_metrics(small), measured(small), small.class_names)
     lines = list(csv.reader(io.StringIO(text)))
-    assert lines[0] == ["class", "name", "precision", "recall", "f1", "support", "predicted", "train_images"]
-    assert lines[1] == ["0", "cat", "0.500000", "0.500000", "0.500000", "2", "2", ""]
-    assert lines[2] == ["1", "dog", "0.000000", "0.000000", "0.000000", "1", "0", ""]
-    assert lines[4] == ["3", "owl", "", "", "", "0", "0", ""]
+    measures = ["precision", "recall", "f1", "false_positive_rate", "confidence", "calibration_error"]
+    assert lines[0] == ["class", "name", *measures, "support", "predicted", "train_images"]
+    assert lines[1][:6] == ["0", "cat", "0.500000", "0.500000", "0.500000", "0.500000"]
+    assert lines[1][8:] == ["2", "2", ""]
+    assert lines[2][:6] == ["1", "dog", "0.000000", "0.000000", "0.000000", "0.000000"]
+    assert lines[4][:7] == ["3", "owl", "", "", "", "0.000000", ""]
+    assert lines[4][8:] == ["0", "0", ""]
 
 
 def test_the_training_images_of_each_class_stand_in_both_tables_where_they_are_known(small):
     counted = replace(small, train_images=np.array([40, 30, 20, 10]))
     assert row(report(counted), "dog")[-2:] == ["1", "30"]
     assert report(counted).splitlines()[0].split()[-1] == "train_images"
-    text = tables.classification_report_csv(class_metrics(counted), counted.class_names)
+    text = tables.classification_report_csv(class_metrics(counted), measured(counted), counted.class_names)
     assert [line[-1] for line in csv.reader(io.StringIO(text))] == ["train_images", "40", "30", "20", "10"]
     assert "train_images" not in report(small)
 
 
 def test_a_comma_in_a_name_stays_in_its_cell():
     predictions = predictions_of([0, 1], [0, 1], ['fox, "red"', "two\nlines"])
-    text = tables.classification_report_csv(class_metrics(predictions), predictions.class_names)
+    text = tables.classification_report_csv(class_metrics(predictions), measured(predictions), predictions.class_names)
     assert [line[1] for line in csv.reader(io.StringIO(text))] == ["name", 'fox, "red"', "two\nlines"]
 
 

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from cifar_imbalance.evidence.metrics import summarize
+from cifar_imbalance.evidence.metrics import intervals_and_confusions, summarize
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.evidence.significance import TEST_IMAGES_ALONE
 from cifar_imbalance.report.write import write_report
@@ -54,6 +54,7 @@ def test_the_summary_is_the_details_and_then_the_metrics(predictions, tmp_path):
     assert list(summary.items()) == [
         *details.items(),
         *summarize(predictions).items(),
+        *intervals_and_confusions(predictions).items(),
         ("uncertainty", TEST_IMAGES_ALONE),
     ]
     assert json.loads((tmp_path / "summary.json").read_text(encoding="utf-8")) == sealed(summary)
