@@ -20,8 +20,12 @@ from cifar_imbalance.configuration.schema import field_paths
 ROOT = Path(__file__).resolve().parents[1]
 FIELDS = ", ".join(sorted(path for path in field_paths(TrainConfig) if "." not in path))
 GROUPS = {
-    group: ", ".join(sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml")))
-    for group in sorted(path.name for path in (ROOT / "conf").iterdir() if path.is_dir() and path.name != "hydra")
+    group: ", ".join(
+        path.relative_to(ROOT / "conf" / group).with_suffix("").as_posix()
+        for path in sorted((ROOT / "conf" / group).rglob("*.yaml"))
+    )
+    for group in sorted(path.name for path in (ROOT / "conf").iterdir() if path.is_dir())
+    if group in field_paths(TrainConfig)
 }
 NO_DATASET = (
     "dataset.name: a value is missing; write dataset.name=VALUE or choose dataset=NAME (experiment=quickstart has one)"
@@ -127,7 +131,7 @@ MISTAKES = [
     ("evaluate", "", "ckpt: a value is missing; write ckpt=RUN_FOLDER (or a checkpoint, or a file of weights)"),
     ("evaluate", "ckpt=absent", "ckpt=absent: there is no such file or folder"),
     ("evaluate", "ckpt=FILE", "ckpt=FILE: allowed are run folders and files that end in .safetensors, .pth, .pt, .bin"),
-    ("evaluate", "optimizer=adam", "optimizer: there is no such field; allowed are ckpt, dataset, deterministic, ensemble, model, plots, reference, runtime, seed, split, training"),
+    ("evaluate", "optimizer=adam", "optimizer: there is no such field; allowed are adjust, baseline, ckpt, dataset, deterministic, ensemble, group_by, model, plots, reference, runtime, seed, split, test_prior, training"),
 ]  # fmt: skip
 
 
@@ -431,7 +435,7 @@ def test_a_run_interrupted_by_many_signals_prints_the_command_to_resume_it_and_n
     ("program", "groups"),
     [
         ("train", GROUPS),
-        ("evaluate", {"dataset", "model", "runtime"}),
+        ("evaluate", {"adjust", "dataset", "model", "runtime"}),
     ],
 )
 def test_help_lists_every_group_with_its_choices(type_without_torch, program, groups):
@@ -439,9 +443,11 @@ def test_help_lists_every_group_with_its_choices(type_without_torch, program, gr
     assert answer.returncode == 0
     lines = answer.stdout.splitlines()
     assert max(map(len, lines)) <= 100
+    listed = " ".join(answer.stdout.replace(",", " ").split())
     for group in groups:
         choices = sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
-        assert [group, *choices] in [line.replace(",", "").split() for line in lines]
+        inside = [f"ltbench/{path.stem}" for path in sorted((ROOT / "conf" / group / "ltbench").glob("*.yaml"))]
+        assert f" {group} {' '.join([*choices, *inside])} " in listed
 
 
 def test_cfg_job_prints_the_configuration_and_runs_nothing(type_without_torch, tmp_path):

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 from PIL import Image
 
 from cifar_imbalance.augment.operator import Drawn, Draws, Operator
@@ -156,12 +156,28 @@ def draw_trivial_augment(generator: np.random.Generator, settings: TrivialAugmen
 
 def draw_cuda(generator: np.random.Generator, settings: Cuda, images: Drawn) -> Draws:
     """As many operators as the level of the image's class, with `probability`, each at a strength of the level / 30."""
-    shape, table = (*images.shape, HIGHEST_LEVEL), CUDA_TABLES[settings.table](images.height, images.width)
     happens = generator.random(images.shape) < settings.probability
-    levels = np.where(happens, images.levels[images.labels], 0)[..., None]
+    levels = np.where(happens, images.levels[images.labels], 0)
+    return _at_levels(generator, levels, CUDA_TABLES[settings.table](images.height, images.width))
+
+
+def _at_levels(generator: np.random.Generator, levels: np.ndarray, table: list[Entry]) -> Draws:
+    """The draws of images at `levels` [...] of CUDA."""
+    shape, levels = (*levels.shape, HIGHEST_LEVEL), levels[..., None]
     places = np.where(np.arange(HIGHEST_LEVEL) < levels, generator.integers(len(table), size=shape), -1)
     strengths = np.broadcast_to(levels / LEVELS_OF_FULL_STRENGTH, shape)
     return _drawn("cuda", table, places, strengths, _signs(generator, shape))
+
+
+def at_levels(
+    generator: np.random.Generator,
+    images: UInt8[np.ndarray, "batch height width 3"],
+    levels: Int64[np.ndarray, " batch"],
+    settings: Cuda,
+) -> UInt8[np.ndarray, "batch height width 3"]:
+    """Images augmented at a level of CUDA each, as its counting pass needs them."""
+    draws = _at_levels(generator, levels, CUDA_TABLES[settings.table](*images.shape[1:3]))
+    return np.asarray(OPERATORS["cuda"].apply(images, draws, settings))
 
 
 # ---------------------------------------------------------------- application

@@ -107,10 +107,11 @@ def _list_choices(program: Program) -> str:
     """A line for each group; the choices in a folder of theirs on lines of their own."""
     lines = []
     for group, choices in program.groups().items():
-        lines.append(f"  {group:13} {', '.join(choice for choice in choices if '/' not in choice)}")
-        for folder in dict.fromkeys(choice.partition("/")[0] for choice in choices if "/" in choice):
-            inside = [choice for choice in choices if choice.startswith(f"{folder}/")]
-            lines.append(textwrap.fill(", ".join(inside), 100, initial_indent=16 * " ", subsequent_indent=16 * " "))
+        folders = dict.fromkeys(choice.rpartition("/")[0] for choice in choices)
+        for folder in sorted(folders):
+            inside = ", ".join(choice for choice in choices if choice.rpartition("/")[0] == folder)
+            first = "" if folder else group
+            lines.append(textwrap.fill(inside, 100, initial_indent=f"  {first:13} ", subsequent_indent=16 * " "))
     return "\n".join(lines)
 
 

@@ -8,11 +8,17 @@ from omegaconf import DictConfig
 
 from cifar_imbalance.command_line.main import main
 from cifar_imbalance.command_line.program import Program
-from cifar_imbalance.configuration.checks import checked_benchmark, checked_evaluate, checked_figures, checked_train
+from cifar_imbalance.configuration.checks import (
+    checked_benchmark,
+    checked_evaluate,
+    checked_figures,
+    checked_grouping,
+    checked_train,
+)
 from cifar_imbalance.configuration.fields import BenchmarkConfig, EvaluateConfig, FiguresConfig, TrainConfig
 from cifar_imbalance.configuration.overrides import keys
 from cifar_imbalance.runs.folder import find_run
-from cifar_imbalance.runs.rerun import combined_runs, composed_for_evaluation, composed_for_training
+from cifar_imbalance.runs.rerun import composed_for_evaluation, composed_for_training, runs_with_logits
 
 
 def train() -> None:
@@ -30,16 +36,20 @@ def train() -> None:
 
 def evaluate() -> None:
     def run(config: EvaluateConfig, folder: Path, overrides: list[str]) -> Path | None:
-        from cifar_imbalance.engine.evaluation import run_combination, run_evaluation
+        from cifar_imbalance.engine.evaluation import run_combination, run_evaluation, run_grouping
 
-        runs = combined_runs(config.ckpt)
+        if config.group_by is not None:
+            return run_grouping(config, folder, overrides)
+        runs = runs_with_logits(config)
         if runs:
             return run_combination(config, runs, folder, overrides)
         return run_evaluation(config, folder, overrides)
 
     def checked(composed: DictConfig, overrides: list[str]) -> EvaluateConfig:
         config = composed_for_evaluation(composed, overrides)
-        runs = combined_runs(config.ckpt)
+        if config.group_by is not None:
+            return checked_grouping(config, keys(overrides))
+        runs = runs_with_logits(config)
         of_weights = not runs and find_run(config.ckpt) is None
         return checked_evaluate(config, keys(overrides), of_saved_logits=bool(runs), of_weights=of_weights)
 

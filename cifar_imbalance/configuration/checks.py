@@ -74,6 +74,7 @@ def checked_evaluate(
     is of a file that belongs to no run. Raises UsageError.
     """
     config = as_dataclass(EvaluateConfig, composed)
+    settle_choices(config, typed)
     if not of_saved_logits:
         _check_runtime(config.runtime)
         _check_batch_sizes(config)
@@ -82,6 +83,19 @@ def checked_evaluate(
     if config.split == "validation" and config.dataset.validation != "holdout":
         how = f"dataset.validation={config.dataset.validation}"
         raise UsageError(f"split=validation: this run has none ({how}); allowed are test, train")
+    return config
+
+
+def checked_grouping(composed: DictConfig, typed: Iterable[str] = ()) -> EvaluateConfig:
+    """The configuration of a table of runs as dataclasses, every value checked. Raises UsageError."""
+    config = as_dataclass(EvaluateConfig, composed)
+    fields = config.group_by if isinstance(config.group_by, list) else [config.group_by]
+    if not fields or not all(isinstance(name, str) for name in fields):
+        raise UsageError(f"group_by={config.group_by}: a field is expected, or a list of fields")
+    allowed = ("ckpt", "group_by", "baseline", "plots.dpi", "plots.pdf")
+    for key in typed:
+        if key not in allowed and not key.startswith("hydra"):
+            raise UsageError(f"{key}: has no effect on a table of runs; allowed are {', '.join(allowed)}")
     return config
 
 
@@ -166,8 +180,17 @@ def _check_corrections(config: TrainConfig) -> None:
                     f"{name}={chosen}: corrects twice, since loss={config.loss.name} has the classes' frequencies "
                     f"in its logits already; allowed is {name}={usual}"
                 )
+    if (config.controller.name == "cuda") != (config.augmentation.cuda is not None):
+        raise UsageError(
+            "controller=cuda, augmentation=cuda: one needs the other, the controller sets the operator's levels"
+        )
     if config.loss.name == "ldam" and config.model.cosine_scale is None:
         raise UsageError("loss=ldam: its margins are of cosines; add model.cosine_scale=30")
+
+
+def needs_validation(adjust: str, tau: float | None) -> bool:
+    """Whether the adjustment of this name is fitted on validation images: all are but a `tau` that is given."""
+    return adjust != "none" and not (adjust == "logit_adjustment" and tau is not None)
 
 
 def _check_optimizer(config: TrainConfig) -> None:

@@ -29,7 +29,7 @@ NONE_OF_IT = {
 }
 
 # The fields of an evaluation of saved logits, which reads no image and runs no model.
-OF_SAVED_LOGITS = ("ckpt", "split", "reference", "ensemble.combine", "plots.dpi", "plots.pdf")
+OF_SAVED_LOGITS = ("ckpt", "split", "reference", "ensemble.combine", "adjust", "test_prior", "plots.dpi", "plots.pdf")
 # What an evaluation of a file of weights does not use.
 OF_TRAINING = (
     "seed",
@@ -83,13 +83,16 @@ def check_evaluation_effects(
     values = dict(leaves(config))
     if of_saved_logits:
         for key in typed:
-            if key not in OF_SAVED_LOGITS and not key.startswith("hydra"):
+            allowed = any(key == one or key.startswith(f"{one}.") for one in (*OF_SAVED_LOGITS, "hydra"))
+            if not allowed:
                 raise UsageError(
                     f"{key}: has no effect where saved logits are combined; allowed are {', '.join(OF_SAVED_LOGITS)}"
                 )
     reasons = {} if of_saved_logits else dict(_of_runtime(config.runtime))
     if not of_saved_logits or (not isinstance(config.ckpt, str) and len(config.ckpt) == 1):
         reasons["ensemble.combine"] = "only one model is evaluated; combine several with ckpt=[A,B]"
+    if config.test_prior.profile == "none":
+        reasons |= dict.fromkeys(("test_prior.factor", "test_prior.seed"), "test_prior.profile=none keeps all images")
     if of_weights:
         reasons |= dict.fromkeys(OF_TRAINING, "a file of weights is evaluated as it is")
         if config.split == "test":

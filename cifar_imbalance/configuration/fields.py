@@ -250,10 +250,19 @@ class Sampler:
 
 
 @dataclass
-class Controller:
-    """Adjusts class weights and augmentation levels between epochs, from the validation metrics."""
+class CudaLevels:
+    """Before each epoch a class's level of augmentation.cuda rises by one, or falls if its images are not known."""
 
-    name: Annotated[str, Choices("constant")] = "constant"
+    draws: Annotated[int, Range(1, 1000)] = 10  # times level + 1: images of a class that are classified at each level
+    threshold: Share = 0.6  # share of them that must be right, at every level up to the class's own
+
+
+@dataclass
+class Controller:
+    """Adjusts class weights and augmentation levels between epochs."""
+
+    name: Annotated[str, Choices("constant", "cuda")] = "constant"
+    cuda: CudaLevels | None = field(default_factory=CudaLevels)
 
 
 @dataclass
@@ -394,15 +403,54 @@ class Combining:
 
 
 @dataclass
+class AdjustByPrior:
+    tau: NotNegative | None = None  # null: fitted on the validation images
+
+
+@dataclass
+class ClassBias:
+    power: NotNegative = 0.5  # the larger, the more the worst classes count; 0: a geometric mean
+    penalty: NotNegative = 0.001  # on the mean square of the bias
+
+
+@dataclass
+class VectorScaling:
+    penalty: NotNegative = 0.001  # on the mean square of what is fitted
+
+
+@dataclass
+class Adjust:
+    """What is done to saved logits, by numbers that are fitted on the validation images."""
+
+    name: Annotated[str, Choices("none", "logit_adjustment", "class_bias", "temperature", "vector_scaling")] = "none"
+    logit_adjustment: AdjustByPrior | None = field(default_factory=AdjustByPrior)
+    class_bias: ClassBias | None = field(default_factory=ClassBias)
+    vector_scaling: VectorScaling | None = field(default_factory=VectorScaling)
+
+
+@dataclass
+class ShiftedPrior:
+    """Of saved logits, those of a long-tailed part of the images; forward: class 0 is the largest, as in training."""
+
+    profile: Annotated[str, Choices("none", "forward", "backward")] = "none"
+    factor: Annotated[float, Range(1)] = 10.0  # images of the largest class over images of the smallest
+    seed: Seed = 0  # which images are kept
+
+
+@dataclass
 class EvaluateConfig:
     ckpt: Any = MISSING  # run folder, checkpoint of a run, or file of weights; a list of run folders is an ensemble
     split: Annotated[str, Choices("test", "validation", "train")] = "test"
+    group_by: Any = None  # with a folder of runs, such as a sweep's, as ckpt: a field or a list of fields; a table
+    baseline: str | None = None  # with group_by: the group that the others are compared with; null: the first
     reference: str | None = None  # paper/exp2, paper/exp3 or a run folder, to compare the results with
     seed: Seed = 0
     deterministic: bool = False
     dataset: Dataset = field(default_factory=Dataset)
     model: Model = field(default_factory=Model)
     ensemble: Combining = field(default_factory=Combining)
+    adjust: Adjust = field(default_factory=Adjust)
+    test_prior: ShiftedPrior = field(default_factory=ShiftedPrior)
     training: Evaluating = field(default_factory=Evaluating)
     runtime: Runtime = field(default_factory=Runtime)
     plots: Plots = field(default_factory=Plots)

@@ -20,19 +20,22 @@ from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.engine.memory import out_of_memory_named
 from cifar_imbalance.engine.reported import CLASSES_SHOWN, load_reported, predict
 from cifar_imbalance.engine.step import Network
-from cifar_imbalance.errors import UsageError
-from cifar_imbalance.evidence.combination import paired
-from cifar_imbalance.evidence.metrics import class_metrics
+from cifar_imbalance.errors import UsageError, choose_from
+from cifar_imbalance.evidence.adjustment import cross_fitted, fit
+from cifar_imbalance.evidence.combination import combine, paired
+from cifar_imbalance.evidence.metrics import class_metrics, summarize
 from cifar_imbalance.evidence.predictions import Predictions
+from cifar_imbalance.evidence.priors import shifted
 from cifar_imbalance.models.build import BuiltModel, build_model
 from cifar_imbalance.models.weights import load_weights
 from cifar_imbalance.report.ensemble import MemberResults, write_ensemble_report
 from cifar_imbalance.report.plots import canvas
 from cifar_imbalance.report.reference import Reference, differences, read_reference
 from cifar_imbalance.report.side_by_side import write_side_by_side
+from cifar_imbalance.report.sweep import grouped, read_result, write_sweep_report
 from cifar_imbalance.report.tables import terminal_table
 from cifar_imbalance.report.write import write_report
-from cifar_imbalance.runs.folder import RunFolder, claim, find_run, reported_epoch
+from cifar_imbalance.runs.folder import RunFolder, claim, find_run, reported_epoch, runs_in
 from cifar_imbalance.runtimes.environment import environment
 from cifar_imbalance.runtimes.select import make_runtime
 from cifar_imbalance.terminal import Terminal
@@ -76,13 +79,83 @@ def run_combination(config: EvaluateConfig, runs: list[RunFolder], path: Path, o
         canvas.use(config.plots)
         how = config.ensemble.combine
         members = MemberResults.read(runs, config.split, how)
-        reference = _reference(config, members.predictions[0])
+        combined = combine(members.predictions, how, validation=members.validation)
+        changed, record = _adjusted(config, members, combined)
+        reference = _reference(config, members.predictions[0] if changed is None else changed)
         folder = _new_folder(path, config, overrides, terminal, environment(None))
         details = {"ckpt": config.ckpt, "split": config.split, "combine": how, **members.details()}
-        predictions, summary = write_ensemble_report(folder.report, members, how, details=details)
+        adjusted = None
+        if record is not None and changed is not None:
+            details |= {"adjust": config.adjust.name, **record["fitted"], "test_prior": config.test_prior.profile}
+            atomic.write_json(folder.report / "adjustment.json", record)
+            adjusted = (config.adjust.name, changed)
+        predictions, summary = write_ensemble_report(folder.report, members, how, details=details, adjusted=adjusted)
         predictions.save(folder.predictions(config.split))
-        _log_summary(config, f"{len(runs)} members, {how}", predictions, summary, reference, folder)
+        members_used = f"{len(runs)} members, {how}" if len(runs) > 1 else "saved logits"
+        _log_summary(config, members_used, predictions, summary, reference, folder)
         return folder.path
+
+
+def run_grouping(config: EvaluateConfig, path: Path, overrides: list[str]) -> Path:
+    """Group the finished runs in the folder config.ckpt by config.group_by and report them as a table.
+
+    Raises UsageError if none is finished, for an unknown field or baseline, and for runs on different images.
+    """
+    with Terminal() as terminal:
+        canvas.use(config.plots)
+        fields = config.group_by if isinstance(config.group_by, list) else [config.group_by]
+        runs = list(runs_in(expanded(config.ckpt, "ckpt")))
+        finished = [run for run in runs if run.is_finished]
+        if not finished:
+            raise UsageError(
+                f"ckpt={config.ckpt}: none of the {len(runs)} runs in it is finished (report/summary.json)"
+            )
+        groups = grouped(finished, fields)
+        if config.baseline is not None and config.baseline not in groups:
+            raise choose_from("baseline", config.baseline, groups)
+        results = {name: [read_result(run) for run in of_group] for name, of_group in groups.items()}
+        folder = _new_folder(path, config, overrides, terminal, environment(None))
+        name = " ".join(fields)
+        text = write_sweep_report(folder.report, results, group_by=name, baseline=config.baseline)
+        log.info("%s", text)
+        if len(finished) < len(runs):
+            log.info("not finished, so not in the table: %d of %d runs", len(runs) - len(finished), len(runs))
+        log.info("written to: %s", folder.path)
+        return folder.path
+
+
+def _adjusted(
+    config: EvaluateConfig, members: MemberResults, combined: Predictions
+) -> tuple[Predictions | None, dict[str, Any] | None]:
+    """The combination after config.adjust and config.test_prior, and what was fitted; None if nothing is changed."""
+    settings, prior = config.adjust, config.test_prior
+    if settings.name == "none" and prior.profile == "none":
+        return None, None
+    found, record = combined, dict[str, Any](adjust=settings.name, fitted={})
+    if settings.name != "none":
+        validation = None
+        if members.validation is not None:
+            validation = combine(members.validation, config.ensemble.combine, validation=members.validation)
+        adjustment = fit(settings, validation, combined.train_images)
+        if config.split == "validation" and validation is not None:  # as elsewhere, not what it was fitted to
+            found = cross_fitted(settings, combined, combined.train_images)
+        else:
+            found = adjustment(combined)
+        record |= {"fitted": adjustment.fitted, "scale": adjustment.scale.tolist(), "bias": adjustment.bias.tolist()}
+        if validation is not None:
+            after = cross_fitted(settings, validation, combined.train_images)
+            record |= {"validation_before": _brief(validation), "validation_cross_fitted": _brief(after)}
+        record |= {f"{config.split}_before": _brief(combined), f"{config.split}_after": _brief(found)}
+        for name in ("before", "after"):
+            results = record[f"{config.split}_{name}"]
+            log.info("%-6s %s", name, "  ".join(f"{key} {value:.4f}" for key, value in results.items()))
+    return shifted(found, prior), record
+
+
+def _brief(predictions: Predictions) -> dict[str, float]:
+    summary = summarize(predictions)
+    names = ("accuracy", "macro_f1", "worst_decile_recall", "worst_recall", "loss", "calibration_error")
+    return {name: round(summary[name], 4) for name in names}
 
 
 def _reference(config: EvaluateConfig, predictions: Predictions) -> Reference | None:

@@ -20,10 +20,10 @@ from cifar_imbalance.data.image_sets import ImageSet
 from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.engine.epoch import EpochPlan, plan_epoch
 from cifar_imbalance.engine.pace import Pace
-from cifar_imbalance.engine.step import EvaluationStep, Network, TrainingStep, WeightAverage
+from cifar_imbalance.engine.step import EvaluationStep, Network, TrainingStep, WeightAverage, resident
 from cifar_imbalance.errors import TrainingFailed
 from cifar_imbalance.evidence.metrics import epoch_metrics
-from cifar_imbalance.methods.controllers import Controller
+from cifar_imbalance.methods.controllers import Controller, Training
 from cifar_imbalance.methods.samplers import steps_per_epoch
 from cifar_imbalance.runs.folder import RunFolder
 from cifar_imbalance.runtimes.base import DeviceRuntime
@@ -84,8 +84,28 @@ class Loop:
 
     def plan(self, epoch: int) -> EpochPlan:
         """The inputs of the steps of `epoch` (from 0)."""
+        training = Training(
+            self.config.seed,
+            epoch,
+            self.train.images,
+            self.train.labels,
+            self.config.augmentation,
+            self._classify,
+        )
+        self.controller.begin_epoch(training)
         classes = self.controller.classes()
         return plan_epoch(self.config, epoch, labels=self.train.labels, classes=classes, policy=self.policy)
+
+    def _classify(self, images: np.ndarray) -> np.ndarray:
+        """The classes [n] that the current weights predict for images, uint8 [n, height, width, 3]."""
+        size, found = self.config.training.eval_batch_size, []
+        for start in range(0, len(images), size):  # batches of one size, so that their number makes no new graph
+            batch = np.zeros((size, *images.shape[1:]), dtype=np.uint8)
+            part = images[start : start + size]
+            batch[: len(part)] = part
+            step = EvaluationStep(self.network, resident(batch, self.runtime), size)
+            found.append(step(self.network.module).numpy().argmax(axis=1)[: len(part)])
+        return np.concatenate(found)
 
     def train_epoch(self, plan: EpochPlan, live: ProgressView) -> dict[str, Any]:
         """Run the steps of `plan`; returns a line for metrics.jsonl. Raises TrainingFailed if a loss is not finite."""

@@ -98,24 +98,36 @@ def _names(folders: Sequence[RunFolder]) -> list[str]:
 
 
 def write_ensemble_report(
-    folder: Path, members: MemberResults, how: str, *, details: Mapping[str, Any]
+    folder: Path,
+    members: MemberResults,
+    how: str,
+    *,
+    details: Mapping[str, Any],
+    adjusted: tuple[str, Predictions] | None = None,
 ) -> tuple[Predictions, dict[str, Any]]:
-    """Combine the members by `how` and write the report into `folder`; returns the combination and its summary."""
+    """Combine the members by `how` and write the report into `folder`; returns the combination and its summary.
+
+    If the combination was `adjusted`, by the name of an adjustment, that is what is reported and returned.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     methods = [other for other in COMBINATIONS if other != "weighted" or members.validation is not None]
     answers = {other: combine(members.predictions, other, validation=members.validation) for other in methods}
     extra: dict[str, Any] = {}
     if len(members.predictions) > 1:
-        extra = _write_comparison_with_members(folder, members, answers, how)
+        extra = _write_comparison_with_members(folder, members, answers, how, adjusted)
     histories = {name: history for name, history in zip(members.names, members.histories, strict=True) if history}
     if histories:
         member_curves_plot(folder / "curves.png", histories)
-    summary = write_report(folder, answers[how], [], chosen_epoch=None, details={**details, **extra})
-    return answers[how], summary
+    answer = answers[how] if adjusted is None else adjusted[1]
+    return answer, write_report(folder, answer, [], chosen_epoch=None, details={**details, **extra})
 
 
 def _write_comparison_with_members(
-    folder: Path, members: MemberResults, answers: Mapping[str, Predictions], how: str
+    folder: Path,
+    members: MemberResults,
+    answers: Mapping[str, Predictions],
+    how: str,
+    adjusted: tuple[str, Predictions] | None,
 ) -> dict[str, Any]:
     predictions = answers[how]
     singles = [summarize(member) for member in members.predictions]
@@ -123,6 +135,8 @@ def _write_comparison_with_members(
     combined = {other: summarize(answer) for other, answer in answers.items()}
     rows = {f"member {name}": single for name, single in zip(members.names, singles, strict=True)}
     rows |= {"mean of the members": mean} | {f"ensemble, {other}": results for other, results in combined.items()}
+    if adjusted is not None:
+        rows[f"ensemble, {how}, {adjusted[0]}"] = summarize(adjusted[1])
     atomic.write_text(folder / "members.csv", csv_text(["model", *COLUMNS], [[n, *_cells(r)] for n, r in rows.items()]))
     atomic.write_text(folder / "members.txt", _table(rows))
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from cifar_imbalance.configuration.checks import PRIOR_IN_LOSS, needs_validation
 from cifar_imbalance.configuration.differences import CHANGE_RESULTS, fingerprint, is_execution_field
 from cifar_imbalance.configuration.fields import EvaluateConfig, TrainConfig
 from cifar_imbalance.configuration.hardware import XLA_NAMES, resolved_runtime
@@ -21,7 +22,7 @@ from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.configuration.values import WEIGHT_SUFFIXES
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.evidence.published import PREFIX, published_tables
-from cifar_imbalance.runs.folder import RunFolder, find_run
+from cifar_imbalance.runs.folder import RunFolder, find_run, runs_in
 
 
 def training_folder(
@@ -79,6 +80,22 @@ def combined_runs(ckpt: Any) -> list[RunFolder]:
         return []
     stored = run.read_config()
     return run.members(stored) if stored.ensemble.members > 1 else []
+
+
+def runs_with_logits(config: DictConfig | EvaluateConfig) -> list[RunFolder]:
+    """The runs whose saved logits are evaluated: those that are combined, or one whose logits are to be changed.
+
+    None for a model that is to be run. Raises UsageError for logits to be changed that are not a run's.
+    """
+    runs = combined_runs(config.ckpt)
+    changes = {"adjust": config.adjust.name, "test_prior.profile": config.test_prior.profile}
+    asked = [f"{name}={value}" for name, value in changes.items() if value != "none"]
+    if runs or not asked:
+        return runs
+    run = find_run(config.ckpt)
+    if run is None or not expanded(str(config.ckpt), "ckpt").is_dir():
+        raise UsageError(f"{asked[0]}: changes the saved logits of a run; ckpt={config.ckpt} is not a run folder")
+    return [run]
 
 
 def _run_folder(path: str, field: str) -> RunFolder:
@@ -200,10 +217,15 @@ def composed_for_evaluation(composed: DictConfig, overrides: Sequence[str]) -> D
         raise UsageError(f"ckpt={_text(composed.ckpt)}: a path is expected, or a list of run folders such as [A,B]")
     if not isinstance(composed.ckpt, ListConfig):
         composed.ckpt = str(composed.ckpt)  # a folder may be named 0
+    if composed.group_by is not None:
+        return _for_groups(composed)
+    if composed.baseline is not None:
+        raise UsageError(f"baseline={composed.baseline}: only with group_by=FIELD, a table of the runs in a folder")
     _check_reference(composed.reference, composed.split)
-    runs = combined_runs(composed.ckpt)
-    if runs:
-        return _for_combination(composed, runs, overrides)
+    if isinstance(composed.ckpt, ListConfig) or expanded(composed.ckpt, "ckpt").exists():
+        runs = runs_with_logits(composed)
+        if runs:
+            return _for_combination(composed, runs, overrides)
     path = expanded(str(composed.ckpt), "ckpt")
     if not path.exists():
         raise UsageError(f"ckpt={composed.ckpt}: there is no such file or folder")
@@ -223,7 +245,8 @@ def _of_run(composed: DictConfig, run: RunFolder, overrides: Sequence[str], free
     config = OmegaConf.masked_copy(stored, ["seed", "deterministic", "dataset", "model", "runtime", "plots"])
     config.training = {"eval_batch_size": stored.training.eval_batch_size}
     config.ensemble = {"combine": stored.ensemble.combine}
-    config.ckpt, config.split, config.reference = composed.ckpt, composed.split, composed.reference
+    for name in ("ckpt", "split", "reference", "adjust", "test_prior", "group_by", "baseline"):
+        config[name] = composed[name]
     free = (*free, "ckpt", "split", "reference")
 
     def may_differ(field: str) -> bool:
@@ -247,8 +270,34 @@ def _for_combination(composed: DictConfig, runs: list[RunFolder], overrides: Seq
             raise UsageError(
                 f"ensemble.combine=weighted: {run.path} has no logits of validation images (dataset.validation=holdout)"
             )
+        _check_adjustment(composed, run)
     whole = find_run(composed.ckpt) if isinstance(composed.ckpt, str) else None
     return _of_run(composed, whole or runs[0], overrides, ("ensemble.combine",))
+
+
+def _for_groups(composed: DictConfig) -> DictConfig:
+    """The configuration of a table of the runs in a folder. Raises UsageError if there are none."""
+    if isinstance(composed.ckpt, ListConfig) or not expanded(composed.ckpt, "ckpt").is_dir():
+        raise UsageError(f"ckpt={_text(composed.ckpt)}: with group_by a folder of runs is expected, such as a sweep's")
+    if next(runs_in(expanded(composed.ckpt, "ckpt")), None) is None:
+        raise UsageError(f"ckpt={composed.ckpt}: there are no runs in it")
+    return composed
+
+
+def _check_adjustment(composed: DictConfig, run: RunFolder) -> None:
+    """Raises UsageError for an adjustment without the images to fit it on, and for one that corrects twice."""
+    adjust = composed.adjust
+    if needs_validation(adjust.name, adjust.logit_adjustment.tau) and not run.predictions("validation").is_file():
+        raise UsageError(
+            f"adjust={adjust.name}: it is fitted on validation images, of which {run.path} has no saved logits "
+            "(dataset.validation=holdout)"
+        )
+    stored = run.read_config()
+    if adjust.name == "logit_adjustment" and stored.loss.name in PRIOR_IN_LOSS:
+        raise UsageError(
+            f"adjust=logit_adjustment: corrects twice, since {run.path} was trained with loss={stored.loss.name}, "
+            "whose logits are for equally frequent classes already"
+        )
 
 
 def _check_reference(reference: str | None, split: str) -> None:

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from cifar_imbalance.configuration import checks, effects
 from cifar_imbalance.configuration.checks import check_batch_size, checked_evaluate, checked_train
-from cifar_imbalance.configuration.fields import Adam, EvaluateConfig, FourPhases, Sgd, Step, TrainConfig
+from cifar_imbalance.configuration.fields import OPERATORS, Adam, EvaluateConfig, FourPhases, Sgd, Step, TrainConfig
 from cifar_imbalance.configuration.overrides import CONF, keys, parse
 from cifar_imbalance.configuration.schema import choice_blocks, field_paths, leaves, rules
 from cifar_imbalance.configuration.values import Choices
@@ -268,7 +268,7 @@ def test_settings_with_an_effect_are_accepted(words):
 @pytest.fixture(scope="module")
 def quickstart(schemas):
     """What Hydra composes for the quickstart with every operator switched on."""
-    return composed("experiment=quickstart", "augmentation=[flip,rotation,shift,pad_crop,cutout,color_jitter]")
+    return composed("experiment=quickstart", f"augmentation=[{','.join(OPERATORS)}]", "controller=cuda")
 
 
 @pytest.mark.parametrize(("path", "rule"), rules(TrainConfig).items(), ids=rules(TrainConfig))
@@ -359,7 +359,7 @@ def test_an_invalid_value_of_an_evaluation(words, line):
 
 @pytest.mark.parametrize("word", ["runtime=cpu", "dataset.root=.", "training.eval_batch_size=8", "seed=0"])
 def test_an_evaluation_of_saved_logits_rejects_fields_of_images_and_models(word):
-    line = "has no effect where saved logits are combined; allowed are ckpt, split, reference, ensemble.combine, plots.dpi, plots.pdf"
+    line = "has no effect where saved logits are combined; allowed are ckpt, split, reference, ensemble.combine, adjust, test_prior, plots.dpi, plots.pdf"
     assert evaluation_error(word, of_saved_logits=True) == f"{word.partition('=')[0]}: {line}"
 
 

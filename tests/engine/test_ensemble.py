@@ -312,3 +312,69 @@ def test_an_invalid_member_gives_a_one_line_error_before_training(tmp_path, type
     assert (answer.code, answer.err.count("\n")) == (2, 1)
     assert answer.err.startswith("train.py: model.name=no_such_model: timm has no such model")
     assert list(tmp_path.iterdir()) == []
+
+
+# ---------------------------------------------------------------- saved logits, adjusted
+@pytest.mark.parametrize("name", ["class_bias", "temperature", "vector_scaling", "logit_adjustment"])
+def test_saved_logits_of_a_run_are_adjusted_by_what_is_fitted_on_its_validation_images(tiny_run, tmp_path, typed, name):
+    folder = evaluate(tmp_path, typed, f"ckpt={tiny_run}", f"adjust={name}")
+    record = json.loads((folder / "report" / "adjustment.json").read_text())
+    assert summary(folder)["adjust"] == name
+    raw, changed = (Predictions.load(run / "predictions" / "test.npz") for run in (tiny_run, folder))
+    expected = raw.logits - raw.logits.mean(1, keepdims=True)
+    found = (changed.logits - np.array(record["bias"])) / np.array(record["scale"])
+    assert np.allclose(found - found.mean(1, keepdims=True), expected, atol=1e-3)
+    assert {"validation_before", "validation_cross_fitted", "test_before", "test_after"} <= record.keys()
+    assert record["test_before"]["accuracy"] == pytest.approx(summary(tiny_run)["accuracy"], abs=1e-4)
+
+
+def test_ensembles_and_lists_are_adjusted_after_they_are_combined(tiny_ensemble, tmp_path, typed):
+    folder = evaluate(tmp_path, typed, f"ckpt={tiny_ensemble}", "adjust=class_bias", "adjust.class_bias.power=2")
+    lines = (folder / "report" / "members.txt").read_text()
+    assert "ensemble, mean_probability, class_bias" in lines
+    assert summary(folder)["accuracy"] == pytest.approx(
+        json.loads((folder / "report" / "adjustment.json").read_text())["test_after"]["accuracy"], abs=1e-4
+    )
+
+
+def test_test_images_of_another_prior(tiny_run, tmp_path, typed):
+    words = ["test_prior.profile=backward", "test_prior.factor=5"]
+    folder = evaluate(tmp_path, typed, f"ckpt={tiny_run}", *words)
+    counts = np.bincount(Predictions.load(folder / "predictions" / "test.npz").labels)
+    assert counts[0] < counts[-1] and counts.sum() < 535
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["adjust=no_such"], "adjust=no_such: allowed are "),
+        (["adjust=temperature", "runtime=cpu"], "runtime: has no effect where saved logits are combined"),
+        (["adjust.class_bias.power=1"], "adjust.class_bias.power=1.0: only with adjust=class_bias, here it is none"),
+        (["test_prior.factor=5"], "test_prior.factor=5.0: has no effect: test_prior.profile=none keeps all images"),
+    ],
+)
+def test_an_adjustment_without_effect_is_refused(tiny_run, tmp_path, typed, words, line):
+    answer = typed(tmp_path, "evaluate", f"ckpt={tiny_run}", *words)
+    assert answer.code == 2 and answer.err.startswith(f"evaluate.py: {line}"), answer.err
+
+
+def test_an_adjustment_needs_a_run_with_validation_images_and_does_not_correct_twice(
+    tiny_run, tmp_path, typed, tiny_words
+):
+    weights = tiny_run / "checkpoints" / "last.pt"
+    answer = typed(tmp_path, "evaluate", f"ckpt={weights}", "adjust=temperature")
+    assert (
+        answer.err
+        == f"evaluate.py: adjust=temperature: changes the saved logits of a run; ckpt={weights} is not a run folder\n"
+    )
+    words = [*tiny_words, "training.epochs=1", "loss=balanced_softmax", "dataset.validation=none", "hydra.run.dir=run"]
+    assert typed(tmp_path, "train", *words).code == 0
+    answer = typed(tmp_path, "evaluate", "ckpt=run", "adjust=temperature")
+    assert answer.err.startswith(
+        "evaluate.py: adjust=temperature: it is fitted on validation images, of which run has no"
+    )
+    given = ["adjust=logit_adjustment", "adjust.logit_adjustment.tau=1"]
+    answer = typed(tmp_path, "evaluate", "ckpt=run", *given)
+    assert answer.err.startswith(
+        "evaluate.py: adjust=logit_adjustment: corrects twice, since run was trained with loss="
+    )

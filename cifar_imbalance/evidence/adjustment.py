@@ -1,0 +1,168 @@
+"""Adjustments of saved logits: a few numbers, given or fitted on validation images, that change logits and no model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import log_softmax
+from torch import Tensor
+
+from cifar_imbalance import keys
+from cifar_imbalance.configuration.checks import needs_validation
+from cifar_imbalance.configuration.fields import Adjust
+from cifar_imbalance.errors import UsageError
+from cifar_imbalance.evidence.predictions import Predictions
+
+FOLDS = 5
+TAUS = np.linspace(0.0, 3.0, 61)
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Adjustment:
+    """New logits are `scale` z + `bias`, with numbers for all classes or one for each [K]."""
+
+    scale: Values
+    bias: Values
+    fitted: dict[str, float]  # what the numbers come from, if it is a single one: tau, temperature
+
+    def __call__(self, predictions: Predictions) -> Predictions:
+        logits = predictions.logits * self.scale + self.bias
+        return replace(predictions, logits=logits.astype(np.float32))
+
+
+def logit_adjustment(settings: Adjust, validation: Predictions | None, train_images: Values | None) -> Adjustment:
+    """z - tau log pi, pi the shares of the classes among the training images (Menon 2021, eq. 9).
+
+    Fitted: the tau of 0 to 3 of highest macro recall, the smallest of equal ones.
+    """
+    assert settings.logit_adjustment is not None  # set by the configuration's choice
+    if train_images is None or not train_images.all():
+        raise UsageError("adjust=logit_adjustment: needs the training images of each class, of which all have some")
+    log_prior = np.log(train_images / train_images.sum())
+    tau = settings.logit_adjustment.tau
+    if tau is None:
+        assert validation is not None  # checked by `fit`
+        z, labels = validation.logits.astype(np.float64), validation.labels
+        support = np.bincount(labels, minlength=z.shape[1])
+        recalls = []
+        for one in TAUS:
+            right = (z - one * log_prior).argmax(axis=1) == labels
+            of_class = np.bincount(labels, right, minlength=z.shape[1])[support > 0] / support[support > 0]
+            recalls.append(round(of_class.mean(), 12))
+        tau = float(TAUS[int(np.argmax(recalls))])
+    return Adjustment(np.ones(1), -tau * log_prior, {"tau": tau})
+
+
+def temperature(settings: Adjust, validation: Predictions | None, train_images: Values | None) -> Adjustment:
+    """z / T, with the T of lowest negative log-likelihood (Guo 2017)."""
+    assert validation is not None  # checked by `fit`
+    z, rows = validation.logits.astype(np.float64), np.arange(len(validation.labels))
+
+    def loss(log_t: float) -> float:
+        return -float(log_softmax(z / np.exp(log_t), axis=1)[rows, validation.labels].mean())
+
+    found = float(np.exp(minimize_scalar(loss, bounds=(-4, 4), method="bounded").x))
+    return Adjustment(np.full(1, 1 / found), np.zeros(1), {"temperature": found})
+
+
+def vector_scaling(settings: Adjust, validation: Predictions | None, train_images: Values | None) -> Adjustment:
+    """a_k z_k + b_k, with the numbers of lowest negative log-likelihood plus a penalty on b and on a - 1 (Guo 2017)."""
+    assert validation is not None and settings.vector_scaling is not None
+    z, labels = _tensors(validation)
+    classes, penalty = z.shape[1], settings.vector_scaling.penalty
+
+    def loss(numbers: Tensor) -> Tensor:
+        scale, bias = 1 + numbers[:classes], numbers[classes:]
+        fit = torch.nn.functional.cross_entropy(scale * z + bias, labels)
+        return fit + penalty * (numbers**2).mean()
+
+    numbers = _minimized(loss, 2 * classes)
+    return Adjustment(1 + numbers[:classes], numbers[classes:] - numbers[classes:].mean(), {})
+
+
+def class_bias(settings: Adjust, validation: Predictions | None, train_images: Values | None) -> Adjustment:
+    """z_k + b_k, with b for which the classes' mean probabilities q_k of their own images are high, the low ones most:
+
+    minimises (1 / t) log mean_k q_k^-t, for t = 0 its limit -mean_k log q_k, plus a penalty on b. The larger the power
+    t, the more the worst classes count.
+    """
+    assert validation is not None and settings.class_bias is not None
+    z, labels = _tensors(validation)
+    power, penalty = settings.class_bias.power, settings.class_bias.penalty
+    one_hot = torch.nn.functional.one_hot(labels, z.shape[1]).double()
+    support = one_hot.sum(dim=0)
+    present = support > 0
+
+    def loss(bias: Tensor) -> Tensor:
+        of_label = torch.log_softmax(z + bias, dim=1).exp().gather(1, labels[:, None])
+        log_q = ((one_hot * of_label).sum(dim=0)[present] / support[present]).clamp(min=1e-12).log()
+        power_mean = (torch.logsumexp(-power * log_q, dim=0) - np.log(len(log_q))) / (power or 1.0)
+        return (power_mean if power else -log_q.mean()) + penalty * (bias**2).mean()
+
+    bias = _minimized(loss, z.shape[1])
+    return Adjustment(np.ones(1), bias - bias.mean(), {})
+
+
+ADJUSTMENTS: dict[str, Callable[[Adjust, Predictions | None, Values | None], Adjustment] | None] = {
+    "none": None,
+    "logit_adjustment": logit_adjustment,
+    "class_bias": class_bias,
+    "temperature": temperature,
+    "vector_scaling": vector_scaling,
+}
+
+
+def fit(settings: Adjust, validation: Predictions | None, train_images: NDArray[np.int64] | None) -> Adjustment:
+    """The adjustment `settings.name`. Raises UsageError if it has to be fitted and there are no validation images."""
+    adjust = ADJUSTMENTS[settings.name]
+    assert adjust is not None
+    tau = None if settings.logit_adjustment is None else settings.logit_adjustment.tau
+    if validation is None and needs_validation(settings.name, tau):
+        raise UsageError(
+            f"adjust={settings.name}: it is fitted on the logits of validation images, which were not saved "
+            "(dataset.validation=holdout)"
+        )
+    return adjust(settings, validation, None if train_images is None else train_images.astype(np.float64))
+
+
+def cross_fitted(settings: Adjust, validation: Predictions, train_images: NDArray[np.int64] | None) -> Predictions:
+    """The validation images, adjusted by what was fitted on the other ones: FOLDS stratified folds, drawn by key.
+
+    So what an adjustment gains there is not what it was fitted to.
+    """
+    generator = keys.generator(0, "cross-fitting")
+    folds = np.empty(len(validation.labels), dtype=np.int64)
+    for label in np.unique(validation.labels):
+        of_class = generator.permutation(np.flatnonzero(validation.labels == label))
+        folds[of_class] = (np.arange(len(of_class)) + label) % FOLDS
+    logits = np.empty_like(validation.logits)
+    for fold in np.unique(folds):
+        out = np.flatnonzero(folds == fold)
+        kept = np.flatnonzero(folds != fold)
+        if len(kept) == 0:
+            raise UsageError(f"adjust={settings.name}: too few validation images ({len(folds)})")
+        logits[out] = fit(settings, validation.take(kept), train_images)(validation.take(out)).logits
+    return replace(validation, logits=logits)
+
+
+def _tensors(predictions: Predictions) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(predictions.logits).double(), torch.from_numpy(predictions.labels)
+
+
+def _minimized(loss: Callable[[Tensor], Tensor], count: int) -> Values:
+    """The `count` numbers at which `loss` is smallest, from zeros, by L-BFGS."""
+
+    def value_and_gradient(numbers: Values) -> tuple[float, Values]:
+        at = torch.from_numpy(numbers.copy()).requires_grad_()
+        value = loss(at)
+        (gradient,) = torch.autograd.grad(value, at)
+        return float(value.detach()), gradient.numpy()
+
+    found = minimize(value_and_gradient, np.zeros(count), jac=True, method="L-BFGS-B", options={"maxiter": 500})
+    return np.asarray(found.x)

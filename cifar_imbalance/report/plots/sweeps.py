@@ -1,0 +1,98 @@
+"""Plots of a sweep's groups: accuracy against the worst classes, recall by training images, changed confusions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib import colormaps
+from numpy.typing import NDArray
+
+from cifar_imbalance.report.plots.canvas import (
+    COLOURS,
+    fitted,
+    name_axis,
+    name_style,
+    new_figure,
+    save_figure,
+    tick_names,
+)
+
+MARKERS = "osD^vP*X"
+LARGEST_SIDE = 24  # inches
+
+
+def fronts_plot(path: Path, points: Mapping[str, Sequence[tuple[float, float]]]) -> None:
+    """Accuracy against the mean recall of the worst decile: a small point for each run, a large one for each mean."""
+    figure = new_figure(9, 6.5)
+    axes = figure.add_subplot()
+    for number, (name, of_group) in enumerate(points.items()):
+        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number // len(COLOURS) % len(MARKERS)]
+        x, y = np.array(of_group).T
+        axes.plot(x, y, marker, color=colour, markersize=4, alpha=0.5)
+        axes.plot(x.mean(), y.mean(), marker, color=colour, markersize=9, label=tick_names([name])[0])
+    axes.set_xlabel("accuracy")
+    axes.set_ylabel("recall of the worst decile of classes")
+    axes.grid(color="0.9")
+    axes.set_axisbelow(True)
+    figure.suptitle("Accuracy and the worst classes: runs small, their means large", fontsize=13)
+    legend = axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    for text in legend.get_texts():
+        text.set(**name_style(9))
+    save_figure(figure, path)
+
+
+def recall_by_count_plot(path: Path, recalls: Mapping[str, NDArray[np.float64]], counts: NDArray[np.int64]) -> None:
+    """The recall of each class [K] by its number of training images, as means over a tenth of the classes."""
+    figure = new_figure(9, 6.5)
+    axes = figure.add_subplot()
+    order = np.argsort(-counts, kind="stable")
+    parts = np.array_split(order, min(10, len(order)))
+    places = range(len(parts))
+    for number, (name, recall) in enumerate(recalls.items()):
+        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number // len(COLOURS) % len(MARKERS)]
+        means = [np.nanmean(recall[part]) for part in parts]
+        axes.plot(places, means, marker=marker, color=colour, markersize=4, linewidth=1.5, label=tick_names([name])[0])
+    spans = [
+        f"{counts[part].max()}" if len(set(counts[part])) == 1 else f"{counts[part].max()} to {counts[part].min()}"
+        for part in parts
+    ]
+    axes.set_xticks(places, spans, rotation=30, ha="right")
+    axes.set_xlabel("training images of a class, a tenth of the classes in each place")
+    axes.set_ylabel("mean recall")
+    axes.set_ylim(bottom=0)
+    axes.grid(color="0.9")
+    axes.set_axisbelow(True)
+    figure.suptitle("Recall by the number of training images", fontsize=13)
+    legend = axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    for text in legend.get_texts():
+        text.set(**name_style(9))
+    save_figure(figure, path)
+
+
+def delta_confusion_plot(
+    path: Path, difference: NDArray[np.float64], class_names: Sequence[str], *, title: str
+) -> None:
+    """The difference of two confusion matrices in shares of the true class [K, K]: blue more often, red less often.
+
+    On the diagonal more is better, elsewhere less.
+    """
+    side = min(3.5 + 0.19 * max(len(difference), 18), LARGEST_SIDE)
+    figure = new_figure(side + 0.6, side)
+    axes = figure.add_subplot()
+    limit = max(0.05, math.ceil(np.nanmax(np.abs(difference)) * 20) / 20)
+    colours = colormaps["RdBu"].with_extremes(bad="0.85")
+    image = axes.imshow(
+        np.ma.masked_invalid(difference), cmap=colours, vmin=-limit, vmax=limit, interpolation="nearest"
+    )
+    large = max(10.0, min(16.0, 0.9 * side))
+    bar = figure.colorbar(image, ax=axes, shrink=0.75, aspect=35, pad=0.01)
+    bar.set_label("change in the share of the true class", fontsize=0.9 * large)
+    name_axis(axes, "y", tick_names(class_names), 8.0)
+    name_axis(axes, "x", tick_names(class_names), 8.0, rotation=90)
+    axes.set_ylabel("true class", fontsize=large)
+    axes.set_xlabel("predicted class", fontsize=large)
+    figure.suptitle(fitted(f"Change of the confusion matrix: {title}", figure, 1.2 * large), fontsize=1.2 * large)
+    save_figure(figure, path)

@@ -1,0 +1,120 @@
+"""A folder of runs as a table: python evaluate.py ckpt=SWEEP group_by=FIELD."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from cifar_imbalance.evidence.metrics import class_metrics, summarize
+from cifar_imbalance.evidence.predictions import Predictions
+
+METHODS = ("cross_entropy", "focal")
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory, typed, tiny_words):
+    """Two seeds of two losses, tested after each epoch; and a run that is not finished."""
+    folder = tmp_path_factory.mktemp("grouping") / "sweep"
+    words = ["-m", "loss=cross_entropy,focal", "seed=0,1", *tiny_words, "dataset.validation=test"]
+    answer = typed(folder.parent, "train", *words, "checkpoint.choose=last", f"hydra.sweep.dir={folder}")
+    assert answer.code == 0, answer.err
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(sweep, tmp_path_factory, typed):
+    cwd = tmp_path_factory.mktemp("report")
+    answer = typed(cwd, "evaluate", f"ckpt={sweep}", "group_by=loss.name", "hydra.run.dir=out")
+    assert answer.code == 0, answer.err
+    return cwd / "out" / "report", answer.out
+
+
+def predictions(sweep, method):
+    number = METHODS.index(method) * 2
+    runs = [sweep / f"{number + 1 + seed}_quickstart_{seed}" for seed in (0, 1)]
+    return [Predictions.load(run / "predictions" / "test.npz") for run in runs]
+
+
+def rows(file):
+    return list(csv.DictReader(file.read_text().splitlines()))
+
+
+def test_the_table_has_mean_and_sample_standard_deviation_of_each_group(report, sweep):
+    folder, out = report
+    table = {row["loss.name"]: row for row in rows(folder / "sweep.csv")}
+    assert list(table) == list(METHODS)
+    for method, row in table.items():
+        values = [summarize(one)["macro_f1"] for one in predictions(sweep, method)]
+        assert row["n"] == "2"
+        assert float(row["macro_f1"]) == pytest.approx(np.mean(values), rel=1e-5)
+        assert float(row["macro_f1_sd"]) == pytest.approx(np.std(values, ddof=1), rel=1e-4)
+        recalls = np.mean([class_metrics(one).recall for one in predictions(sweep, method)], axis=0)
+        assert float(row["worst_recall_of_the_mean"]) == pytest.approx(recalls.min(), rel=1e-5)
+        assert float(row["best_minus_last"]) >= 0
+        assert int(row["parameters"]) > 100_000
+        assert f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f}" in out
+
+
+def test_every_class_has_its_recall_in_each_group(report, sweep):
+    folder, _ = report
+    table = rows(folder / "classes.csv")
+    recalls = np.array([class_metrics(one).recall for one in predictions(sweep, "focal")])
+    assert [float(row["focal"]) for row in table] == pytest.approx(recalls.mean(axis=0), rel=1e-5)
+    assert [float(row["focal sd"]) for row in table] == pytest.approx(recalls.std(axis=0, ddof=1), abs=1e-6)
+    assert [int(row["train_images"]) for row in table] == sorted(
+        (int(row["train_images"]) for row in table), reverse=True
+    )
+
+
+def test_groups_are_compared_with_the_first_or_the_named_baseline(report, sweep, tmp_path, typed):
+    folder, out = report
+    (row,) = [row for row in rows(folder / "differences.csv") if row["metric"] == "accuracy"]
+    values = [
+        summarize(b)["accuracy"] - summarize(a)["accuracy"]
+        for a, b in zip(predictions(sweep, "cross_entropy"), predictions(sweep, "focal"), strict=True)
+    ]
+    assert (row["loss.name"], row["baseline"], row["n"]) == ("focal", "cross_entropy", "2")
+    assert float(row["difference"]) == pytest.approx(np.mean(values), abs=1e-6)
+    assert float(row["interval_over_seeds"]) == pytest.approx(12.7062 * np.std(values, ddof=1) / 2**0.5, rel=1e-4)
+    assert float(row["difference_of_first_seed"]) == pytest.approx(values[0], abs=1e-6)
+    assert float(row["low_over_images"]) < values[0] < float(row["high_over_images"])
+    assert "Differences from cross_entropy, of runs of the same seed:" in out
+    answer = typed(tmp_path, "evaluate", f"ckpt={sweep}", "group_by=loss.name", "baseline=focal")
+    assert "Differences from focal, of runs of the same seed:" in answer.out
+
+
+def test_the_plots_are_there(report):
+    folder, _ = report
+    names = {path.name for path in folder.glob("*.png")}
+    assert names == {"accuracy_worst_decile.png", "recall_by_count.png", "delta_confusion_focal.png"}
+
+
+def test_several_fields_make_groups_of_their_combinations(sweep, tmp_path, typed):
+    answer = typed(tmp_path, "evaluate", f"ckpt={sweep}", "group_by=[loss.name,seed]", "hydra.run.dir=out")
+    assert answer.code == 0, answer.err
+    table = rows(tmp_path / "out" / "report" / "sweep.csv")
+    assert [row["loss.name seed"] for row in table] == ["cross_entropy 0", "cross_entropy 1", "focal 0", "focal 1"]
+    assert "no run has a seed of cross_entropy 0" in answer.out
+    assert [row["macro_f1_sd"] for row in table] == [""] * 4
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["group_by=loss.nme"], "group_by=loss.nme: allowed are "),
+        (["group_by=loss.name", "baseline=ce"], "baseline=ce: allowed are cross_entropy, focal"),
+        (["baseline=ce"], "baseline=ce: only with group_by=FIELD, a table of the runs in a folder"),
+        (["group_by=loss.name", "split=test"], "split: has no effect on a table of runs; allowed are "),
+        (["group_by=3"], "group_by=3: a field is expected, or a list of fields"),
+    ],
+)
+def test_what_cannot_be_grouped_gives_a_one_line_error(sweep, tmp_path, typed, words, line):
+    answer = typed(tmp_path, "evaluate", f"ckpt={sweep}", *words)
+    assert answer.code == 2 and answer.err.startswith(f"evaluate.py: {line}") and answer.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_without_finished_runs(tmp_path, typed):
+    (tmp_path / "empty").mkdir()
+    answer = typed(tmp_path, "evaluate", "ckpt=empty", "group_by=seed")
+    assert (answer.code, answer.err) == (2, "evaluate.py: ckpt=empty: there are no runs in it\n")
