@@ -108,8 +108,23 @@ def test_train_and_evaluate_give_the_same_results_on_two_devices_and_on_native(t
             "sampler=class_balanced",
             "+controller=moving",
         ],
+        [  # weights switched on and mixing off between the epochs
+            "loss=ldam",
+            "model.cosine_scale=30",
+            "class_weights=inverse",
+            "class_weights.defer=0.34",
+            "mixing=cmo",
+            "mixing.until=0.67",
+            "augmentation=[flip,auto_augment,cutout]",
+        ],
     ],
-    ids=["sgd", "nesterov-step", "adam-ema-clip", "adamw-paper-focal-weights-that-move"],
+    ids=[
+        "sgd",
+        "nesterov-step",
+        "adam-ema-clip",
+        "adamw-paper-focal-weights-that-move",
+        "ldam-deferred-weights-cmo-until",
+    ],
 )
 def test_three_epochs_compile_one_graph_for_training_and_one_for_evaluation(tmp_path, settings):
     short = ["experiment=quickstart", "training.epochs=3", "training.batch_size=64", "training.eval_batch_size=100"]
