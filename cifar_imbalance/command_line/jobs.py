@@ -43,19 +43,7 @@ def check_every_job(program: Program, arguments: Any) -> None:
             raise UsageError(f"--config-dir={arguments.config_dir}: there is no such folder")
         searchpath = [f"hydra.searchpath=[file://{folder}]"]
     parsed = parse(overrides)
-    groups = program.groups(arguments.config_dir)
-    for override in parsed:
-        check_override(override, groups, program.schema)
-        other_mode = "hydra.run." if arguments.multirun else "hydra.sweep."
-        if override.key_or_group.startswith(other_mode):
-            mode = (
-                "without -m; a sweep has hydra.sweep.dir" if arguments.multirun else "with -m; a run has hydra.run.dir"
-            )
-            raise UsageError(f"{override.input_line}: only {mode}")
-        if override.is_sweep_override() and not arguments.multirun:
-            listed = f"{override.key_or_group}=[{str(override.input_line).partition('=')[2]}]"
-            raise UsageError(f"{override.input_line}: several values make a sweep, add -m; a list is written {listed}")
-    check_plugin_fields(parsed)
+    _check_typed(program, arguments, parsed)
     jobs = _jobs(parsed) if arguments.multirun else [overrides]
     compose = Composer(arguments.config_name or program.name, program.schema, searchpath)
     configs: list[Any] = []
@@ -103,6 +91,23 @@ def check_every_job(program: Program, arguments: Any) -> None:
             own = [folder / subdir for subdir in subdirs]
             prints = [fingerprint(config) for config in configs if isinstance(config, TrainConfig)]
             program.sweep = Sweep(swept, jobs, folder, own if program.has_results else [], prints)
+
+
+def _check_typed(program: Program, arguments: Any, parsed: list[Override]) -> None:
+    """Raises UsageError for an override that this program, or this mode of it, does not have."""
+    groups = program.groups(arguments.config_dir)
+    for override in parsed:
+        check_override(override, groups, program.schema)
+        other_mode = "hydra.run." if arguments.multirun else "hydra.sweep."
+        if override.key_or_group.startswith(other_mode):
+            mode = (
+                "without -m; a sweep has hydra.sweep.dir" if arguments.multirun else "with -m; a run has hydra.run.dir"
+            )
+            raise UsageError(f"{override.input_line}: only {mode}")
+        if override.is_sweep_override() and not arguments.multirun:
+            listed = f"{override.key_or_group}=[{str(override.input_line).partition('=')[2]}]"
+            raise UsageError(f"{override.input_line}: several values make a sweep, add -m; a list is written {listed}")
+    check_plugin_fields(parsed)
 
 
 def _jobs(parsed: list[Override]) -> list[list[str]]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cifar_imbalance.augment.policy import Policy
 from cifar_imbalance.engine.epoch import EpochPlan
-from cifar_imbalance.methods.mixing import PARTNERS_FROM_ALL
+from cifar_imbalance.methods.mixing import PARTNERS_FROM_ALL, of_partners
 
 AHEAD = 8  # steps
 
@@ -43,6 +43,6 @@ class HostStage:
         draws = {name: values[position] for name, values in plan.draws.items()}
         found = {"host.images": self._policy.prepare(self._images[plan.indices[position]], draws)}
         if self._with_partners:
-            second = {name.removeprefix("mixing."): values for name, values in draws.items()}
-            found["mixing.host.images"] = self._policy.prepare(self._images[draws["mixing.partner"]], second)
+            partners = self._images[draws["mixing.partner"]]
+            found["mixing.host.images"] = self._policy.prepare(partners, of_partners(draws))
         return {name: torch.from_numpy(images) for name, images in found.items()}

@@ -18,7 +18,7 @@ from cifar_imbalance.configuration import fields
 from cifar_imbalance.engine.epoch import EpochPlan
 from cifar_imbalance.engine.host_stage import HostStage
 from cifar_imbalance.methods.losses import LOSSES, weighted_mean
-from cifar_imbalance.methods.mixing import MIXING, PARTNERS_FROM_ALL
+from cifar_imbalance.methods.mixing import MIXING, PARTNERS_FROM_ALL, of_partners
 from cifar_imbalance.models.build import BuiltModel
 from cifar_imbalance.models.freezing import set_trainable
 from cifar_imbalance.runtimes.base import DeviceRuntime
@@ -86,9 +86,9 @@ def training_loss(
     if mixing != "none":
         partner = draws["mixing.partner"]
         if mixing in PARTNERS_FROM_ALL:
-            of_partners = {k.removeprefix("mixing."): v for k, v in draws.items() if k.startswith("mixing.")}
-            theirs = as_floats(of_partners["host.images"]) if policy.on_host else network.gather(images, partner)
-            partners = policy.apply(theirs, of_partners)
+            theirs = of_partners(draws)
+            second = as_floats(theirs["host.images"]) if policy.on_host else network.gather(images, partner)
+            partners = policy.apply(second, theirs)
             others = labels.index_select(0, partner)
         else:
             partners, others = batch.index_select(0, partner), own.index_select(0, partner)

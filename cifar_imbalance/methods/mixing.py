@@ -8,6 +8,7 @@ without mixing the share is 1, so that the step stays one graph.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -100,6 +101,11 @@ def draw(
     drawn = {name: np.repeat(values[:, None], batch, axis=1) for name, values in drawn.items()}
     drawn |= {"partner": partner.astype(np.int64), "label_share": of_images.astype(np.float32)}
     return {f"mixing.{name}": values for name, values in drawn.items()}
+
+
+def of_partners(draws: Mapping[str, Any]) -> dict[str, Any]:
+    """The draws for partners from all images, under the names that those of the images themselves have."""
+    return {name.removeprefix("mixing."): values for name, values in draws.items() if name.startswith("mixing.")}
 
 
 def _blended(images: Images, partners: Images, draws: Mapping[str, Tensor]) -> Images:

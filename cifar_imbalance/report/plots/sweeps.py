@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cifar_imbalance.report.plots.canvas import (
@@ -29,19 +31,13 @@ def fronts_plot(path: Path, points: Mapping[str, Sequence[tuple[float, float]]])
     figure = new_figure(9, 6.5)
     axes = figure.add_subplot()
     for number, (name, of_group) in enumerate(points.items()):
-        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number // len(COLOURS) % len(MARKERS)]
+        colour, marker = _style(number)
         x, y = np.array(of_group).T
         axes.plot(x, y, marker, color=colour, markersize=4, alpha=0.5)
         axes.plot(x.mean(), y.mean(), marker, color=colour, markersize=9, label=tick_names([name])[0])
     axes.set_xlabel("accuracy")
     axes.set_ylabel("recall of the worst decile of classes")
-    axes.grid(color="0.9")
-    axes.set_axisbelow(True)
-    figure.suptitle("Accuracy and the worst classes: runs small, their means large", fontsize=13)
-    legend = axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    for text in legend.get_texts():
-        text.set(**name_style(9))
-    save_figure(figure, path)
+    _finish(path, figure, axes, "Accuracy and the worst classes: runs small, their means large")
 
 
 def recall_by_count_plot(path: Path, recalls: Mapping[str, NDArray[np.float64]], counts: NDArray[np.int64]) -> None:
@@ -52,7 +48,7 @@ def recall_by_count_plot(path: Path, recalls: Mapping[str, NDArray[np.float64]],
     parts = np.array_split(order, min(10, len(order)))
     places = range(len(parts))
     for number, (name, recall) in enumerate(recalls.items()):
-        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number // len(COLOURS) % len(MARKERS)]
+        colour, marker = _style(number)
         means = [np.nanmean(recall[part]) for part in parts]
         axes.plot(places, means, marker=marker, color=colour, markersize=4, linewidth=1.5, label=tick_names([name])[0])
     spans = [
@@ -63,9 +59,19 @@ def recall_by_count_plot(path: Path, recalls: Mapping[str, NDArray[np.float64]],
     axes.set_xlabel("training images of a class, a tenth of the classes in each place")
     axes.set_ylabel("mean recall")
     axes.set_ylim(bottom=0)
+    _finish(path, figure, axes, "Recall by the number of training images")
+
+
+def _style(number: int) -> tuple[str, str]:
+    """The colour and the marker of a group."""
+    return COLOURS[number % len(COLOURS)], MARKERS[number // len(COLOURS) % len(MARKERS)]
+
+
+def _finish(path: Path, figure: Figure, axes: Axes, title: str) -> None:
+    """Grid, title and the legend of the groups beside the axes."""
     axes.grid(color="0.9")
     axes.set_axisbelow(True)
-    figure.suptitle("Recall by the number of training images", fontsize=13)
+    figure.suptitle(title, fontsize=13)
     legend = axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
     for text in legend.get_texts():
         text.set(**name_style(9))
