@@ -8,6 +8,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
@@ -109,6 +110,17 @@ def tiny_run(tmp_path_factory, typed, tiny_words):
     answer = typed(folder.parent, "train", *tiny_words, f"hydra.run.dir={folder}")
     assert answer.code == 0, answer.err
     return folder
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Path]]:
+    """The configurations of the runs that were started, with their folders; none is trained."""
+    from cifar_imbalance.engine import ensemble, experiment
+
+    runs: list[tuple[Any, Path]] = []
+    for module, name in ((experiment, "run_experiment"), (ensemble, "run_ensemble")):
+        monkeypatch.setattr(module, name, lambda config, folder, _: runs.append((config, folder)))
+    return runs
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
@@ -24,20 +23,11 @@ from cifar_imbalance.engine import evaluation, experiment, loop
 from cifar_imbalance.runs.folder import RunFolder
 
 
-@pytest.fixture
-def started(monkeypatch):
-    """The configurations of the jobs that were started; none is trained."""
-    configs = []
-    monkeypatch.setattr(experiment, "run_experiment", lambda config, *_: configs.append(config))
-    yield configs
-    GlobalHydra.instance().clear()
-
-
 def test_every_combination_is_a_job(typed, tmp_path, started):
     assert (
         typed(tmp_path, "train", "-m", "experiment=quickstart", "seed=0,1,2", "augmentation=none,flip,cutout").code == 0
     )
-    jobs = [(c.seed, c.augmentation.flip is not None, c.augmentation.cutout is not None) for c in started]
+    jobs = [(c.seed, c.augmentation.flip is not None, c.augmentation.cutout is not None) for c, _ in started]
     kinds = [(False, False), (True, False), (False, True)]
     assert jobs == [(seed, *kind) for seed in (0, 1, 2) for kind in kinds]
 
@@ -94,7 +84,7 @@ def test_two_sweeps_of_one_second_have_a_folder_each(typed, tmp_path, started):
 
 def test_a_list_is_one_choice_of_a_sweep(typed, tmp_path, started):
     assert typed(tmp_path, "train", "-m", "dataset=digits", "augmentation=none,[flip,cutout]").code == 0
-    assert [c.augmentation.flip is not None for c in started] == [False, True]
+    assert [c.augmentation.flip is not None for c, _ in started] == [False, True]
 
 
 def test_an_invalid_value_in_job_7_is_rejected_before_job_0(typed, tmp_path, started):
@@ -121,7 +111,7 @@ def test_one_process_cannot_use_xla_in_two_ways(typed, tmp_path, started):
             "of them\n"
         )
     assert typed(tmp_path, "train", "-m", "runtime=xla", "seed=0,1").code == 0
-    assert [config.runtime.name for config in started] == ["xla", "xla"]
+    assert [config.runtime.name for config, _ in started] == ["xla", "xla"]
 
 
 def test_a_job_that_fails_does_not_stop_the_others_and_is_named_at_the_end(typed, tmp_path, tiny_words, monkeypatch):

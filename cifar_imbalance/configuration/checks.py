@@ -15,6 +15,7 @@ from cifar_imbalance.configuration.effects import check_effects, check_evaluatio
 from cifar_imbalance.configuration.fields import (
     BENCHMARK_ROWS,
     OPERATORS,
+    Adjust,
     Augmentation,
     BenchmarkConfig,
     EvaluateConfig,
@@ -53,6 +54,7 @@ def checked_train(composed: DictConfig, typed: Iterable[str] = ()) -> TrainConfi
     _check_augmentation(config.augmentation)
     _check_schedule(config)
     _check_corrections(config)
+    _check_head(config)
     _check_optimizer(config)
     _check_runtime(config.runtime)
     _check_batch_sizes(config)
@@ -89,12 +91,13 @@ def checked_evaluate(
 def checked_grouping(composed: DictConfig, typed: Iterable[str] = ()) -> EvaluateConfig:
     """The configuration of a table of runs as dataclasses, every value checked. Raises UsageError."""
     config = as_dataclass(EvaluateConfig, composed)
+    settle_choices(config, typed)
     fields = config.group_by if isinstance(config.group_by, list) else [config.group_by]
     if not fields or not all(isinstance(name, str) for name in fields):
         raise UsageError(f"group_by={config.group_by}: a field is expected, or a list of fields")
-    allowed = ("ckpt", "group_by", "baseline", "plots.dpi", "plots.pdf")
+    allowed = ("ckpt", "group_by", "baseline", "adjust", "plots.dpi", "plots.pdf")
     for key in typed:
-        if key not in allowed and not key.startswith("hydra"):
+        if key not in allowed and not key.startswith(("hydra", "adjust.")):
             raise UsageError(f"{key}: has no effect on a table of runs; allowed are {', '.join(allowed)}")
     return config
 
@@ -122,6 +125,7 @@ def checked_benchmark(composed: DictConfig) -> BenchmarkConfig:
         ("freeze_ratio", 0),
         ("freeze_batch_norm", False),
         ("cosine_scale", None),
+        ("class_factors", False),
     ):
         value = getattr(config.model, field)
         if value != usual:
@@ -180,6 +184,14 @@ def _check_corrections(config: TrainConfig) -> None:
                     f"{name}={chosen}: corrects twice, since loss={config.loss.name} has the classes' frequencies "
                     f"in its logits already; allowed is {name}={usual}"
                 )
+    if config.loss.name == "gml":
+        if (chosen := config.class_weights.name) != "none":
+            raise UsageError(
+                f"class_weights={chosen}: corrects twice, since loss=gml counts the classes of a batch equally "
+                "already; allowed is class_weights=none"
+            )
+        if config.mixing.name != "none":
+            raise UsageError(f"mixing={config.mixing.name}: loss=gml is of images of one class; allowed is mixing=none")
     if (config.controller.name == "cuda") != (config.augmentation.cuda is not None):
         raise UsageError(
             "controller=cuda, augmentation=cuda: one needs the other, the controller sets the operator's levels"
@@ -188,9 +200,33 @@ def _check_corrections(config: TrainConfig) -> None:
         raise UsageError("loss=ldam: its margins are of cosines; add model.cosine_scale=30")
 
 
-def needs_validation(adjust: str, tau: float | None) -> bool:
-    """Whether the adjustment of this name is fitted on validation images: all are but a `tau` that is given."""
-    return adjust != "none" and not (adjust == "logit_adjustment" and tau is not None)
+def _check_head(config: TrainConfig) -> None:
+    if config.model.class_factors:
+        of_what = "class_factors=True: the factors are of the linear head of start=RUN"
+        if config.start is None:
+            raise UsageError(f"model.{of_what}; add start=RUN")
+        if config.fresh_head:
+            raise UsageError(f"model.{of_what}; leave out fresh_head=true")
+        if config.model.cosine_scale is not None:
+            raise UsageError(
+                f"model.{of_what}, this one has model.cosine_scale; fresh_head=true model.cosine_scale=null"
+            )
+    if config.training.head_max_norm is not None:
+        for field, value, usual in (
+            ("model.cosine_scale", config.model.cosine_scale, None),
+            ("model.class_factors", config.model.class_factors, False),
+            ("training.ema_decay", config.training.ema_decay, None),
+        ):
+            if value != usual:
+                raise UsageError(
+                    f"training.head_max_norm={config.training.head_max_norm}: not with {field}={value}; leave one out"
+                )
+
+
+def needs_validation(adjust: Adjust | DictConfig) -> bool:
+    """Whether an adjustment is fitted on validation images: all are but those whose tau is given."""
+    settings = getattr(adjust, adjust.name, None)
+    return adjust.name != "none" and getattr(settings, "tau", None) is None
 
 
 def _check_optimizer(config: TrainConfig) -> None:

@@ -19,6 +19,7 @@ NONE_OF_IT = {
     "schedule.min_lr": 0,
     "class_weights.defer": 0,
     "sampler.defer": 0,
+    "loss.label_smoothing": 0,
     "mixing.until": 1,
     "schedule.warmup_fraction": 0,
     "dataset.imbalance.factor": 1,
@@ -160,6 +161,8 @@ def _of_optimisation(config: TrainConfig) -> Iterator[tuple[str, str]]:
 def _of_methods(config: TrainConfig) -> Iterator[tuple[str, str]]:
     if config.class_weights.name == "none":
         yield "class_weights.defer", "class_weights=none has none; allowed is 0"
+    if config.loss.name == "gml":
+        yield "loss.label_smoothing", "loss=gml has no smoothed form; allowed is 0"
     if config.sampler.name == "instance":
         yield "sampler.defer", "sampler=instance is what a deferred sampler begins with; allowed is 0"
     if config.mixing.name == "none":

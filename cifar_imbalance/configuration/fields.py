@@ -161,6 +161,8 @@ class Model:
     head_init: Annotated[str, Choices("timm", "glorot")] = "timm"
     # if set, the head gives cosines times this scale, without a bias (30 for loss=ldam)
     cosine_scale: Positive | None = None
+    # with start: of the head only a factor of each class's logit is learnt (LWS)
+    class_factors: bool = False
     drop_rate: ShareBelowOne = 0.0  # dropout before the head
     drop_path_rate: ShareBelowOne = 0.0  # stochastic depth
     resolution: Positive | None = None  # input side as a factor of the model's native side; null: the images' own side
@@ -185,7 +187,7 @@ class LogitAdjustment:
 
 @dataclass
 class Loss:
-    name: Annotated[str, Choices("cross_entropy", "focal", "ldam", "balanced_softmax", "logit_adjustment")] = (
+    name: Annotated[str, Choices("cross_entropy", "focal", "ldam", "balanced_softmax", "logit_adjustment", "gml")] = (
         "cross_entropy"
     )
     label_smoothing: ShareBelowOne = 0.0
@@ -326,6 +328,9 @@ class Training:
     ema_decay: Annotated[float, Range(0, 1, low_open=True, high_open=True)] | None = (
         None  # if set, the averaged weights are evaluated
     )
+    # if set, after each epoch the head's class vectors are cut to a largest norm (MaxNorm): this share of the way from
+    # the smallest to the largest of their norms at the run's start
+    head_max_norm: Share | None = None
 
 
 @dataclass
@@ -408,6 +413,11 @@ class AdjustByPrior:
 
 
 @dataclass
+class TauNormalization:
+    tau: Share | None = None  # null: fitted on the validation images
+
+
+@dataclass
 class ClassBias:
     power: NotNegative = 0.5  # the larger, the more the worst classes count; 0: a geometric mean
     penalty: NotNegative = 0.001  # on the mean square of the bias
@@ -422,8 +432,12 @@ class VectorScaling:
 class Adjust:
     """What is done to saved logits, by numbers that are fitted on the validation images."""
 
-    name: Annotated[str, Choices("none", "logit_adjustment", "class_bias", "temperature", "vector_scaling")] = "none"
+    name: Annotated[
+        str,
+        Choices("none", "logit_adjustment", "tau_normalization", "class_bias", "temperature", "vector_scaling"),
+    ] = "none"
     logit_adjustment: AdjustByPrior | None = field(default_factory=AdjustByPrior)
+    tau_normalization: TauNormalization | None = field(default_factory=TauNormalization)
     class_bias: ClassBias | None = field(default_factory=ClassBias)
     vector_scaling: VectorScaling | None = field(default_factory=VectorScaling)
 

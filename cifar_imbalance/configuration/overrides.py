@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.core.override_parser.types import Override, ValueType
 from omegaconf import DictConfig, OmegaConf
 
-from cifar_imbalance.configuration.fields import OPERATORS
+from cifar_imbalance.configuration.fields import OPERATORS, TrainConfig
 from cifar_imbalance.configuration.schema import field_paths, unknown_field
 from cifar_imbalance.configuration.typed import as_typed, parsed_override
 from cifar_imbalance.errors import UsageError, choose_from, nearest
@@ -183,6 +185,38 @@ def named_values(overrides: Sequence[str], composed: DictConfig, schema: type) -
         values = {path: OmegaConf.select(composed, path) for path in sorted(paths)}
         named |= {path: value for path, value in values.items() if not isinstance(value, DictConfig)}
     return named
+
+
+def experiment_values(name: str, composed: DictConfig) -> dict[str, Any]:
+    """The fields that a second stage sets, by dotted path, with their values in the configuration composed from it."""
+    paths = (_set_by_experiment(name) - {"start"}) & field_paths(TrainConfig)
+    return {path: OmegaConf.select(composed, path) for path in sorted(paths)}
+
+
+def is_second_stage(experiment: str) -> bool:
+    """Whether an experiment sets `start`, which it does to say that it needs a value."""
+    return "start" in _set_by_experiment(experiment)
+
+
+@cache
+def _set_by_experiment(name: str) -> frozenset[str]:
+    """The fields that an experiment's YAML sets, itself or by the choices and experiments in its defaults."""
+    file = CONF / "experiment" / f"{name}.yaml"
+    if not file.is_file():
+        return frozenset()
+    content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}  # one may have comments alone
+    paths: set[str] = set()
+    for entry in content.pop("defaults", []):
+        if isinstance(entry, str):
+            paths |= _set_by_experiment(entry)  # of _self_ there is none
+            continue
+        ((group, choice),) = entry.items()
+        group = group.removeprefix("override /")
+        if group == "augmentation":  # a choice also disables the operators that it leaves out
+            paths |= {path for path in field_paths(TrainConfig) if path.startswith("augmentation.")}
+        else:
+            paths |= set(_leaves(OmegaConf.load(CONF / group / f"{choice}.yaml"), f"{group}."))
+    return frozenset(paths | set(_leaves(content, "")))
 
 
 def _leaves(content: Any, prefix: str) -> dict[str, Any]:

@@ -26,6 +26,7 @@ CONTENT: dict[str, tuple[type, ...]] = {
     "optimizer": (dict,),
     "best": (dict, type(None)),
     "controller": (dict,),
+    "norm_limit": (float, type(None)),
     "model_name": (str,),
     "class_names": (list,),
     "train_images": (list,),

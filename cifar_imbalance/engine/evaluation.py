@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,13 @@ from numpy.typing import NDArray
 
 from cifar_imbalance import atomic
 from cifar_imbalance.configuration.checks import check_batch_size
-from cifar_imbalance.configuration.fields import EvaluateConfig
+from cifar_imbalance.configuration.fields import Adjust, EvaluateConfig
 from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.data.experiment_data import ExperimentData, load_experiment_data
 from cifar_imbalance.data.image_sets import ImageSet
 from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.engine.memory import out_of_memory_named
-from cifar_imbalance.engine.reported import CLASSES_SHOWN, load_reported, predict
+from cifar_imbalance.engine.reported import CLASSES_SHOWN, given_for, load_reported, predict
 from cifar_imbalance.engine.step import Network
 from cifar_imbalance.errors import UsageError, choose_from
 from cifar_imbalance.evidence.adjustment import cross_fitted, fit
@@ -32,10 +33,11 @@ from cifar_imbalance.report.ensemble import MemberResults, write_ensemble_report
 from cifar_imbalance.report.plots import canvas
 from cifar_imbalance.report.reference import Reference, differences, read_reference
 from cifar_imbalance.report.side_by_side import write_side_by_side
-from cifar_imbalance.report.sweep import grouped, read_result, write_sweep_report
+from cifar_imbalance.report.sweep import Result, grouped, read_result, write_sweep_report
 from cifar_imbalance.report.tables import terminal_table
 from cifar_imbalance.report.write import write_report
 from cifar_imbalance.runs.folder import RunFolder, claim, find_run, reported_epoch, runs_in
+from cifar_imbalance.runs.rerun import check_adjustment
 from cifar_imbalance.runtimes.environment import environment
 from cifar_imbalance.runtimes.select import make_runtime
 from cifar_imbalance.terminal import Terminal
@@ -80,7 +82,7 @@ def run_combination(config: EvaluateConfig, runs: list[RunFolder], path: Path, o
         how = config.ensemble.combine
         members = MemberResults.read(runs, config.split, how)
         combined = combine(members.predictions, how, validation=members.validation)
-        changed, record = _adjusted(config, members, combined)
+        changed, record = _adjusted(config, runs[0], members, combined)
         reference = _reference(config, members.predictions[0] if changed is None else changed)
         folder = _new_folder(path, config, overrides, terminal, environment(None))
         details = {"ckpt": config.ckpt, "split": config.split, "combine": how, **members.details()}
@@ -114,6 +116,8 @@ def run_grouping(config: EvaluateConfig, path: Path, overrides: list[str]) -> Pa
         if config.baseline is not None and config.baseline not in groups:
             raise choose_from("baseline", config.baseline, groups)
         results = {name: [read_result(run) for run in of_group] for name, of_group in groups.items()}
+        if config.adjust.name != "none":
+            results |= _adjusted_groups(config.adjust, results)
         folder = _new_folder(path, config, overrides, terminal, environment(None))
         name = " ".join(fields)
         text = write_sweep_report(folder.report, results, group_by=name, baseline=config.baseline)
@@ -124,8 +128,35 @@ def run_grouping(config: EvaluateConfig, path: Path, overrides: list[str]) -> Pa
         return folder.path
 
 
+def _adjusted_groups(adjust: Adjust, groups: Mapping[str, Sequence[Result]]) -> dict[str, list[Result]]:
+    """The groups once more, each run's logits adjusted. Those of which a run does not allow it are logged and left out.
+
+    Raises UsageError if that is all of them.
+    """
+    found: dict[str, list[Result]] = {}
+    reason = None
+    for name, group in groups.items():
+        try:
+            for result in group:
+                check_adjustment(adjust, result.run)
+            found[f"{name}, {adjust.name}"] = [_adjusted_result(adjust, result) for result in group]
+        except UsageError as error:
+            reason = error
+            log.info("left out: %s, %s (%s)", name, adjust.name, error)
+    if not found and reason is not None:
+        raise reason
+    return found
+
+
+def _adjusted_result(adjust: Adjust, result: Result) -> Result:
+    file = result.run.checked_predictions("validation")
+    validation = Predictions.load(file) if file.is_file() else None
+    adjustment = fit(adjust, given_for(adjust, result.run, validation, result.predictions))
+    return result.changed(adjustment(result.predictions))
+
+
 def _adjusted(
-    config: EvaluateConfig, members: MemberResults, combined: Predictions
+    config: EvaluateConfig, run: RunFolder, members: MemberResults, combined: Predictions
 ) -> tuple[Predictions | None, dict[str, Any] | None]:
     """The combination after config.adjust and config.test_prior, and what was fitted; None if nothing is changed."""
     settings, prior = config.adjust, config.test_prior
@@ -136,14 +167,15 @@ def _adjusted(
         validation = None
         if members.validation is not None:
             validation = combine(members.validation, config.ensemble.combine, validation=members.validation)
-        adjustment = fit(settings, validation, combined.train_images)
+        given = given_for(settings, run, validation, combined)
+        adjustment = fit(settings, given)
         if config.split == "validation" and validation is not None:  # as elsewhere, not what it was fitted to
-            found = cross_fitted(settings, combined, combined.train_images)
+            found = cross_fitted(settings, replace(given, validation=combined))
         else:
             found = adjustment(combined)
         record |= {"fitted": adjustment.fitted, "scale": adjustment.scale.tolist(), "bias": adjustment.bias.tolist()}
         if validation is not None:
-            after = cross_fitted(settings, validation, combined.train_images)
+            after = cross_fitted(settings, given)
             record |= {"validation_before": _brief(validation), "validation_cross_fitted": _brief(after)}
         record |= {f"{config.split}_before": _brief(combined), f"{config.split}_after": _brief(found)}
         for name in ("before", "after"):

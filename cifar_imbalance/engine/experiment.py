@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import time
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.configuration.typed import as_typed, expanded
 from cifar_imbalance.data.experiment_data import ExperimentData, load_experiment_data
 from cifar_imbalance.engine import checkpoint
+from cifar_imbalance.engine.features import HeadNetwork, features, head_alone
 from cifar_imbalance.engine.loop import Loop
 from cifar_imbalance.engine.memory import out_of_memory_named
 from cifar_imbalance.engine.reported import load_parent
@@ -30,10 +32,12 @@ from cifar_imbalance.methods.class_weights import class_weights
 from cifar_imbalance.methods.classes import Classes
 from cifar_imbalance.methods.controllers import CONTROLLERS
 from cifar_imbalance.methods.losses import NEED_IMAGES
+from cifar_imbalance.methods.max_norm import norm_limit
 from cifar_imbalance.methods.optimizers import fresh_state, load_state, make_optimizer
 from cifar_imbalance.methods.schedules import burnin_epochs
 from cifar_imbalance.models.build import BuiltModel, build_model, check_name
 from cifar_imbalance.models.freezing import check_head
+from cifar_imbalance.models.heads import class_vectors
 from cifar_imbalance.models.summary import model_summary
 from cifar_imbalance.report.plots import canvas
 from cifar_imbalance.runs.folder import RunFolder, claim
@@ -78,6 +82,8 @@ def prepare(config: TrainConfig) -> Prepared:
     if config.start is not None and config.resume is None:
         load_parent(built.module, config, data.train.class_names)
     check_head(built.module, config.model, burnin_epochs=burnin_epochs(config.schedule))
+    if config.training.head_max_norm is not None:
+        class_vectors(built.module, config.model)
     return Prepared(runtime, data, policy, built)
 
 
@@ -173,10 +179,24 @@ def make_loop(
     )
     with checkpoint.fitting(folder.checkpoint("last")):
         load_state(optimizer, optimizer_state, runtime.place)
+    limit = None
+    if (share := config.training.head_max_norm) is not None:
+        limit = state["norm_limit"] if state else norm_limit(class_vectors(network.module, config.model), share)
+    trained, train_images, validation_images = network, data.train.images, None
+    if data.validation is not None:
+        validation_images = data.validation.images
+    if head_alone(config, network.module):
+        trained = HeadNetwork(**vars(network))
+        started, size = time.perf_counter(), config.training.eval_batch_size
+        train_images = features(network, train_images, size)
+        if validation_images is not None:
+            validation_images = features(network, validation_images, size)
+        seconds = time.perf_counter() - started
+        log.info("the head alone is trained, on features computed once (%.1f s)", seconds)
     training_step = TrainingStep(
-        network,
+        trained,
         optimizer,
-        images=data.train.images,
+        images=train_images,
         labels=data.train.labels,
         policy=policy,
         model=config.model,
@@ -186,10 +206,8 @@ def make_loop(
         average=average,
     )
     validation_step = None
-    if data.validation is not None:
-        validation_step = EvaluationStep(
-            network, resident(data.validation.images, runtime), config.training.eval_batch_size
-        )
+    if validation_images is not None:
+        validation_step = EvaluationStep(trained, resident(validation_images, runtime), config.training.eval_batch_size)
     return Loop(
         config=config,
         runtime=runtime,
@@ -203,6 +221,7 @@ def make_loop(
         training_step=training_step,
         validation_step=validation_step,
         controller=controller,
+        norm_limit=limit,
         history=[] if state is None else folder.read_history(state["epoch"]),
         recalls=[] if state is None else folder.read_recalls(state["epoch"]),
         best=None if state is None else state["best"],

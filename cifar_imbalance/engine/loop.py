@@ -24,7 +24,9 @@ from cifar_imbalance.engine.step import EvaluationStep, Network, TrainingStep, W
 from cifar_imbalance.errors import TrainingFailed
 from cifar_imbalance.evidence.metrics import epoch_metrics
 from cifar_imbalance.methods.controllers import Controller, Training
+from cifar_imbalance.methods.max_norm import cut_to_norm
 from cifar_imbalance.methods.samplers import steps_per_epoch
+from cifar_imbalance.models.heads import class_vectors
 from cifar_imbalance.runs.folder import RunFolder
 from cifar_imbalance.runtimes.base import DeviceRuntime
 from cifar_imbalance.terminal import EPOCHS, ProgressView, Terminal
@@ -50,6 +52,7 @@ class Loop:
     training_step: TrainingStep
     validation_step: EvaluationStep | None
     controller: Controller
+    norm_limit: float | None  # of the head's class vectors
     history: list[dict[str, Any]]
     recalls: list[NDArray[np.float64]]  # [K] after each epoch, NaN for a class without images
     best: dict[str, float | int] | None = None  # "epoch", "value" of checkpoint.monitor, "loss"
@@ -72,7 +75,10 @@ class Loop:
         steps = steps_per_epoch(len(self.train.labels), self.config.training.batch_size)
         with terminal.progress(steps=epochs * steps, done=len(self.history) * steps) as live:
             for epoch in range(len(self.history), epochs):
-                line = self.train_epoch(self.plan(epoch), live) | self._validate()
+                trained = self.train_epoch(self.plan(epoch), live)
+                if self.norm_limit is not None:
+                    cut_to_norm(class_vectors(self.network.module, self.config.model), self.norm_limit)
+                line = trained | self._validate()
                 self.history.append(line)
                 is_best = self._update_best(line)
                 EPOCHS.info(_epoch_line(line, epochs, self.evaluated_on))
@@ -183,6 +189,7 @@ class Loop:
             "optimizer": self._on_host(self.optimizer.state_dict()["state"]),
             "best": self.best,
             "controller": self.controller.state_dict(),
+            "norm_limit": self.norm_limit,
             "model_name": self.config.model.name,
             "class_names": list(self.train.class_names),
             "train_images": self.train.class_counts.tolist(),  # of each class

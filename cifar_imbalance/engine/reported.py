@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from cifar_imbalance.configuration.fields import TrainConfig
+from cifar_imbalance.configuration.fields import Adjust, TrainConfig
 from cifar_imbalance.data.image_sets import ImageSet
 from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.engine.step import EvaluationStep, Network, resident
 from cifar_imbalance.errors import TrainingFailed, UsageError
+from cifar_imbalance.evidence.adjustment import Given, Head
 from cifar_imbalance.evidence.predictions import Predictions
+from cifar_imbalance.models.heads import saved_head
 from cifar_imbalance.models.weights import load_weights
 from cifar_imbalance.runs.folder import RunFolder
 
@@ -48,6 +50,20 @@ def load_parent(module: nn.Module, config: TrainConfig, class_names: Sequence[st
         names = ", ".join(trained[:CLASSES_SHOWN])
         raise UsageError(f"start={config.start}: it was trained on other classes ({names}, ...); add fresh_head=true")
     load_weights(module, file, name=config.model.name, field="start", fresh_head=config.fresh_head)
+
+
+def given_for(adjust: Adjust, run: RunFolder, validation: Predictions | None, predictions: Predictions) -> Given:
+    """What the numbers of an adjustment of `predictions` can come from; the head is that of the single model `run`.
+
+    Raises UsageError if it has none.
+    """
+    head = None
+    if adjust.name == "tau_normalization":
+        config = run.read_config()
+        state = checkpoint.load(run.reported_checkpoint(config))
+        vectors, bias = saved_head(state["average"] or state["model"], name=config.model.name)
+        head = Head(vectors.double().norm(dim=1).numpy(), bias.double().numpy())
+    return Given(validation, predictions.train_images, head)
 
 
 def predict(

@@ -24,6 +24,9 @@ from cifar_imbalance.models.freezing import set_trainable
 from cifar_imbalance.runtimes.base import DeviceRuntime
 
 State = dict[str, Tensor]
+# What a network is given: images, or for a head alone the features of images.
+Inputs = UInt8[np.ndarray, "all height width 3"] | Float[np.ndarray, "all features"]
+Resident = UInt8[Tensor, "all height width 3"] | Float[Tensor, "all features"]
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ def training_loss(
     Of a mixed image both labels have a loss and a class weight, which count by the labels' shares.
     """
     pictures = as_floats(draws["host.images"]) if policy.on_host else network.gather(images, indices)
-    batch = policy.apply(pictures, draws)
+    batch = policy.apply(pictures, draws) if policy.on_device else pictures
     own = labels.index_select(0, indices)
     if mixing != "none":
         partner = draws["mixing.partner"]
@@ -112,7 +115,7 @@ def evaluation_logits(
     return network.logits(parameters, buffers, network.gather(images, indices))
 
 
-def resident(images: np.ndarray, runtime: DeviceRuntime) -> UInt8[Tensor, "all height width 3"]:
+def resident(images: Inputs, runtime: DeviceRuntime) -> Resident:
     """Images on the device, copied (those of the cache are read-only)."""
     return runtime.place(torch.from_numpy(np.array(images)))
 
@@ -143,7 +146,7 @@ class TrainingStep:
         network: Network,
         optimizer: torch.optim.Optimizer,
         *,
-        images: UInt8[np.ndarray, "all height width 3"],
+        images: Inputs,
         labels: Int[np.ndarray, " all"],
         policy: Policy,
         model: fields.Model,
@@ -216,7 +219,7 @@ class TrainingStep:
 class EvaluationStep:
     """Logits of a resident image set, in batches of one size: the last one is padded and its logits truncated."""
 
-    def __init__(self, network: Network, images: UInt8[Tensor, "all height width 3"], batch_size: int) -> None:
+    def __init__(self, network: Network, images: Resident, batch_size: int) -> None:
         self._runtime = network.runtime
         self._network = network
         self._images = images

@@ -19,8 +19,29 @@ from cifar_imbalance.errors import UsageError
 from cifar_imbalance.evidence.predictions import Predictions
 
 FOLDS = 5
-TAUS = np.linspace(0.0, 3.0, 61)
 Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """What is known of the linear head that gave the logits, for each class [K]."""
+
+    norms: Values  # of its class vectors
+    bias: Values
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What the numbers of an adjustment can come from; those that it needs are there (checked by `fit`, or before)."""
+
+    validation: Predictions | None = None
+    train_images: NDArray[np.int64] | None = None  # [K]
+    head: Head | None = None
+
+    def logits_and_labels(self) -> tuple[Values, NDArray[np.int64]]:
+        """Of the validation images, in float64."""
+        assert self.validation is not None
+        return self.validation.logits.astype(np.float64), self.validation.labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,45 +57,55 @@ class Adjustment:
         return replace(predictions, logits=logits.astype(np.float32))
 
 
-def logit_adjustment(settings: Adjust, validation: Predictions | None, train_images: Values | None) -> Adjustment:
+def logit_adjustment(settings: Adjust, given: Given) -> Adjustment:
     """z - tau log pi, pi the shares of the classes among the training images (Menon 2021, eq. 9).
 
     Fitted: the tau of 0 to 3 of highest macro recall, the smallest of equal ones.
     """
     assert settings.logit_adjustment is not None  # set by the configuration's choice
+    train_images = given.train_images
     if train_images is None or not train_images.all():
         raise UsageError("adjust=logit_adjustment: needs the training images of each class, of which all have some")
     log_prior = np.log(train_images / train_images.sum())
     tau = settings.logit_adjustment.tau
     if tau is None:
-        assert validation is not None  # checked by `fit`
-        z, labels = validation.logits.astype(np.float64), validation.labels
-        support = np.bincount(labels, minlength=z.shape[1])
-        recalls = []
-        for one in TAUS:
-            right = (z - one * log_prior).argmax(axis=1) == labels
-            of_class = np.bincount(labels, right, minlength=z.shape[1])[support > 0] / support[support > 0]
-            recalls.append(round(of_class.mean(), 12))
-        tau = float(TAUS[int(np.argmax(recalls))])
+        tau = _of_highest_macro_recall(np.linspace(0, 3, 61), lambda one: (1.0, -one * log_prior), given)
     return Adjustment(np.ones(1), -tau * log_prior, {"tau": tau})
 
 
-def temperature(settings: Adjust, validation: Predictions | None, train_images: Values | None) -> Adjustment:
+def tau_normalization(settings: Adjust, given: Given) -> Adjustment:
+    """The logits of a head with class vectors w_k / |w_k|^tau and no bias (Kang 2020, eq. 4): (z_k - b_k) / |w_k|^tau.
+
+    Fitted: the tau of 0 to 1 of highest macro recall, the smallest of equal ones.
+    """
+    assert settings.tau_normalization is not None and given.head is not None
+    head, tau = given.head, settings.tau_normalization.tau
+
+    def of(one: float) -> tuple[Values, Values]:
+        scale = np.maximum(head.norms, np.finfo(np.float32).tiny) ** -one
+        return scale, -head.bias * scale
+
+    if tau is None:
+        tau = _of_highest_macro_recall(np.linspace(0, 1, 21), of, given)
+    return Adjustment(*of(tau), {"tau": tau})
+
+
+def temperature(settings: Adjust, given: Given) -> Adjustment:
     """z / T, with the T of lowest negative log-likelihood (Guo 2017)."""
-    assert validation is not None  # checked by `fit`
-    z, rows = validation.logits.astype(np.float64), np.arange(len(validation.labels))
+    z, labels = given.logits_and_labels()
+    rows = np.arange(len(labels))
 
     def loss(log_t: float) -> float:
-        return -float(log_softmax(z / np.exp(log_t), axis=1)[rows, validation.labels].mean())
+        return -float(log_softmax(z / np.exp(log_t), axis=1)[rows, labels].mean())
 
     found = float(np.exp(minimize_scalar(loss, bounds=(-4, 4), method="bounded").x))
     return Adjustment(np.full(1, 1 / found), np.zeros(1), {"temperature": found})
 
 
-def vector_scaling(settings: Adjust, validation: Predictions | None, train_images: Values | None) -> Adjustment:
+def vector_scaling(settings: Adjust, given: Given) -> Adjustment:
     """a_k z_k + b_k, with the numbers of lowest negative log-likelihood plus a penalty on b and on a - 1 (Guo 2017)."""
-    assert validation is not None and settings.vector_scaling is not None
-    z, labels = _tensors(validation)
+    assert settings.vector_scaling is not None
+    z, labels = map(torch.from_numpy, given.logits_and_labels())
     classes, penalty = z.shape[1], settings.vector_scaling.penalty
 
     def loss(numbers: Tensor) -> Tensor:
@@ -86,14 +117,14 @@ def vector_scaling(settings: Adjust, validation: Predictions | None, train_image
     return Adjustment(1 + numbers[:classes], numbers[classes:] - numbers[classes:].mean(), {})
 
 
-def class_bias(settings: Adjust, validation: Predictions | None, train_images: Values | None) -> Adjustment:
+def class_bias(settings: Adjust, given: Given) -> Adjustment:
     """z_k + b_k, with b for which the classes' mean probabilities q_k of their own images are high, the low ones most:
 
     minimises (1 / t) log mean_k q_k^-t, for t = 0 its limit -mean_k log q_k, plus a penalty on b. The larger the power
     t, the more the worst classes count.
     """
-    assert validation is not None and settings.class_bias is not None
-    z, labels = _tensors(validation)
+    assert settings.class_bias is not None
+    z, labels = map(torch.from_numpy, given.logits_and_labels())
     power, penalty = settings.class_bias.power, settings.class_bias.penalty
     one_hot = torch.nn.functional.one_hot(labels, z.shape[1]).double()
     support = one_hot.sum(dim=0)
@@ -109,33 +140,35 @@ def class_bias(settings: Adjust, validation: Predictions | None, train_images: V
     return Adjustment(np.ones(1), bias - bias.mean(), {})
 
 
-ADJUSTMENTS: dict[str, Callable[[Adjust, Predictions | None, Values | None], Adjustment] | None] = {
+ADJUSTMENTS: dict[str, Callable[[Adjust, Given], Adjustment] | None] = {
     "none": None,
     "logit_adjustment": logit_adjustment,
+    "tau_normalization": tau_normalization,
     "class_bias": class_bias,
     "temperature": temperature,
     "vector_scaling": vector_scaling,
 }
 
 
-def fit(settings: Adjust, validation: Predictions | None, train_images: NDArray[np.int64] | None) -> Adjustment:
+def fit(settings: Adjust, given: Given) -> Adjustment:
     """The adjustment `settings.name`. Raises UsageError if it has to be fitted and there are no validation images."""
     adjust = ADJUSTMENTS[settings.name]
     assert adjust is not None
-    tau = None if settings.logit_adjustment is None else settings.logit_adjustment.tau
-    if validation is None and needs_validation(settings.name, tau):
+    if given.validation is None and needs_validation(settings):
         raise UsageError(
             f"adjust={settings.name}: it is fitted on the logits of validation images, which were not saved "
             "(dataset.validation=holdout)"
         )
-    return adjust(settings, validation, None if train_images is None else train_images.astype(np.float64))
+    return adjust(settings, given)
 
 
-def cross_fitted(settings: Adjust, validation: Predictions, train_images: NDArray[np.int64] | None) -> Predictions:
+def cross_fitted(settings: Adjust, given: Given) -> Predictions:
     """The validation images, adjusted by what was fitted on the other ones: FOLDS stratified folds, drawn by key.
 
     So what an adjustment gains there is not what it was fitted to.
     """
+    validation = given.validation
+    assert validation is not None
     generator = keys.generator(0, "cross-fitting")
     folds = np.empty(len(validation.labels), dtype=np.int64)
     for label in np.unique(validation.labels):
@@ -147,12 +180,23 @@ def cross_fitted(settings: Adjust, validation: Predictions, train_images: NDArra
         kept = np.flatnonzero(folds != fold)
         if len(kept) == 0:
             raise UsageError(f"adjust={settings.name}: too few validation images ({len(folds)})")
-        logits[out] = fit(settings, validation.take(kept), train_images)(validation.take(out)).logits
+        logits[out] = fit(settings, replace(given, validation=validation.take(kept)))(validation.take(out)).logits
     return replace(validation, logits=logits)
 
 
-def _tensors(predictions: Predictions) -> tuple[Tensor, Tensor]:
-    return torch.from_numpy(predictions.logits).double(), torch.from_numpy(predictions.labels)
+def _of_highest_macro_recall(
+    taus: Values, scale_and_bias: Callable[[float], tuple[Values | float, Values]], given: Given
+) -> float:
+    """The first of the taus whose logits have the highest macro recall on the validation images."""
+    z, labels = given.logits_and_labels()
+    support = np.bincount(labels, minlength=z.shape[1])
+    recalls = []
+    for tau in taus:
+        scale, bias = scale_and_bias(float(tau))
+        right = (z * scale + bias).argmax(axis=1) == labels
+        of_class = np.bincount(labels, right, minlength=z.shape[1])[support > 0] / support[support > 0]
+        recalls.append(round(of_class.mean(), 12))
+    return float(taus[int(np.argmax(recalls))])
 
 
 def _minimized(loss: Callable[[Tensor], Tensor], count: int) -> Values:

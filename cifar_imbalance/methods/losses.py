@@ -74,6 +74,20 @@ def _adjusted(logits: Logits, labels: Labels, classes: ClassTensors, settings: L
     return -(1.0 - smoothing) * of_label - smoothing * (prior.exp() * log_p).sum(dim=1)
 
 
+def gml(logits: Logits, labels: Labels, classes: ClassTensors, settings: Loss) -> Losses:
+    """-log of the mean probability that a class's own images of the batch have for it, the mean over the classes
+    that have some (Du and Wu 2023): a soft geometric mean of recalls.
+
+    Given for each image, so that the mean over the images of the batch is that of its classes.
+    """
+    log_p = functional.log_softmax(logits, dim=1).gather(1, labels[:, None]).squeeze(1)
+    same = labels[:, None] == labels
+    count = same.sum(dim=1).to(log_p.dtype)
+    of_class = count.log() - log_p.expand_as(same).masked_fill(~same, -torch.inf).logsumexp(dim=1)
+    share = 1.0 / count
+    return of_class * share * (len(labels) / share.sum())
+
+
 NEED_IMAGES = ("ldam", "balanced_softmax", "logit_adjustment")  # of every class: their values for none are infinite
 
 LOSSES: dict[str, Callable[[Logits, Labels, ClassTensors, Loss], Losses]] = {
@@ -82,6 +96,7 @@ LOSSES: dict[str, Callable[[Logits, Labels, ClassTensors, Loss], Losses]] = {
     "ldam": ldam,
     "balanced_softmax": balanced_softmax,
     "logit_adjustment": logit_adjustment,
+    "gml": gml,
 }
 
 

@@ -19,7 +19,7 @@ from cifar_imbalance.configuration import fields
 from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.errors import UsageError, nearest
 from cifar_imbalance.models import resnet_cifar as resnet_cifar  # registers its models with timm
-from cifar_imbalance.models.heads import give_cosine_head, init_head_as_keras
+from cifar_imbalance.models.heads import give_class_factors, give_cosine_head, init_head_as_keras
 from cifar_imbalance.models.weights import load_weights
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,8 @@ def build_model(model: fields.Model, *, class_count: int, image_size: tuple[int,
             give_cosine_head(module, model.cosine_scale, name=model.name)
         elif model.head_init == "glorot" and not (model.pretrained and class_count == native.num_classes):
             init_head_as_keras(module)
+        if model.class_factors:
+            give_class_factors(module, name=model.name)
         if model.weights is not None:
             load_weights(module, expanded(model.weights, "model.weights"), name=model.name)
         _check_forward(module, model.name, class_count, input_size)

@@ -7,7 +7,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from cifar_imbalance.configuration import fields
 from cifar_imbalance.errors import UsageError
-from cifar_imbalance.models.heads import base_and_head, head_prefixes
+from cifar_imbalance.models.heads import ScaledHead, base_and_head, head_prefixes
 
 
 def set_trainable(module: nn.Module, model: fields.Model, *, head_only: bool) -> None:
@@ -15,14 +15,15 @@ def set_trainable(module: nn.Module, model: fields.Model, *, head_only: bool) ->
 
     The base is everything but the classifier; the first `model.freeze_ratio` of its layers is frozen, and with
     `head_only` all of it. Batch norms of frozen layers use their running statistics, as in Keras, and with
-    `model.freeze_batch_norm` all batch norms do.
+    `model.freeze_batch_norm` all batch norms do. Of a head with class factors only these are trained.
     """
     base, head = base_and_head(module)
     frozen = base if head_only else base[: round(model.freeze_ratio * len(base))]
     module.train()
     for layer in [*base, *head]:
-        for parameter in layer.parameters(recurse=False):
-            parameter.requires_grad_(layer not in frozen)
+        for name, parameter in layer.named_parameters(recurse=False):
+            learnt = name == "factor" if isinstance(layer, ScaledHead) else layer not in frozen
+            parameter.requires_grad_(learnt)
     for part in module.modules():
         if isinstance(part, _BatchNorm) and (model.freeze_batch_norm or part in frozen):
             part.eval()

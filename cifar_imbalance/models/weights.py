@@ -50,8 +50,11 @@ def load_weights(
     if new_head:
         given = {key: tensor for key, tensor in given.items() if key not in head}
 
-    # Counters that only batch norms without momentum use; converted files often lack them.
-    required = {key for key in own if not (new_head and key in head) and not key.endswith("num_batches_tracked")}
+    # Counters that only batch norms without momentum use, which converted files often lack, and a head's class factors.
+    optional = {key for key in own if key.endswith("num_batches_tracked")} | (
+        head & {f"{prefix}factor" for prefix in head_prefixes(module)}
+    )
+    required = {key for key in own if not (new_head and key in head)} - optional
     missing = sorted(required - given.keys())
     unexpected = sorted(given.keys() - own.keys())
     misshapen = sorted(key for key in given.keys() & own.keys() if given[key].shape != own[key].shape)

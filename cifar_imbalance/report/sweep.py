@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,10 @@ class Result:
     parameters: int | None
     seconds: float  # of training
 
+    def changed(self, predictions: Predictions) -> Result:
+        """The same run with other logits, of its reported epoch alone."""
+        return replace(self, predictions=predictions, metrics=_metrics(predictions), best_minus_last=None)
+
     @property
     def recalls(self) -> NDArray[np.float64]:
         return class_metrics(self.predictions).recall
@@ -50,21 +54,26 @@ class Result:
 def read_result(run: RunFolder) -> Result:
     """The results of a finished run. Raises UsageError if its files are damaged."""
     predictions = Predictions.load(run.checked_predictions("test"))
-    summary, history = summarize(predictions), run.checked_history()
-    metrics = {name: float(summary[name]) for name in METRICS}
-    for name, group in summary.get("groups", {}).items():
-        metrics[name] = float("nan") if group["recall"] is None else group["recall"]
+    history = run.checked_history()
     accuracies = [line["test_accuracy"] for line in history if line.get("test_accuracy") is not None]
     found = re.search(r"^Total params: ([\d,]+)$", (run.path / "model.txt").read_text(errors="replace"), re.M)
     return Result(
         run=run,
         seed=run.read_config().seed,
         predictions=predictions,
-        metrics=metrics,
+        metrics=_metrics(predictions),
         best_minus_last=max(accuracies) - accuracies[-1] if accuracies else None,
         parameters=int(found[1].replace(",", "")) if found else None,
         seconds=sum(line["seconds"] for line in history),
     )
+
+
+def _metrics(predictions: Predictions) -> dict[str, float]:
+    summary = summarize(predictions)
+    metrics = {name: float(summary[name]) for name in METRICS}
+    for name, group in summary.get("groups", {}).items():
+        metrics[name] = float("nan") if group["recall"] is None else group["recall"]
+    return metrics
 
 
 def grouped(runs: Sequence[RunFolder], fields: Sequence[str]) -> dict[str, list[RunFolder]]:

@@ -14,9 +14,9 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from cifar_imbalance.configuration.checks import PRIOR_IN_LOSS, needs_validation
 from cifar_imbalance.configuration.differences import CHANGE_RESULTS, fingerprint, is_execution_field
-from cifar_imbalance.configuration.fields import EvaluateConfig, TrainConfig
+from cifar_imbalance.configuration.fields import Adjust, EvaluateConfig, TrainConfig
 from cifar_imbalance.configuration.hardware import XLA_NAMES, resolved_runtime
-from cifar_imbalance.configuration.overrides import keys, named_values
+from cifar_imbalance.configuration.overrides import experiment_values, is_second_stage, keys, named_values
 from cifar_imbalance.configuration.schema import block_defaults
 from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.configuration.values import WEIGHT_SUFFIXES
@@ -48,10 +48,13 @@ def job_name(overrides: Sequence[str], repeat: str | None, start: str | None, ex
 
 
 def _experiment_and_seed(overrides: Sequence[str], origin: str | None, experiment: str, seed: int) -> tuple[str, int]:
-    """A run that uses the configuration of `origin` has its experiment and, unless overridden, its seed."""
+    """A run that uses the configuration of `origin` has its experiment and its seed, unless they are typed."""
     if origin is not None and (run := find_run(origin)):
-        stored = run.read_config()
-        return stored.experiment, seed if "seed" in keys(list(overrides)) else stored.seed
+        stored, typed = run.read_config(), keys(list(overrides))
+        return (
+            experiment if "experiment" in typed else stored.experiment,
+            seed if "seed" in typed else stored.seed,
+        )
     return experiment, seed
 
 
@@ -115,6 +118,10 @@ def composed_for_training(composed: DictConfig, overrides: Sequence[str]) -> Dic
     if len(given) > 1:
         raise UsageError(f"{given[1]}={composed[given[1]]}: cannot be combined with {given[0]}={composed[given[0]]}")
     if not given:
+        if is_second_stage(composed.experiment):
+            raise UsageError(
+                f"experiment={composed.experiment}: is a second stage; write start=RUN, the run that it starts from"
+            )
         return composed
     if given == ["resume"]:
         return _resumed(composed, overrides)
@@ -170,7 +177,10 @@ def _derived(composed: DictConfig, overrides: Sequence[str], how: str) -> DictCo
         config.fresh_head = False
         config.model.pretrained, config.model.weights, config.ensemble.weights = False, None, []
     named = named_values(overrides, composed, TrainConfig)
-    _apply(config, named, TrainConfig, lambda field: field != "experiment", owner)
+    second_stage = how == "start" and is_second_stage(str(named.get("experiment")))
+    if second_stage:
+        named = experiment_values(composed.experiment, composed) | named
+    _apply(config, named, TrainConfig, lambda field: field != "experiment" or second_stage, owner)
     config.resume = config.repeat = None
     if config.start is not None:
         config.start = str(expanded(config.start, "start").resolve())
@@ -270,7 +280,9 @@ def _for_combination(composed: DictConfig, runs: list[RunFolder], overrides: Seq
             raise UsageError(
                 f"ensemble.combine=weighted: {run.path} has no logits of validation images (dataset.validation=holdout)"
             )
-        _check_adjustment(composed, run)
+        check_adjustment(composed.adjust, run)
+    if composed.adjust.name == "tau_normalization" and len(runs) > 1:
+        raise UsageError(f"adjust=tau_normalization: is of one model's head, not of {len(runs)} models")
     whole = find_run(composed.ckpt) if isinstance(composed.ckpt, str) else None
     return _of_run(composed, whole or runs[0], overrides, ("ensemble.combine",))
 
@@ -284,20 +296,25 @@ def _for_groups(composed: DictConfig) -> DictConfig:
     return composed
 
 
-def _check_adjustment(composed: DictConfig, run: RunFolder) -> None:
-    """Raises UsageError for an adjustment without the images to fit it on, and for one that corrects twice."""
-    adjust = composed.adjust
-    if needs_validation(adjust.name, adjust.logit_adjustment.tau) and not run.predictions("validation").is_file():
+def check_adjustment(adjust: Adjust | DictConfig, run: RunFolder) -> None:
+    """Raises UsageError for an adjustment of a run's logits without what it needs, and for one that corrects twice."""
+    name = f"adjust={adjust.name}"
+    if needs_validation(adjust) and not run.predictions("validation").is_file():
         raise UsageError(
-            f"adjust={adjust.name}: it is fitted on validation images, of which {run.path} has no saved logits "
+            f"{name}: it is fitted on validation images, of which {run.path} has no saved logits "
             "(dataset.validation=holdout)"
         )
     stored = run.read_config()
     if adjust.name == "logit_adjustment" and stored.loss.name in PRIOR_IN_LOSS:
         raise UsageError(
-            f"adjust=logit_adjustment: corrects twice, since {run.path} was trained with loss={stored.loss.name}, "
+            f"{name}: corrects twice, since {run.path} was trained with loss={stored.loss.name}, "
             "whose logits are for equally frequent classes already"
         )
+    if adjust.name == "tau_normalization":
+        if stored.ensemble.members > 1:
+            raise UsageError(f"{name}: is of one model's head, and {run.path} is an ensemble")
+        if stored.model.cosine_scale is not None:
+            raise UsageError(f"{name}: {run.path} has a head of cosines, whose class vectors have norm 1 already")
 
 
 def _check_reference(reference: str | None, split: str) -> None:

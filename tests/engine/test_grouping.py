@@ -118,3 +118,27 @@ def test_a_folder_without_finished_runs(tmp_path, typed):
     (tmp_path / "empty").mkdir()
     answer = typed(tmp_path, "evaluate", "ckpt=empty", "group_by=seed")
     assert (answer.code, answer.err) == (2, "evaluate.py: ckpt=empty: there are no runs in it\n")
+
+
+def test_adjusted_logits_are_further_groups_where_they_are_allowed(tmp_path, typed, tiny_words):
+    words = ["-m", "loss=cross_entropy,balanced_softmax", *tiny_words, "training.epochs=1", "hydra.sweep.dir=sweep"]
+    assert typed(tmp_path, "train", *words).code == 0
+    words = ["ckpt=sweep", "group_by=loss.name", "hydra.run.dir=out", "adjust=logit_adjustment"]
+    answer = typed(tmp_path, "evaluate", *words, "adjust.logit_adjustment.tau=2")
+    assert answer.code == 0, answer.err
+    assert "left out: balanced_softmax, logit_adjustment (adjust=logit_adjustment: corrects twice" in answer.out
+    table = {row["loss.name"]: row for row in rows(tmp_path / "out" / "report" / "sweep.csv")}
+    assert list(table) == ["cross_entropy", "balanced_softmax", "cross_entropy, logit_adjustment"]
+    (run,) = (tmp_path / "sweep").glob("1_*")
+    plain = Predictions.load(run / "predictions" / "test.npz")
+    prior = plain.train_images / plain.train_images.sum()
+    right = (plain.logits - 2 * np.log(prior)).argmax(1) == plain.labels
+    row = table["cross_entropy, logit_adjustment"]
+    assert float(row["accuracy"]) == pytest.approx(right.mean(), rel=1e-5)
+    assert row["best_minus_last"] == ""
+    words[0] = f"ckpt={tmp_path / 'sweep'}"
+    answer = typed(tmp_path, "evaluate", *words, "adjust.class_bias.power=1")
+    assert (answer.code, answer.err) == (
+        2,
+        "evaluate.py: adjust.class_bias.power=1.0: only with adjust=class_bias, here it is logit_adjustment\n",
+    )

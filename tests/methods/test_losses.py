@@ -11,6 +11,7 @@ from cifar_imbalance.methods.losses import (
     balanced_softmax,
     cross_entropy,
     focal,
+    gml,
     ldam,
     logit_adjustment,
     weighted_mean,
@@ -134,3 +135,24 @@ def test_weighted_cross_entropy_equals_torchs():
     logits, labels, weight = torch.randn(64, 5), torch.arange(64) % 5, torch.rand(5)
     ours = weighted_mean([(cross_entropy(logits, labels, {}, Loss()), weight[labels])])
     torch.testing.assert_close(ours, torch.nn.functional.cross_entropy(logits, labels, weight=weight))
+
+
+def test_gml_is_the_mean_over_the_classes_present_of_minus_the_log_of_their_mean_probability():
+    generator = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(12, 5, generator=generator), torch.tensor([0, 0, 0, 0, 0, 1, 1, 1, 3, 3, 3, 4])
+    p = logits.softmax(1)
+    expected = [-math.log(p[labels == k, k].mean()) for k in (0, 1, 3, 4)]
+    losses = gml(logits, labels, {}, Loss(name="gml"))
+    assert losses.mean().item() == pytest.approx(sum(expected) / 4, rel=1e-6)
+    assert losses[labels == 1].tolist() == pytest.approx([expected[1] * 12 / (4 * 3)] * 3, rel=1e-6)
+
+
+def test_gml_with_one_image_of_each_class_is_cross_entropy():
+    logits, labels = torch.randn(5, 5, generator=torch.Generator().manual_seed(0)), torch.arange(5)
+    torch.testing.assert_close(gml(logits, labels, {}, Loss(name="gml")), cross_entropy(logits, labels, {}, Loss()))
+
+
+def test_gml_has_a_gradient_where_a_class_is_certainly_wrong():
+    logits = torch.tensor([[-500.0, 0.0], [-500.0, 0.0], [0.0, 0.0]], requires_grad=True)
+    gml(logits, torch.tensor([0, 0, 1]), {}, Loss(name="gml")).mean().backward()
+    assert logits.grad.isfinite().all() and logits.grad[0, 0] < 0

@@ -86,3 +86,26 @@ def test_a_model_without_a_known_head_cannot_be_frozen():
         check_head(nn.Linear(2, 2), Model(name="x", freeze_ratio=0.5), burnin_epochs=0)
     with pytest.raises(UsageError, match=r"schedule\.four_phases\.burnin_epochs=3: timm does not define"):
         check_head(nn.Linear(2, 2), Model(name="x"), burnin_epochs=3)
+
+
+def test_of_a_head_with_class_factors_these_alone_are_trained():
+    module, model = network(class_factors=True, freeze_ratio=1.0)
+    set_trainable(module, model, head_only=False)
+    assert moved_by_a_step(module) == {"classifier.factor"}
+
+
+def test_a_class_factor_multiplies_the_logit_of_its_class():
+    plain, _ = network()
+    scaled, _ = network(class_factors=True)
+    scaled.load_state_dict(plain.state_dict(), strict=False)
+    images = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(scaled.eval()(images), plain.eval()(images))
+    with torch.no_grad():
+        scaled.classifier.factor.copy_(torch.arange(10.0))
+    torch.testing.assert_close(scaled(images), plain(images) * torch.arange(10.0))
+
+
+def test_class_factors_need_a_linear_head():
+    model = Model(name="vgg11", class_factors=True, cosine_scale=10.0)
+    with pytest.raises(UsageError, match="class_factors=true: vgg11 has no single linear head; leave it out"):
+        build_model(model, class_count=10, image_size=(32, 32), seed=0)

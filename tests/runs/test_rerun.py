@@ -13,7 +13,6 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from cifar_imbalance.configuration.fields import Optimizer, Sgd
-from cifar_imbalance.engine import ensemble, experiment
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.runs.folder import RunFolder
 from cifar_imbalance.runs.stored import sealed_yaml
@@ -74,15 +73,6 @@ def bfloat16_run(tmp_path_factory, typed, tiny_words):
     answer = typed(folder.parent, "train", *tiny_words, "runtime.precision=bfloat16", f"hydra.run.dir={folder}")
     assert answer.code == 0, answer.err
     return folder
-
-
-@pytest.fixture
-def started(monkeypatch):
-    """The configurations of the runs that were started, with their folders; none is trained."""
-    runs = []
-    for module, name in ((experiment, "run_experiment"), (ensemble, "run_ensemble")):
-        monkeypatch.setattr(module, name, lambda config, folder, _: runs.append((config, folder)))
-    return runs
 
 
 def state_dict(run):
