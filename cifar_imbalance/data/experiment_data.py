@@ -46,6 +46,14 @@ class ExperimentData:
             "notes": self.notes,
         }
 
+    def train_images_csv(self) -> str:
+        """Which images are trained on: their numbers from 0 in the data set's own order, and their classes' numbers.
+
+        `train_indices_sha256` in the record is of the first column, as little-endian int64.
+        """
+        rows = zip(self.train.indices.tolist(), self.train.labels.tolist(), strict=True)
+        return "index,class\n" + "".join(f"{index},{label}\n" for index, label in rows)
+
 
 def load_experiment_data(dataset: Dataset) -> ExperimentData:
     """The images that `dataset` describes: validation images are held out first, then the rest is subsampled to a

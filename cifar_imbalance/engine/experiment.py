@@ -265,6 +265,7 @@ def describe(
     atomic.write_json(folder.path / name, here)
     if not resumed:
         atomic.write_json(folder.data, sealed(data.record()))
+        atomic.write_text(folder.path / "train_images.csv", data.train_images_csv())
         layers, line = model_summary(built, config.model, config.training.batch_size)
         atomic.write_text(folder.path / "model.txt", layers)
         log.info("%s (model.txt)", line)

@@ -137,3 +137,13 @@ def test_a_long_tailed_cifar_10_from_files(real_data, tmp_path):
     sizes = np.bincount(data.train.labels).tolist()
     assert data.train.class_names[0] == "airplane" and sizes == sorted(sizes, reverse=True)
     assert sizes[0] == 10 * sizes[-1] and len(set(data.test.labels.tolist())) == 10
+
+
+def test_the_manifest_lists_the_images_that_are_trained_on_with_their_hash(load):
+    data = load(dataset_sizes := (40, 30, 20, 10), validation="none", imbalance=Imbalance(profile="step", factor=4))
+    rows = [line.split(",") for line in data.train_images_csv().splitlines()]
+    assert rows[0] == ["index", "class"]
+    indices, labels = (np.array([int(row[k]) for row in rows[1:]], dtype="<i8") for k in (0, 1))
+    assert np.array_equal(indices, data.train.indices)
+    assert np.array_equal(labels, np.repeat(np.arange(4), dataset_sizes)[indices])
+    assert hashlib.sha256(indices.tobytes()).hexdigest() == data.record()["train_indices_sha256"]
