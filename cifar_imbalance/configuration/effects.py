@@ -30,7 +30,17 @@ NONE_OF_IT = {
 }
 
 # The fields of an evaluation of saved logits, which reads no image and runs no model.
-OF_SAVED_LOGITS = ("ckpt", "split", "reference", "ensemble.combine", "adjust", "test_prior", "plots.dpi", "plots.pdf")
+OF_SAVED_LOGITS = (
+    "ckpt",
+    "split",
+    "reference",
+    "ensemble.combine",
+    "adjust",
+    "test_prior",
+    "auroc",
+    "plots.dpi",
+    "plots.pdf",
+)
 # What an evaluation of a file of weights does not use.
 OF_TRAINING = (
     "seed",

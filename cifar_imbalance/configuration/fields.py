@@ -465,6 +465,7 @@ class EvaluateConfig:
     ensemble: Combining = field(default_factory=Combining)
     adjust: Adjust = field(default_factory=Adjust)
     test_prior: ShiftedPrior = field(default_factory=ShiftedPrior)
+    auroc: bool = False  # also the area under the ROC curve of each class against all others, report/auroc.csv
     training: Evaluating = field(default_factory=Evaluating)
     runtime: Runtime = field(default_factory=Runtime)
     plots: Plots = field(default_factory=Plots)

@@ -23,6 +23,7 @@ from cifar_imbalance.engine.reported import CLASSES_SHOWN, given_for, load_repor
 from cifar_imbalance.engine.step import Network
 from cifar_imbalance.errors import UsageError, choose_from
 from cifar_imbalance.evidence.adjustment import cross_fitted, fit
+from cifar_imbalance.evidence.auroc import auroc
 from cifar_imbalance.evidence.combination import combine, paired
 from cifar_imbalance.evidence.metrics import class_metrics, summarize
 from cifar_imbalance.evidence.predictions import Predictions
@@ -34,7 +35,7 @@ from cifar_imbalance.report.plots import canvas
 from cifar_imbalance.report.reference import Reference, differences, read_reference
 from cifar_imbalance.report.side_by_side import write_side_by_side
 from cifar_imbalance.report.sweep import Result, grouped, read_result, write_sweep_report
-from cifar_imbalance.report.tables import terminal_table
+from cifar_imbalance.report.tables import auroc_csv, terminal_table
 from cifar_imbalance.report.write import write_report
 from cifar_imbalance.runs.folder import RunFolder, claim, find_run, reported_epoch, runs_in
 from cifar_imbalance.runs.rerun import check_adjustment
@@ -217,9 +218,13 @@ def _log_summary(
     reference: Reference | None,
     folder: RunFolder,
 ) -> None:
-    """Log the table, and the comparison if a reference was given."""
+    """Log the table, with config.auroc the areas under the ROC curves, and the comparison if a reference was given."""
     table = terminal_table(class_metrics(predictions), summary, predictions.class_names)
     log.info("%s images, %s\n%s", config.split, how, table)
+    if config.auroc:
+        areas = auroc(predictions)
+        atomic.write_text(folder.report / "auroc.csv", auroc_csv(areas, predictions.class_names))
+        log.info("macro AUROC %.4f, of each class: %s\n", np.nanmean(areas), folder.report / "auroc.csv")
     if reference is not None:
         paths = [config.ckpt] if isinstance(config.ckpt, str) else config.ckpt
         different = differences(reference, [run for path in paths if (run := find_run(path))], config)

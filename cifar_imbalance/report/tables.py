@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console
@@ -73,6 +74,12 @@ def classification_report_csv(metrics: ClassMetrics, probabilities: Probabilitie
         rows.append([index, name, *cells, metrics.support[index], metrics.predicted_count[index], train])
     measures = ["precision", "recall", "f1", "false_positive_rate", "confidence", "calibration_error"]
     return csv_text(["class", "name", *measures, "support", "predicted", "train_images"], rows)
+
+
+def auroc_csv(areas: NDArray[np.float64], class_names: Sequence[str]) -> str:
+    """A row for each class with its area under the ROC curve, empty if it has none."""
+    rows = [[k, name, "" if math.isnan(areas[k]) else f"{areas[k]:.6f}"] for k, name in enumerate(class_names)]
+    return csv_text(["class", "name", "auroc"], rows)
 
 
 def errors_csv(predictions: Predictions) -> str:

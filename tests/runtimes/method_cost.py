@@ -2,8 +2,8 @@
 
     python tests/runtimes/method_cost.py OUTPUT.json FOLDER_OF_CIFAR100
 
-A whole step varies by more than they cost. So they are timed with a network of one matrix product (images, augmentation,
-mixing, loss, gradient), interleaved, and their extra milliseconds are set beside a step of ResNet-32.
+A whole step varies by more than they cost. So they are timed with a network of one matrix product (images, mixing,
+augmentation, loss, gradient), interleaved, and their extra milliseconds are set beside a step of ResNet-32.
 """
 
 import json
