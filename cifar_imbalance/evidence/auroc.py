@@ -17,14 +17,15 @@ def auroc(predictions: Predictions) -> NDArray[np.float64]:
     It is Mann and Whitney's U over the number of pairs (Hanley 1982): exact, where torchmetrics adds in float32.
     """
     logits, labels = predictions.logits, predictions.labels
-    norms = np.concatenate(
-        [logsumexp(logits[start:stop].astype(np.float64), axis=1) for start, stop in parts(*logits.shape)]
-    )
+    largest = logits.max(axis=1).astype(np.float64)
+    beyond = np.concatenate(
+        [logsumexp(logits[a:b] - largest[a:b, None], axis=1) for a, b in parts(*logits.shape)]
+    )  # small, so that probabilities near 1 keep their order
     areas = np.full(logits.shape[1], np.nan)
     for index in range(logits.shape[1]):
         own = labels == index
         positive, negative = int(own.sum()), int((~own).sum())
         if positive and negative:
-            ranks = rankdata(logits[:, index] - norms)
+            ranks = rankdata(logits[:, index] - largest - beyond)
             areas[index] = (ranks[own].sum() - positive * (positive + 1) / 2) / (positive * negative)
     return areas
