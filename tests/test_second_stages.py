@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from cifar_imbalance.configuration.overrides import CONF
+from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.runs.folder import RunFolder
 
 STAGES = ("crt", "lws", "over_smoothing", "gml", "max_norm")
@@ -38,7 +39,9 @@ def test_a_second_stage_trains_the_head_of_a_run(parent, tmp_path, typed, stage)
     changed = {name for name in after if name not in before or not torch.equal(before[name], after[name])}
     learnt = {"classifier.factor"} if stage == "lws" else {"classifier.weight", "classifier.bias"}
     assert changed == learnt
-    assert typed(tmp_path, "evaluate", f"ckpt={run}").code == 0
+    assert typed(tmp_path, "evaluate", f"ckpt={run}", "hydra.run.dir=again").code == 0
+    trained, evaluated = (Predictions.load(f / "predictions" / "test.npz").logits for f in (run, tmp_path / "again"))
+    assert (trained == evaluated).all()
     assert json.loads((run / "report" / "summary.json").read_text())["experiment"] == f"ltbench/{stage}"
 
 
@@ -136,6 +139,50 @@ def test_what_does_not_fit_together_is_refused(parent, tmp_path, typed, words, l
     assert (answer.code, answer.err) == (2, f"train.py: {line.format(parent=parent)}\n")
 
 
+def test_what_a_parent_had_does_not_leak_into_a_second_stage(parent, tmp_path, typed, request):
+    odd = [
+        *("class_weights=inverse", "class_weights.defer=0.8", "training.head_max_norm=0.5", "controller=cuda"),
+        *("augmentation=cuda", "training.clip_norm=1", "sampler=square_root", "sampler.defer=0.5"),
+    ]
+    answer = typed(tmp_path, "train", f"start={parent}", *odd, "training.epochs=1", "hydra.run.dir=odd")
+    assert answer.code == 0, answer.err
+    started = request.getfixturevalue("started")
+    for stage in ("crt", "max_norm"):
+        assert typed(tmp_path, "train", f"experiment=ltbench/{stage}", "start=odd").code == 0
+        config = started.pop()[0]
+        assert (config.class_weights.defer, config.sampler.defer, config.controller.name) == (0, 0, "constant")
+        assert (config.training.clip_norm, config.training.head_max_norm) == (
+            None,
+            0.1 if stage == "max_norm" else None,
+        )
+
+
+def test_every_stage_starts_from_every_other(parent, tmp_path, typed):
+    for first, second in (("lws", "crt"), ("max_norm", "over_smoothing"), ("max_norm", "lws"), ("lws", "gml")):
+        words = ["training.epochs=1", "seed=0"]
+        folders = [f"hydra.run.dir={first}_{second}", f"hydra.run.dir={first}_{second}_2"]
+        assert typed(tmp_path, "train", f"experiment=ltbench/{first}", f"start={parent}", *words, folders[0]).code == 0
+        started_from = f"start={first}_{second}"
+        answer = typed(tmp_path, "train", f"experiment=ltbench/{second}", started_from, *words, folders[1])
+        assert answer.code == 0, answer.err
+        config = RunFolder(tmp_path / f"{first}_{second}_2").read_config()
+        assert (config.training.head_max_norm, config.model.class_factors) == (None, second == "lws")
+
+
+def test_a_fresh_head_may_be_of_another_kind(parent, tmp_path, typed):
+    words = [f"start={parent}", "fresh_head=true", "model.cosine_scale=10", "training.epochs=1", "hydra.run.dir=run"]
+    answer = typed(tmp_path, "train", *words)
+    assert answer.code == 0, answer.err
+
+
+def test_logit_adjustment_after_a_balanced_stage_corrects_twice(parent, tmp_path, typed):
+    words = ["experiment=ltbench/crt", f"start={parent}", "training.epochs=1", "hydra.run.dir=run"]
+    assert typed(tmp_path, "train", *words).code == 0
+    answer = typed(tmp_path, "evaluate", "ckpt=run", "adjust=logit_adjustment")
+    line = "evaluate.py: adjust=logit_adjustment: corrects twice, since run was trained with sampler=class_balanced\n"
+    assert (answer.code, answer.err) == (2, line)
+
+
 def test_tau_normalisation_of_a_run_and_of_a_folder_of_runs(parent, tmp_path, typed):
     answer = typed(tmp_path, "evaluate", f"ckpt={parent}", "adjust=tau_normalization", "hydra.run.dir=out")
     assert answer.code == 0, answer.err
@@ -143,4 +190,7 @@ def test_tau_normalisation_of_a_run_and_of_a_folder_of_runs(parent, tmp_path, ty
     weights = torch.load(parent / "checkpoints" / "best.pt", weights_only=True)["model"]
     scale = weights["classifier.weight"].norm(dim=1) ** -record["fitted"]["tau"]
     assert record["scale"] == pytest.approx(scale.tolist(), rel=1e-5)
+    plain, found = (Predictions.load(run / "predictions" / "test.npz").logits for run in (parent, tmp_path / "out"))
+    expected = (plain - weights["classifier.bias"].numpy()) * scale.numpy()
+    assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
     assert record["bias"] == pytest.approx((-weights["classifier.bias"] * scale).tolist(), rel=1e-4, abs=1e-7)

@@ -10,7 +10,7 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 Fill = tuple[int, int, int]
 Function = Callable[[Image.Image, float, Fill], Image.Image]
 
-HALF = 128  # solarize_add adds to darker pixels alone
+HALF = 128  # above which solarize_add inverts
 
 
 def _moved(image: Image.Image, matrix: tuple[float, ...], fill: Fill) -> Image.Image:
@@ -18,15 +18,20 @@ def _moved(image: Image.Image, matrix: tuple[float, ...], fill: Fill) -> Image.I
 
 
 def _enlarged(image: Image.Image, factor: float, fill: Fill) -> Image.Image:
-    """The middle of the image, enlarged by `factor` >= 1 to its own size."""
+    """The middle of the image, enlarged by `factor` >= 1, in whole pixels, to its own size."""
     width, height = image.size
-    left, top = (side * (1 - 1 / factor) / 2 for side in (width, height))
-    box = (left, top, width - left, height - top)
-    return image.resize(image.size, Image.Resampling.BILINEAR, box=box)
+    larger = image.resize((int(width * factor), int(height * factor)), Image.Resampling.LANCZOS)
+    left, top = (larger.width - width) // 2, (larger.height - height) // 2
+    return larger.crop((left, top, left + width, top + height))
 
 
 def _solarized_after_adding(image: Image.Image, value: float, fill: Fill) -> Image.Image:
-    return image.point([min(255, level + round(value)) if level < HALF else level for level in range(256)] * 3)
+    added = [min(255, level + int(value)) for level in range(256)]
+    return image.point([level if level < HALF else 255 - level for level in added] * 3)
+
+
+def _posterized(image: Image.Image, bits: int) -> Image.Image:
+    return image.point([level >> 8 - bits << 8 - bits for level in range(256)] * 3)
 
 
 # What the value is: a slope, pixels, degrees, a factor, bits, a level of 0..255, a radius in pixels; or nothing.
@@ -42,9 +47,8 @@ FUNCTIONS: dict[str, Function] = {
     "color": lambda image, factor, fill: ImageEnhance.Color(image).enhance(factor),
     "contrast": lambda image, factor, fill: ImageEnhance.Contrast(image).enhance(factor),
     "sharpness": lambda image, factor, fill: ImageEnhance.Sharpness(image).enhance(factor),
-    "posterize": lambda image, bits, fill: image.point(
-        [level >> 8 - round(bits) << 8 - round(bits) for level in range(256)] * 3
-    ),
+    "posterize": lambda image, bits, fill: _posterized(image, round(bits)),
+    "posterize_some": lambda image, bits, fill: _posterized(image, max(1, int(bits))),  # CUDA's
     "solarize": lambda image, level, fill: ImageOps.solarize(image, math.ceil(level)),
     "solarize_add": _solarized_after_adding,
     "autocontrast": lambda image, value, fill: ImageOps.autocontrast(image),

@@ -67,13 +67,16 @@ _WITHOUT_STRENGTH = ("flip", "mirror", "edge_enhance", "detail", "smooth", "auto
 
 
 def cuda_published_table(height: int, width: int) -> list[Entry]:
-    """As in Ahn 2023's code; not monotone: factors change least at half strength, posterize and solarize most at 0."""
+    """As in Ahn 2023's code; not monotone: factors change least at half strength, posterize and solarize most at 0.
+
+    Rotated, sheared and moved images are filled with augmentation.cuda.fill, by default black as there.
+    """
     moves = (("rotate", 30.0), ("shear_x", 0.3), ("shear_y", 0.3), ("translate_x", 100.0), ("translate_y", 100.0))
     return [
         *map(Entry, _WITHOUT_STRENGTH),
         Entry("gaussian_blur", 0.0, 2.0),
         Entry("enlarge", 1.0, 0.5),
-        Entry("posterize", 0.0, 4.0),
+        Entry("posterize_some", 0.0, 4.0),
         Entry("solarize", 0.0, 256.0),
         Entry("solarize_add", 0.0, 110.0),
         *(Entry(name, 0.1, 1.8) for name in ("color", "contrast", "brightness", "sharpness")),
@@ -82,7 +85,10 @@ def cuda_published_table(height: int, width: int) -> list[Entry]:
 
 
 def cuda_monotone_table(height: int, width: int) -> list[Entry]:
-    """The same operators, but the higher the level, the more each changes an image; translations fit small images."""
+    """The same operators, but those with a strength change an image the more, the higher the level (posterize from 4).
+
+    Translations fit small images.
+    """
     moves = (("rotate", 30.0), ("shear_x", 0.3), ("shear_y", 0.3))
     return [
         *map(Entry, _WITHOUT_STRENGTH),

@@ -198,6 +198,12 @@ def _check_corrections(config: TrainConfig) -> None:
         )
     if config.loss.name == "ldam" and config.model.cosine_scale is None:
         raise UsageError("loss=ldam: its margins are of cosines; add model.cosine_scale=30")
+    scale = config.model.cosine_scale
+    if config.loss.ldam is not None and scale is not None and (margin := config.loss.ldam.max_margin) > scale:
+        raise UsageError(
+            f"loss.ldam.max_margin={margin}: more than a cosine of 1, which model.cosine_scale={scale} makes {scale}; "
+            f"half a cosine is {scale / 2:g}"
+        )
 
 
 def _check_head(config: TrainConfig) -> None:
@@ -208,9 +214,7 @@ def _check_head(config: TrainConfig) -> None:
         if config.fresh_head:
             raise UsageError(f"model.{of_what}; leave out fresh_head=true")
         if config.model.cosine_scale is not None:
-            raise UsageError(
-                f"model.{of_what}, this one has model.cosine_scale; fresh_head=true model.cosine_scale=null"
-            )
+            raise UsageError(f"model.{of_what}, not of one of cosines (model.cosine_scale)")
     if config.training.head_max_norm is not None:
         for field, value, usual in (
             ("model.cosine_scale", config.model.cosine_scale, None),

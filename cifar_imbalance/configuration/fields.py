@@ -116,7 +116,7 @@ class Cuda:
 
     table: Annotated[str, Choices("published", "monotone")] = "published"
     probability: Share = 0.5
-    fill: Pixel = 128.0
+    fill: Pixel = 0.0
 
 
 @dataclass
@@ -211,7 +211,7 @@ class Cutmix:
 class Remix:
     alpha: Positive = 1.0  # the image's share is drawn from Beta(alpha, alpha)
     kappa: Annotated[float, Range(1)] = 3.0  # times as frequent that one class must be
-    tau: Share = 0.5  # share of its image below which the label is the rarer class's alone
+    tau: Share = 0.5  # share of the frequent class's image below which the label is the rarer class's alone
 
 
 @dataclass
@@ -248,7 +248,8 @@ class ClassWeights:
 @dataclass
 class Sampler:
     name: Annotated[str, Choices("instance", "square_root", "class_balanced", "progressively_balanced")] = "instance"
-    defer: Share = 0.0  # share of the run's epochs before it applies; until then it is instance
+    # share of the run's epochs before it applies; until then it is instance (progressively_balanced goes on unseen)
+    defer: Share = 0.0
 
 
 @dataclass
@@ -261,7 +262,7 @@ class CudaLevels:
 
 @dataclass
 class Controller:
-    """Adjusts class weights and augmentation levels between epochs."""
+    """Sets the strength of a class-dependent augmentation between the epochs."""
 
     name: Annotated[str, Choices("constant", "cuda")] = "constant"
     cuda: CudaLevels | None = field(default_factory=CudaLevels)
@@ -430,7 +431,7 @@ class VectorScaling:
 
 @dataclass
 class Adjust:
-    """What is done to saved logits, by numbers that are fitted on the validation images."""
+    """What is done to saved logits, by numbers that are given or fitted on the validation images."""
 
     name: Annotated[
         str,

@@ -153,7 +153,7 @@ def _adjusted_result(adjust: Adjust, result: Result) -> Result:
     file = result.run.checked_predictions("validation")
     validation = Predictions.load(file) if file.is_file() else None
     adjustment = fit(adjust, given_for(adjust, result.run, validation, result.predictions))
-    return result.changed(adjustment(result.predictions))
+    return result.changed(adjustment(result.predictions), adjustment.fitted)
 
 
 def _adjusted(

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.engine.step import EvaluationStep, Network, State, resident
-from cifar_imbalance.models.heads import base_and_head, head_prefixes, single_head, without_head
+from cifar_imbalance.models.heads import CosineHead, base_and_head, head_prefixes, single_head, without_head
 
 
 def head_alone(config: TrainConfig, module: nn.Module) -> bool:
@@ -20,7 +20,8 @@ def head_alone(config: TrainConfig, module: nn.Module) -> bool:
     model, augmentation = config.model, config.augmentation
     enabled = any(getattr(augmentation, name) is not None for name in augmentation.order)
     changing = enabled or config.mixing.name != "none" or model.drop_rate or model.drop_path_rate
-    if changing or model.freeze_ratio < 1 or single_head(module) is None:
+    linear = isinstance(single_head(module), nn.Linear | CosineHead)  # others may need maps, not vectors
+    if changing or model.freeze_ratio < 1 or not linear:
         return False
     base, _ = base_and_head(module)  # batch norms without parameters are not frozen
     return all(part in base for part in module.modules() if isinstance(part, _BatchNorm))

@@ -75,7 +75,10 @@ class Loop:
         steps = steps_per_epoch(len(self.train.labels), self.config.training.batch_size)
         with terminal.progress(steps=epochs * steps, done=len(self.history) * steps) as live:
             for epoch in range(len(self.history), epochs):
-                trained = self.train_epoch(self.plan(epoch), live)
+                started = time.perf_counter()
+                plan = self.plan(epoch)
+                trained = self.train_epoch(plan, live)
+                trained["seconds"] = round(time.perf_counter() - started, 2)  # with what is drawn and counted before
                 if self.norm_limit is not None:
                     cut_to_norm(class_vectors(self.network.module, self.config.model), self.norm_limit)
                 line = trained | self._validate()

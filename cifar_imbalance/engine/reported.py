@@ -73,6 +73,7 @@ def predict(
 
     Raises TrainingFailed if some are not finite.
     """
+    network.module.requires_grad_(True)  # torch chooses other kernels for frozen weights, and evaluate.py freezes none
     step = EvaluationStep(network, resident(images.images, network.runtime), batch_size)
     logits = step(network.module).numpy()
     if wrong := int((~np.isfinite(logits)).any(axis=1).sum()):

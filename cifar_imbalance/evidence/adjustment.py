@@ -126,13 +126,13 @@ def class_bias(settings: Adjust, given: Given) -> Adjustment:
     assert settings.class_bias is not None
     z, labels = map(torch.from_numpy, given.logits_and_labels())
     power, penalty = settings.class_bias.power, settings.class_bias.penalty
-    one_hot = torch.nn.functional.one_hot(labels, z.shape[1]).double()
-    support = one_hot.sum(dim=0)
-    present = support > 0
+    own = torch.nn.functional.one_hot(labels, z.shape[1]).bool()
+    own = own[:, own.any(dim=0)]  # of the classes that have images
+    log_support = own.sum(dim=0).log()
 
     def loss(bias: Tensor) -> Tensor:
-        of_label = torch.log_softmax(z + bias, dim=1).exp().gather(1, labels[:, None])
-        log_q = ((one_hot * of_label).sum(dim=0)[present] / support[present]).clamp(min=1e-12).log()
+        of_label = torch.log_softmax(z + bias, dim=1).gather(1, labels[:, None])
+        log_q = of_label.expand_as(own).masked_fill(~own, -torch.inf).logsumexp(dim=0) - log_support
         power_mean = (torch.logsumexp(-power * log_q, dim=0) - np.log(len(log_q))) / (power or 1.0)
         return (power_mean if power else -log_q.mean()) + penalty * (bias**2).mean()
 

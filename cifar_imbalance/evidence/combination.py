@@ -20,13 +20,16 @@ LARGEST = np.finfo(np.float32).max
 def combine(
     members: Sequence[Predictions], how: str, *, validation: Sequence[Predictions] | None = None
 ) -> Predictions:
-    """The ensemble's predictions. Its logits are log-probabilities, or for mean_logit the mean of the members' logits.
+    """The ensemble's predictions. Its logits are log-probabilities, or for mean_logit the mean of the members' logits;
+    of one member they are its own.
 
     mean_probability: the mean of the members' softmax. mean_logit: the mean of their logits, centred for each image,
     since softmax is invariant to a constant. weighted: the mean of softmax with `mixture_weights` from `validation`,
     the members' predictions on the validation images. Raises UsageError if the members' images differ.
     """
     members = paired(members)
+    if len(members) == 1:
+        return members[0]
     alike = replace(members[0], train_images=_train_images_of_all(members))
     if how == "mean_logit":
         each = (member.logits.astype(np.float64) for member in members)

@@ -44,10 +44,7 @@ def build_model(model: fields.Model, *, class_count: int, image_size: tuple[int,
     check_name(model)
     native = get_pretrained_cfg(model.name) or PretrainedCfg()
     input_size = _input_size(model, native.input_size[1:], image_size)
-    # A rate of 0 is every model's default, and some models do not have these arguments.
-    optional: dict[str, Any] = {
-        name: rate for name in ("drop_rate", "drop_path_rate") if (rate := getattr(model, name))
-    }
+    optional: dict[str, Any] = {"drop_rate": model.drop_rate, "drop_path_rate": model.drop_path_rate}
     if native.fixed_input_size and input_size != tuple(native.input_size[1:]):
         optional["img_size"] = input_size
     with torch.random.fork_rng(devices=[]):
@@ -100,6 +97,9 @@ def _create(model: fields.Model, class_count: int, optional: dict[str, Any], inp
             return timm.create_model(model.name, pretrained=pretrained, num_classes=class_count, **optional)
     except TypeError as error:
         rejected = next((name for name in optional if f"'{name}'" in str(error)), None)
+        if rejected in ("drop_rate", "drop_path_rate") and not optional[rejected]:  # a model without it
+            others = {name: value for name, value in optional.items() if name != rejected}
+            return _create(model, class_count, others, input_size)
         if rejected in ("drop_rate", "drop_path_rate"):
             raise UsageError(
                 f"model.{rejected}={getattr(model, rejected)}: {model.name} has no such rate, allowed is 0"

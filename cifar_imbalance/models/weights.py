@@ -48,7 +48,10 @@ def load_weights(
     )
     new_head = fresh_head or other_classes or (bool(head) and not in_file)
     if new_head:
-        given = {key: tensor for key, tensor in given.items() if key not in head}
+        given = {key: tensor for key, tensor in given.items() if not key.startswith(head_prefixes(module))}
+
+    else:
+        _fold_factors(given, own, head_prefixes(module))
 
     # Counters that only batch norms without momentum use, which converted files often lack, and a head's class factors.
     optional = {key for key in own if key.endswith("num_batches_tracked")} | (
@@ -69,6 +72,16 @@ def load_weights(
     module.load_state_dict(own | given)
     log.info("%d of %d tensors from %s%s", len(given), len(own), file, "; the head is new" if new_head else "")
     return new_head
+
+
+def _fold_factors(given: dict[str, Tensor], own: Mapping[str, Tensor], prefixes: tuple[str, ...]) -> None:
+    """Multiply the class factors of a head into its weight and bias where the network's own head has none."""
+    for prefix in prefixes:
+        if f"{prefix}factor" in given and f"{prefix}factor" not in own:
+            factor = given.pop(f"{prefix}factor")
+            for name in ("weight", "bias"):
+                if (value := given.get(f"{prefix}{name}")) is not None and len(value) == len(factor):
+                    given[f"{prefix}{name}"] = value * factor.reshape(-1, *(1,) * (value.ndim - 1))
 
 
 def _unwrapped(key: str, own: Mapping[str, Tensor]) -> str:

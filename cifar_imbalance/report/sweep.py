@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +41,17 @@ class Result:
     best_minus_last: float | None  # in accuracy on the test images; None if they were not evaluated after each epoch
     parameters: int | None
     seconds: float  # of training
+    adjusted_by: Mapping[str, float] = field(default_factory=dict)  # the fitted or given numbers, such as tau
 
-    def changed(self, predictions: Predictions) -> Result:
+    def changed(self, predictions: Predictions, adjusted_by: Mapping[str, float]) -> Result:
         """The same run with other logits, of its reported epoch alone."""
-        return replace(self, predictions=predictions, metrics=_metrics(predictions), best_minus_last=None)
+        return replace(
+            self,
+            predictions=predictions,
+            metrics=_metrics(predictions),
+            best_minus_last=None,
+            adjusted_by=adjusted_by,
+        )
 
     @property
     def recalls(self) -> NDArray[np.float64]:
@@ -154,6 +161,9 @@ def _row(group: Sequence[Result]) -> dict[str, float | int | None]:
     row["best_minus_last"] = float(np.mean(gains)) if gains else None
     row["parameters"] = group[0].parameters
     row["seconds"] = float(np.mean([result.seconds for result in group]))
+    for name in ("tau", "temperature"):
+        numbers = [result.adjusted_by[name] for result in group if name in result.adjusted_by]
+        row[name] = float(np.mean(numbers)) if numbers else None
     return row
 
 
@@ -164,23 +174,25 @@ def _mean_recalls(group: Sequence[Result]) -> NDArray[np.float64]:
 def _mean_confusion(group: Sequence[Result]) -> NDArray[np.float64]:
     """Shares of each true class [K, K], the mean over the runs."""
     matrices = [confusion_matrix(result.predictions).astype(np.float64) for result in group]
-    return np.asarray(np.mean([matrix / matrix.sum(axis=1, keepdims=True) for matrix in matrices], axis=0))
+    return np.asarray(np.mean([matrix / matrix.sum(axis=1, keepdims=True).clip(min=1) for matrix in matrices], axis=0))
 
 
 Run = tuple[Result, Predictions]  # the predictions in the order of the first run's images
 
 
 def _compared(baseline: Sequence[Run], group: Sequence[Run]) -> dict[str, Any]:
-    """The differences group - baseline of runs of the same seed.
+    """The differences group - baseline of runs of the same seed; none if a seed occurs twice in either.
 
     For each metric: their mean, n, and the 95 % interval of Student's t over the seeds; the interval by bootstrap over
     the test images, of the first seed; and the classes gained and lost in every seed by McNemar's test.
     """
+    found: dict[str, Any] = {"n": 0, "differences": {}, "gained": [], "lost": []}
+    found["twice"] = any(len({result.seed for result, _ in runs}) < len(runs) for runs in (baseline, group))
     of_seed = {result.seed: (result, predictions) for result, predictions in baseline}
     pairs = [(of_seed[result.seed], (result, predictions)) for result, predictions in group if result.seed in of_seed]
-    found: dict[str, Any] = {"n": len(pairs), "differences": {}, "gained": [], "lost": []}
-    if not pairs:
+    if found["twice"] or not pairs:
         return found
+    found["n"] = len(pairs)
     for name in METRICS[:4]:
         values = np.array([theirs[0].metrics[name] - own[0].metrics[name] for own, theirs in pairs])
         half = None
@@ -238,6 +250,9 @@ def _text(
         )
     lines += ["", f"Differences from {baseline}, of runs of the same seed:"]
     for name, found in compared.items():
+        if found["twice"]:
+            lines += [f"{name}: runs are paired by seed, and some have the same; group by what they differ in, too"]
+            continue
         if not found["n"]:
             lines += [f"{name}: no run has a seed of {baseline}"]
             continue
@@ -256,7 +271,7 @@ def _text(
 
 def _cell(row: Mapping[str, Any], column: str) -> str:
     value, sd = row[column], row.get(f"{column}_sd")
-    if value is None:
+    if value is None or np.isnan(value):
         return "-"
     if isinstance(value, int):
         return str(value)

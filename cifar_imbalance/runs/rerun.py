@@ -305,16 +305,22 @@ def check_adjustment(adjust: Adjust | DictConfig, run: RunFolder) -> None:
             "(dataset.validation=holdout)"
         )
     stored = run.read_config()
-    if adjust.name == "logit_adjustment" and stored.loss.name in PRIOR_IN_LOSS:
-        raise UsageError(
-            f"{name}: corrects twice, since {run.path} was trained with loss={stored.loss.name}, "
-            "whose logits are for equally frequent classes already"
-        )
+    if adjust.name == "logit_adjustment" and (how := _corrected_by(stored)):
+        raise UsageError(f"{name}: corrects twice, since {run.path} was trained with {how}")
     if adjust.name == "tau_normalization":
         if stored.ensemble.members > 1:
             raise UsageError(f"{name}: is of one model's head, and {run.path} is an ensemble")
         if stored.model.cosine_scale is not None:
             raise UsageError(f"{name}: {run.path} has a head of cosines, whose class vectors have norm 1 already")
+
+
+def _corrected_by(config: TrainConfig) -> str | None:
+    """What corrected for the classes' frequencies in training, if anything did."""
+    if config.loss.name in (*PRIOR_IN_LOSS, "gml"):
+        return f"loss={config.loss.name}, whose logits are for equally frequent classes already"
+    if config.class_weights.name != "none":
+        return f"class_weights={config.class_weights.name}"
+    return f"sampler={config.sampler.name}" if config.sampler.name != "instance" else None
 
 
 def _check_reference(reference: str | None, split: str) -> None:

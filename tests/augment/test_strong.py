@@ -121,10 +121,22 @@ def test_in_the_monotone_table_a_higher_level_changes_an_image_more(name, pictur
     assert all(a <= b + 0.3 for a, b in pairwise(found)) and found[-1] > found[0]
 
 
-@pytest.mark.parametrize("name", ["color", "contrast", "brightness", "posterize"])
+@pytest.mark.parametrize("name", ["color", "contrast", "brightness", "posterize_some"])
 def test_the_published_table_is_not_monotone(name, picture):
     found = changes(strong.cuda_published_table, name, picture)
     assert found[0] > found[-1]
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0.0, 128), (0.9, 128), (2.7, 192), (4.0, 208)])
+def test_cudas_posterize_keeps_one_bit_at_least_and_whole_bits(value, expected):
+    found = FUNCTIONS["posterize_some"](Image.new("RGB", (1, 1), (213,) * 3), value, GREY)
+    assert found.getpixel((0, 0)) == (expected,) * 3
+
+
+def test_solarize_add_adds_to_every_pixel_and_inverts_what_is_bright_then():
+    for before, after in ((0, 40), (87, 127), (88, 255 - 128), (200, 255 - 240), (250, 0)):
+        found = FUNCTIONS["solarize_add"](Image.new("RGB", (1, 1), (before,) * 3), 40.9, GREY)
+        assert found.getpixel((0, 0)) == (after,) * 3
 
 
 def test_operators_before_one_on_the_host_run_on_the_host_too_and_with_their_own_draws():

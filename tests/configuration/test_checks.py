@@ -115,6 +115,7 @@ RULES = [
     ("loss=balanced_softmax class_weights=inverse", "class_weights=inverse: corrects twice, since loss=balanced_softmax has the classes' frequencies in its logits already; allowed is class_weights=none"),
     ("loss=logit_adjustment sampler=class_balanced", "sampler=class_balanced: corrects twice, since loss=logit_adjustment has the classes' frequencies in its logits already; allowed is sampler=instance"),
     ("loss=ldam", "loss=ldam: its margins are of cosines; add model.cosine_scale=30"),
+    ("loss=ldam model.cosine_scale=5", "loss.ldam.max_margin=15.0: more than a cosine of 1, which model.cosine_scale=5.0 makes 5.0; half a cosine is 2.5"),
     ("optimizer=adam optimizer.adam.betas=[0.9]", "optimizer.adam.betas=[0.9]: two numbers, each at least 0 and less than 1"),
     ("optimizer.adamw.betas=[0.9,0.99,0.999]", "optimizer.adamw.betas=[0.9, 0.99, 0.999]: two numbers, each at least 0 and less than 1"),
     ("optimizer=sgd optimizer.sgd.nesterov=true optimizer.sgd.momentum=0", "optimizer.sgd.nesterov=True: needs optimizer.sgd.momentum above 0"),
@@ -359,7 +360,7 @@ def test_an_invalid_value_of_an_evaluation(words, line):
 
 @pytest.mark.parametrize("word", ["runtime=cpu", "dataset.root=.", "training.eval_batch_size=8", "seed=0"])
 def test_an_evaluation_of_saved_logits_rejects_fields_of_images_and_models(word):
-    line = "has no effect where saved logits are combined; allowed are ckpt, split, reference, ensemble.combine, adjust, test_prior, plots.dpi, plots.pdf"
+    line = "has no effect where saved logits are combined; allowed are ckpt, split, reference, ensemble.combine, adjust, test_prior, auroc, plots.dpi, plots.pdf"
     assert evaluation_error(word, of_saved_logits=True) == f"{word.partition('=')[0]}: {line}"
 
 

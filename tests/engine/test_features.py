@@ -78,6 +78,12 @@ def test_features_are_not_kept_where_they_change(tiny, changed):
     assert not head_alone(config, module)
 
 
+def test_a_head_that_is_a_convolution_gets_no_features(tiny):
+    config = tiny(**FROZEN)
+    config = replace(config, model=replace(config.model, name="resnetv2_50"))
+    assert not head_alone(config, build_model(config.model, class_count=10, image_size=(32, 32), seed=0).module)
+
+
 def test_a_head_that_is_trained_alone_leaves_the_base_as_it_was(tiny, tmp_path):
     run_experiment(tiny(training={"epochs": 1}, model={"drop_rate": 0.0}), tmp_path / "parent", [])
     parent = RunFolder(tmp_path / "parent")

@@ -142,3 +142,16 @@ def test_adjusted_logits_are_further_groups_where_they_are_allowed(tmp_path, typ
         2,
         "evaluate.py: adjust.class_bias.power=1.0: only with adjust=class_bias, here it is logit_adjustment\n",
     )
+
+
+def test_runs_of_one_group_that_have_the_same_seed_are_not_paired(tmp_path, typed, tiny_words):
+    rates = "schedule.max_lr=0.001,0.002"
+    words = ["-m", "loss=cross_entropy,focal", rates, *tiny_words, "training.epochs=1", "hydra.sweep.dir=sweep"]
+    assert typed(tmp_path, "train", *words).code == 0
+    answer = typed(tmp_path, "evaluate", "ckpt=sweep", "group_by=loss.name", "hydra.run.dir=out")
+    assert answer.code == 0, answer.err
+    line = "focal: runs are paired by seed, and some have the same; group by what they differ in, too"
+    assert line in answer.out
+    assert rows(tmp_path / "out" / "report" / "differences.csv") == []
+    answer = typed(tmp_path, "evaluate", "ckpt=sweep", "group_by=[loss.name,schedule.max_lr]", "hydra.run.dir=both")
+    assert "paired by seed" not in answer.out

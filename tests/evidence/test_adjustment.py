@@ -48,6 +48,13 @@ def test_a_fitted_tau_removes_the_prior_that_the_model_has_learned():
     assert summarize(adjustment(test))["macro_recall"] > summarize(test)["macro_recall"] + 0.02
 
 
+def test_the_class_bias_lifts_a_class_that_is_never_predicted_however_far_it_is():
+    hopeless = images()
+    hopeless.logits[:, 4] -= 60
+    after = fit(Adjust(name="class_bias", class_bias=ClassBias(power=0.5)), Given(hopeless))(hopeless)
+    assert class_metrics(hopeless).recall[4] == 0 and class_metrics(after).recall[4] > 0.3
+
+
 def tau_normalized(tau=None):
     return Adjust(name="tau_normalization", tau_normalization=TauNormalization(tau=tau))
 

@@ -139,6 +139,13 @@ def test_weights_come_from_a_file(trained, tmp_path, suffix):
     assert same(build(weights=str(file)).module, trained)
 
 
+@pytest.mark.parametrize("name", ["ghostnetv2_100", "resnet32_cifar"])
+def test_a_dropout_of_0_is_none_whatever_the_models_default(name):
+    module = build_model(Model(name=name), class_count=10, image_size=(32, 32), seed=0).module
+    assert getattr(module, "drop_rate", 0.0) == 0
+    assert all(part.p == 0 for part in module.modules() if isinstance(part, nn.Dropout))
+
+
 @pytest.mark.parametrize("nesting", ["state_dict", "model", "model_state", "ema"])
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "model.", "model._orig_mod.module."])
 def test_nested_state_dicts_and_wrapper_prefixes_are_supported(trained, tmp_path, nesting, prefix):

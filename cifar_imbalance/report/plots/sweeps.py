@@ -45,6 +45,7 @@ def recall_by_count_plot(path: Path, recalls: Mapping[str, NDArray[np.float64]],
     figure = new_figure(9, 6.5)
     axes = figure.add_subplot()
     order = np.argsort(-counts, kind="stable")
+    order = order[~np.isnan(next(iter(recalls.values()))[order])]  # all groups have the same images
     parts = np.array_split(order, min(10, len(order)))
     places = range(len(parts))
     for number, (name, recall) in enumerate(recalls.items()):
