@@ -59,7 +59,7 @@ def test_what_each_second_stage_sets(parent, tmp_path, typed, started):
     lws = config_of("lws")
     assert (lws.fresh_head, lws.model.class_factors, lws.sampler.name) == (False, True, "class_balanced")
     smooth = config_of("over_smoothing")
-    assert (smooth.loss.label_smoothing, smooth.sampler.name, smooth.fresh_head) == (0.98, "instance", True)
+    assert (smooth.loss.label_smoothing, smooth.sampler.name, smooth.fresh_head) == (0.98, "instance", False)
     assert (smooth.schedule.max_lr, smooth.optimizer.weight_decay, smooth.training.epochs) == (0.0005, 0, 20)
     gml = config_of("gml")
     assert (gml.loss.name, gml.sampler.name, gml.fresh_head) == ("gml", "instance", False)
