@@ -40,7 +40,7 @@ HYDRAS_OWN = (
 MISTAKES = [
     ("train", "seeed=1", f"seeed: there is no such field (did you mean seed?); allowed are {FIELDS}"),
     ("train", "batch_size=3", f"batch_size: there is no such field (did you mean training.batch_size?); allowed are {FIELDS}"),
-    ("train", "training.batchsize=3", "training.batchsize: there is no such field (did you mean training.batch_size?); allowed are training.batch_size, training.clip_norm, training.ema_decay, training.epochs, training.eval_batch_size"),
+    ("train", "training.batchsize=3", "training.batchsize: there is no such field (did you mean training.batch_size?); allowed are training.batch_size, training.clip_norm, training.ema_decay, training.epochs, training.eval_batch_size, training.head_max_norm"),
     ("train", "modle=b0", "modle: there is no such group or field (did you mean model?); groups are " + ", ".join(GROUPS)),
     ("train", "optimizer=no_such_optimum", f"optimizer=no_such_optimum: allowed are {GROUPS['optimizer']}"),
     ("train", "loss=no_such_loss", f"loss=no_such_loss: allowed are {GROUPS['loss']}"),
@@ -131,7 +131,7 @@ MISTAKES = [
     ("evaluate", "", "ckpt: a value is missing; write ckpt=RUN_FOLDER (or a checkpoint, or a file of weights)"),
     ("evaluate", "ckpt=absent", "ckpt=absent: there is no such file or folder"),
     ("evaluate", "ckpt=FILE", "ckpt=FILE: allowed are run folders and files that end in .safetensors, .pth, .pt, .bin"),
-    ("evaluate", "optimizer=adam", "optimizer: there is no such field; allowed are adjust, baseline, ckpt, dataset, deterministic, ensemble, group_by, model, plots, reference, runtime, seed, split, test_prior, training"),
+    ("evaluate", "optimizer=adam", "optimizer: there is no such field; allowed are adjust, auroc, baseline, ckpt, dataset, deterministic, ensemble, group_by, model, plots, reference, runtime, seed, split, test_prior, training"),
 ]  # fmt: skip
 
 

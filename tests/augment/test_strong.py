@@ -121,7 +121,7 @@ def test_in_the_monotone_table_a_higher_level_changes_an_image_more(name, pictur
     assert all(a <= b + 0.3 for a, b in pairwise(found)) and found[-1] > found[0]
 
 
-@pytest.mark.parametrize("name", ["color", "contrast", "brightness", "posterize_some"])
+@pytest.mark.parametrize("name", ["color", "contrast", "brightness"])
 def test_the_published_table_is_not_monotone(name, picture):
     found = changes(strong.cuda_published_table, name, picture)
     assert found[0] > found[-1]

@@ -22,6 +22,7 @@ FILES = {
     "overrides.yaml",
     "environment.json",
     "data.json",
+    "train_images.csv",
     "model.txt",
     "metrics.jsonl",
     "recalls.csv",

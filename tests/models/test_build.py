@@ -141,7 +141,7 @@ def test_weights_come_from_a_file(trained, tmp_path, suffix):
 
 @pytest.mark.parametrize("name", ["ghostnetv2_100", "resnet32_cifar"])
 def test_a_dropout_of_0_is_none_whatever_the_models_default(name):
-    module = build_model(Model(name=name), class_count=10, image_size=(32, 32), seed=0).module
+    module = build_model(Model(name=name), class_count=10, image_size=(64, 64), seed=0).module
     assert getattr(module, "drop_rate", 0.0) == 0
     assert all(part.p == 0 for part in module.modules() if isinstance(part, nn.Dropout))
 
