@@ -67,7 +67,8 @@ _WITHOUT_STRENGTH = ("flip", "mirror", "edge_enhance", "detail", "smooth", "auto
 
 
 def cuda_published_table(height: int, width: int) -> list[Entry]:
-    """As in Ahn 2023's code; not monotone: factors change least at half strength, posterize and solarize most at 0.
+    """As in Ahn 2023's code; not monotone: factors change least at half strength, solarize most at 0, and posterize
+    leaves a single bit at each of the levels up to 10.
 
     Rotated, sheared and moved images are filled with augmentation.cuda.fill, by default black as there.
     """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import time
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.configuration.typed import as_typed, expanded
 from cifar_imbalance.data.experiment_data import ExperimentData, load_experiment_data
 from cifar_imbalance.engine import checkpoint
-from cifar_imbalance.engine.features import HeadNetwork, features, head_alone
+from cifar_imbalance.engine.features import what_is_trained
 from cifar_imbalance.engine.loop import Loop
 from cifar_imbalance.engine.memory import out_of_memory_named
 from cifar_imbalance.engine.reported import load_parent
@@ -182,17 +181,9 @@ def make_loop(
     limit = None
     if (share := config.training.head_max_norm) is not None:
         limit = state["norm_limit"] if state else norm_limit(class_vectors(network.module, config.model), share)
-    trained, train_images, validation_images = network, data.train.images, None
-    if data.validation is not None:
-        validation_images = data.validation.images
-    if head_alone(config, network.module):
-        trained = HeadNetwork(**vars(network))
-        started, size = time.perf_counter(), config.training.eval_batch_size
-        train_images = features(network, train_images, size)
-        if validation_images is not None:
-            validation_images = features(network, validation_images, size)
-        seconds = time.perf_counter() - started
-        log.info("the head alone is trained, on features computed once (%.1f s)", seconds)
+    trained, train_images, validation_images = what_is_trained(
+        config, network, data.train.images, None if data.validation is None else data.validation.images
+    )
     training_step = TrainingStep(
         trained,
         optimizer,

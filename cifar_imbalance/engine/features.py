@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +15,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.engine.step import EvaluationStep, Network, State, resident
 from cifar_imbalance.models.heads import CosineHead, base_and_head, head_prefixes, single_head, without_head
+
+log = logging.getLogger(__name__)
 
 
 def head_alone(config: TrainConfig, module: nn.Module) -> bool:
@@ -51,3 +55,19 @@ class HeadNetwork(Network):
         with self.runtime.autocast():
             output = functional_call(head, own, (images,))
         return output.float()
+
+
+def what_is_trained(
+    config: TrainConfig, network: Network, train: np.ndarray, validation: np.ndarray | None
+) -> tuple[Network, np.ndarray, np.ndarray | None]:
+    """The network and the images, uint8 [n, height, width, 3], of the steps; of a run of the head alone, the head and
+    the features of these images [n, features].
+    """
+    if not head_alone(config, network.module):
+        return network, train, validation
+    started, size = time.perf_counter(), config.training.eval_batch_size
+    train = features(network, train, size)
+    validation = None if validation is None else features(network, validation, size)
+    seconds = time.perf_counter() - started
+    log.info("the head alone is trained, on features computed once (%.1f s)", seconds)
+    return HeadNetwork(**vars(network)), train, validation

@@ -49,7 +49,6 @@ def load_weights(
     new_head = fresh_head or other_classes or (bool(head) and not in_file)
     if new_head:
         given = {key: tensor for key, tensor in given.items() if not key.startswith(head_prefixes(module))}
-
     else:
         _fold_factors(given, own, head_prefixes(module))
 

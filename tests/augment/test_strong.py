@@ -127,6 +127,10 @@ def test_the_published_table_is_not_monotone(name, picture):
     assert found[0] > found[-1]
 
 
+def test_in_the_published_table_posterize_leaves_one_bit_at_every_level(picture):
+    assert len(set(changes(strong.cuda_published_table, "posterize_some", picture))) == 1
+
+
 @pytest.mark.parametrize(("value", "expected"), [(0.0, 128), (0.9, 128), (2.7, 192), (4.0, 208)])
 def test_cudas_posterize_keeps_one_bit_at_least_and_whole_bits(value, expected):
     found = FUNCTIONS["posterize_some"](Image.new("RGB", (1, 1), (213,) * 3), value, GREY)

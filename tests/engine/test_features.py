@@ -8,6 +8,7 @@ import torch
 
 from cifar_imbalance.configuration.fields import Augmentation, Loss, Model, Optimizer
 from cifar_imbalance.engine import experiment
+from cifar_imbalance.engine import features as feature_stage
 from cifar_imbalance.engine.experiment import run_experiment
 from cifar_imbalance.engine.features import HeadNetwork, features, head_alone
 from cifar_imbalance.engine.step import Network
@@ -49,7 +50,7 @@ def test_a_head_trained_on_features_is_the_one_trained_on_images(tiny, tmp_path,
     config = tiny(**FROZEN, loss=Loss(name=loss), training={"epochs": 3})
     run_experiment(config, tmp_path / "features", [])
     assert "the head alone is trained, on features computed once" in capsys.readouterr().out
-    monkeypatch.setattr(experiment, "head_alone", lambda config, module: False)
+    monkeypatch.setattr(feature_stage, "head_alone", lambda config, module: False)
     run_experiment(config, tmp_path / "images", [])
     assert "features" not in capsys.readouterr().out
     for one, other in zip(history_of(tmp_path / "features"), history_of(tmp_path / "images"), strict=True):
