@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from cifar_imbalance.methods.controllers import CONTROLLERS, Controller
+from cifar_imbalance.methods.controller import Controller
+from cifar_imbalance.methods.controllers import CONTROLLERS
 
 
 class Idle(Controller):

@@ -14,7 +14,9 @@ from omegaconf import DictConfig
 from cifar_imbalance.configuration.effects import check_effects, check_evaluation_effects, settle_choices
 from cifar_imbalance.configuration.fields import (
     BENCHMARK_ROWS,
+    LEVEL_CONTROLLERS,
     OPERATORS,
+    WEIGHT_CONTROLLERS,
     Adjust,
     Augmentation,
     BenchmarkConfig,
@@ -54,6 +56,7 @@ def checked_train(composed: DictConfig, typed: Iterable[str] = ()) -> TrainConfi
     _check_augmentation(config.augmentation)
     _check_schedule(config)
     _check_corrections(config)
+    _check_controller(config)
     _check_head(config)
     _check_optimizer(config)
     _check_runtime(config.runtime)
@@ -192,10 +195,6 @@ def _check_corrections(config: TrainConfig) -> None:
             )
         if config.mixing.name != "none":
             raise UsageError(f"mixing={config.mixing.name}: loss=gml is of images of one class; allowed is mixing=none")
-    if (config.controller.name == "cuda") != (config.augmentation.cuda is not None):
-        raise UsageError(
-            "controller=cuda, augmentation=cuda: one needs the other, the controller sets the operator's levels"
-        )
     if config.loss.name == "ldam" and config.model.cosine_scale is None:
         raise UsageError("loss=ldam: its margins are of cosines; add model.cosine_scale=30")
     scale = config.model.cosine_scale
@@ -204,6 +203,22 @@ def _check_corrections(config: TrainConfig) -> None:
             f"loss.ldam.max_margin={margin}: more than a cosine of 1, which model.cosine_scale={scale} makes {scale}; "
             f"half a cosine is {scale / 2:g}"
         )
+
+
+def _check_controller(config: TrainConfig) -> None:
+    name, validation = config.controller.name, config.dataset.validation
+    if name in LEVEL_CONTROLLERS and config.augmentation.cuda is None:
+        raise UsageError(f"controller={name}: sets the levels of augmentation=cuda, which is not enabled; add it")
+    if name not in LEVEL_CONTROLLERS and config.augmentation.cuda is not None:
+        choices = ", ".join(LEVEL_CONTROLLERS)
+        raise UsageError(f"augmentation=cuda: its levels come from a controller, not {name}; allowed are {choices}")
+    if name not in ("constant", "cuda") and validation != "holdout":
+        raise UsageError(
+            f"controller={name}: is driven by validation images, which needs dataset.validation=holdout, "
+            f"not {validation}"
+        )
+    if name in WEIGHT_CONTROLLERS and config.loss.name == "gml":
+        raise UsageError(f"controller={name}: sets class weights, which loss=gml does not take; leave one out")
 
 
 def _check_head(config: TrainConfig) -> None:

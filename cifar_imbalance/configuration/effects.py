@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from cifar_imbalance.configuration.fields import Dataset, EvaluateConfig, FiguresConfig, Runtime, TrainConfig
+from cifar_imbalance.configuration.fields import (
+    WEIGHT_CONTROLLERS,
+    Dataset,
+    EvaluateConfig,
+    FiguresConfig,
+    Runtime,
+    TrainConfig,
+)
 from cifar_imbalance.configuration.hardware import XLA_NAMES, resolved_runtime
 from cifar_imbalance.configuration.schema import choice_blocks, leaves
 from cifar_imbalance.errors import UsageError
@@ -169,7 +176,7 @@ def _of_optimisation(config: TrainConfig) -> Iterator[tuple[str, str]]:
 
 
 def _of_methods(config: TrainConfig) -> Iterator[tuple[str, str]]:
-    if config.class_weights.name == "none":
+    if config.class_weights.name == "none" and config.controller.name not in WEIGHT_CONTROLLERS:
         yield "class_weights.defer", "class_weights=none has none; allowed is 0"
     if config.loss.name == "gml":
         yield "loss.label_smoothing", "loss=gml has no smoothed form; allowed is 0"

@@ -31,6 +31,8 @@ from cifar_imbalance.configuration.values import (
 # The paper's order: geometry, cutout, colour (so the filled square is jittered too).
 STRONG = ("auto_augment", "rand_augment", "trivial_augment", "cuda")  # by Pillow, on the host
 OPERATORS = ("flip", "rotation", "shift", "pad_crop", *STRONG, "cutout", "color_jitter")
+LEVEL_CONTROLLERS = ("cuda", "level_by_recall", "back_off")  # of augmentation.cuda
+WEIGHT_CONTROLLERS = ("cdb", "recall_weights", "false_positive_weights")  # by validation metrics
 COMBINATIONS = Choices("mean_probability", "mean_logit", "weighted")
 
 
@@ -112,7 +114,7 @@ class TrivialAugment:
 
 @dataclass
 class Cuda:
-    """As many operators as the level of the image's class, 0 to 10, which controller=cuda sets."""
+    """As many operators as the level of the image's class, 0 to 10, which a controller sets."""
 
     table: Annotated[str, Choices("published", "monotone")] = "published"
     probability: Share = 0.5
@@ -241,7 +243,9 @@ class ClassWeights:
     """The weight of each class in the loss, by its number of training images."""
 
     name: Annotated[str, Choices("none", "inverse", "square_root_inverse", "effective_number")] = "none"
-    defer: Share = 0.0  # share of the run's epochs before they apply; until then all weights are equal
+    defer: Share = (
+        0.0  # share of the run's epochs before they apply, a controller's too; until then all weights are equal
+    )
     effective_number: EffectiveNumber | None = field(default_factory=EffectiveNumber)
 
 
@@ -261,11 +265,49 @@ class CudaLevels:
 
 
 @dataclass
-class Controller:
-    """Sets the strength of a class-dependent augmentation between the epochs."""
+class LevelByRecall:
+    """After each epoch, levels of augmentation.cuda by the rank of each class's recall on the validation images."""
 
-    name: Annotated[str, Choices("constant", "cuda")] = "constant"
+    strong_for: Annotated[str, Choices("easy", "hard")] = "easy"  # the classes that have the highest levels
+    highest: Annotated[int, Range(1, 10)] = 10  # level
+    momentum: ShareBelowOne = 0.9  # of the recalls' exponential average; 0: the last epoch alone
+
+
+@dataclass
+class BackOff:
+    """A level of augmentation.cuda falls where the class's share of the false positives grows, and rises elsewhere."""
+
+    start: Annotated[int, Range(0, 10)] = 5  # level of all classes
+    tolerance: NotNegative = 0.02  # growth in an epoch, as a share of it, that is not counted
+    momentum: ShareBelowOne = 0.9  # of the shares' exponential average; 0: the last epoch alone
+
+
+@dataclass
+class Cdb:
+    power: NotNegative | None = None  # of 1 - recall; null: CDB's dynamic one, between 1 and 2
+
+
+@dataclass
+class DifficultyWeights:
+    """Class weights by difficulty on the validation images, to a power, of mean 1, then clipped."""
+
+    power: NotNegative = 1.0
+    momentum: ShareBelowOne = 0.9  # of the difficulty's exponential average; 0: the last epoch alone
+    lowest: Share = 0.5  # weight
+    highest: Annotated[float, Range(1)] = 2.0  # weight
+
+
+@dataclass
+class Controller:
+    """Sets class weights, or each class's strength of augmentation, between the epochs."""
+
+    name: Annotated[str, Choices("constant", *LEVEL_CONTROLLERS, *WEIGHT_CONTROLLERS)] = "constant"
     cuda: CudaLevels | None = field(default_factory=CudaLevels)
+    level_by_recall: LevelByRecall | None = field(default_factory=LevelByRecall)
+    back_off: BackOff | None = field(default_factory=BackOff)
+    cdb: Cdb | None = field(default_factory=Cdb)
+    recall_weights: DifficultyWeights | None = field(default_factory=DifficultyWeights)
+    false_positive_weights: DifficultyWeights | None = field(default_factory=DifficultyWeights)
 
 
 @dataclass

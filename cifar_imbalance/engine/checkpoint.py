@@ -26,6 +26,7 @@ CONTENT: dict[str, tuple[type, ...]] = {
     "optimizer": (dict,),
     "best": (dict, type(None)),
     "controller": (dict,),
+    "class_values": (Tensor, type(None)),
     "norm_limit": (float, type(None)),
     "model_name": (str,),
     "class_names": (list,),

@@ -215,6 +215,7 @@ def make_loop(
         norm_limit=limit,
         history=[] if state is None else folder.read_history(state["epoch"]),
         recalls=[] if state is None else folder.read_recalls(state["epoch"]),
+        class_values=[] if state is None or state["class_values"] is None else list(state["class_values"].numpy()),
         best=None if state is None else state["best"],
     )
 

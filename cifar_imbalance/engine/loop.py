@@ -23,7 +23,7 @@ from cifar_imbalance.engine.pace import Pace
 from cifar_imbalance.engine.step import EvaluationStep, Network, TrainingStep, WeightAverage, resident
 from cifar_imbalance.errors import TrainingFailed
 from cifar_imbalance.evidence.metrics import epoch_metrics
-from cifar_imbalance.methods.controllers import Controller, Training
+from cifar_imbalance.methods.controller import Controller, Training
 from cifar_imbalance.methods.max_norm import cut_to_norm
 from cifar_imbalance.methods.samplers import steps_per_epoch
 from cifar_imbalance.models.heads import class_vectors
@@ -55,6 +55,7 @@ class Loop:
     norm_limit: float | None  # of the head's class vectors
     history: list[dict[str, Any]]
     recalls: list[NDArray[np.float64]]  # [K] after each epoch, NaN for a class without images
+    class_values: list[NDArray[Any]]  # [K] in each epoch, those that the controller sets; none if it sets none
     best: dict[str, float | int] | None = None  # "epoch", "value" of checkpoint.monitor, "loss"
     pace: Pace | None = None
     pace_of: str | None = None  # phase
@@ -77,6 +78,8 @@ class Loop:
             for epoch in range(len(self.history), epochs):
                 started = time.perf_counter()
                 plan = self.plan(epoch)
+                if (name := self.controller.changes) is not None:
+                    self.class_values.append(getattr(plan.classes, name))
                 trained = self.train_epoch(plan, live)
                 trained["seconds"] = round(time.perf_counter() - started, 2)  # with what is drawn and counted before
                 if self.norm_limit is not None:
@@ -88,6 +91,8 @@ class Loop:
                 state = self._state()
                 # In this order: a resumed run drops an extra line, but could not recreate a missing one.
                 self.folder.write_recalls(self.recalls, self.train.class_names, self.evaluated_on)
+                if name is not None:
+                    self.folder.write_class_values(name, self.class_values, self.train.class_names)
                 self.folder.write_history(self.history)
                 self._save({**state, "epochs_sha256": self.folder.epochs_sha256(epoch + 1)}, is_best)
 
@@ -192,6 +197,7 @@ class Loop:
             "optimizer": self._on_host(self.optimizer.state_dict()["state"]),
             "best": self.best,
             "controller": self.controller.state_dict(),
+            "class_values": torch.from_numpy(np.stack(self.class_values)) if self.class_values else None,
             "norm_limit": self.norm_limit,
             "model_name": self.config.model.name,
             "class_names": list(self.train.class_names),

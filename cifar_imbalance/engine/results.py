@@ -63,6 +63,7 @@ def report_run(loop: Loop, data: ExperimentData) -> None:
         chosen_epoch=state["epoch"],
         details=details,
         recalls=loop.recalls,
+        class_values=None if (value := loop.controller.changes) is None else (value, loop.class_values),
     )
     description = f"epoch {state['epoch']} ({how})"
     _log_summary(description, predictions["test"], summary, folder, folder.report / "per_class.png")

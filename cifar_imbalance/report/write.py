@@ -18,7 +18,7 @@ from cifar_imbalance.evidence.significance import TEST_IMAGES_ALONE
 from cifar_imbalance.report import tables
 from cifar_imbalance.report.plots.classes import CELLS_UP_TO, confusion_plot, per_class_plot
 from cifar_imbalance.report.plots.curves import curves_plot, evaluated_images, learning_rate_plot
-from cifar_imbalance.report.plots.recalls import recall_by_epoch_plot
+from cifar_imbalance.report.plots.recalls import recall_by_epoch_plot, value_by_epoch_plot
 from cifar_imbalance.runs.stored import sealed
 
 
@@ -30,11 +30,13 @@ def write_report(
     chosen_epoch: int | None,
     details: Mapping[str, Any],
     recalls: Sequence[NDArray[np.float64]] = (),
+    class_values: tuple[str, Sequence[NDArray[Any]]] | None = None,
 ) -> dict[str, Any]:
     """Write tables, summary.json and plots of `predictions` into `folder`, which is created if it does not exist.
 
-    `history` is one mapping per epoch, as in metrics.jsonl, `recalls` the recall of each class [K] after each epoch;
-    without them the training plots are omitted. `details` (how the epoch was chosen, which split, which run) come first
+    `history` is one mapping per epoch, as in metrics.jsonl, `recalls` the recall of each class [K] after each epoch,
+    `class_values` what a controller sets, "weight" or "level", and its values [K] in each epoch; without them their
+    plots are omitted. `details` (how the epoch was chosen, which split, which run) come first
     in summary.json; a result of the same name overrides one. Returns the content of summary.json.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -56,6 +58,9 @@ def write_report(
     if recalls:
         images = evaluated_images(history)
         recall_by_epoch_plot(folder / "recall_by_epoch.png", recalls, names, images=images)
+    if recalls and class_values is not None:
+        value, values = class_values
+        value_by_epoch_plot(folder / f"{value}_by_epoch.png", values, names, value=value, final_recalls=recalls[-1])
     # Last: if the summary exists, the report is complete.
     atomic.write_json(folder / "summary.json", sealed(summary))
     return summary

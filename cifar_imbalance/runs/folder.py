@@ -230,12 +230,22 @@ class RunFolder:
         rows: list[list[object]] = [["epoch", "images", *class_names]]
         for epoch, recall in enumerate(recalls, start=1):
             rows.append([epoch, images, *("" if np.isnan(value) else f"{value:.7g}" for value in recall)])
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        atomic.write_text(self.recalls, text.getvalue())
+        _write_csv(self.recalls, rows)
+
+    def write_class_values(self, name: str, values: Sequence[NDArray[Any]], class_names: Sequence[str]) -> None:
+        """weights.csv or levels.csv, by what a controller sets (`name`): its value of each class, a row per epoch."""
+        rows: list[list[object]] = [["epoch", *class_names]]
+        rows += [[epoch, *(f"{value:.7g}" for value in row)] for epoch, row in enumerate(values, start=1)]
+        _write_csv(self.path / f"{name}s.csv", rows)
 
     def write_history(self, history: list[dict[str, Any]]) -> None:
         atomic.write_text(self.metrics, "".join(json.dumps(line) + "\n" for line in history))
+
+
+def _write_csv(path: Path, rows: Sequence[Sequence[object]]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    atomic.write_text(path, text.getvalue())
 
 
 def history_sha256(history: Sequence[Mapping[str, Any]]) -> str:

@@ -16,6 +16,7 @@ STATE = {
     "best": None,
     "optimizer": {0: {"step": 1}},
     "controller": {},
+    "class_values": None,
     "norm_limit": None,
     "model_name": "b0",
     "class_names": ["cat", "dog"],

@@ -10,7 +10,8 @@ from cifar_imbalance.configuration.fields import Augmentation, Cuda, CudaLevels
 from cifar_imbalance.configuration.fields import Controller as Settings
 from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.methods.classes import Classes
-from cifar_imbalance.methods.controllers import CONTROLLERS, Training
+from cifar_imbalance.methods.controller import Training
+from cifar_imbalance.methods.controllers import CONTROLLERS
 
 COUNTS = np.array([40, 20, 5, 0])
 LABELS = np.repeat(np.arange(4), COUNTS)
@@ -94,9 +95,17 @@ def test_a_run_raises_the_levels_of_what_it_learns(typed, tmp_path, tiny_words):
     assert losses[-1] < losses[0]
 
 
-@pytest.mark.parametrize("word", ["augmentation=cuda", "controller=cuda"])
-def test_operator_and_controller_need_each_other(typed, tmp_path, tiny_words, word):
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [
+        (
+            "augmentation=cuda",
+            "augmentation=cuda: its levels come from a controller, not constant; "
+            "allowed are cuda, level_by_recall, back_off",
+        ),
+        ("controller=cuda", "controller=cuda: sets the levels of augmentation=cuda, which is not enabled; add it"),
+    ],
+)
+def test_operator_and_controller_need_each_other(typed, tmp_path, tiny_words, word, line):
     answer = typed(tmp_path, "train", *tiny_words, word)
-    assert answer.err == (
-        "train.py: controller=cuda, augmentation=cuda: one needs the other, the controller sets the operator's levels\n"
-    )
+    assert answer.err == f"train.py: {line}\n"

@@ -1,9 +1,10 @@
-"""The recall of each class over the course of training."""
+"""The recall of each class, and what a controller sets for it, over the course of training."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -20,8 +21,50 @@ def recall_by_epoch_plot(
 
     `images` are those evaluated, test or validation. A class without images is grey and comes last.
     """
-    table = np.stack(recalls, axis=1)  # [K, epochs]
-    order = np.argsort(table[:, -1], kind="stable")  # NaN last
+    _heat_map(
+        path,
+        np.stack(recalls, axis=1),
+        class_names,
+        final_recalls=recalls[-1],
+        limits=(0.0, 1.0),
+        label=f"recall on the {images} images",
+        title="Recall of each class by epoch, worst final recall first",
+    )
+
+
+def value_by_epoch_plot(
+    path: Path,
+    values: Sequence[NDArray[Any]],
+    class_names: Sequence[str],
+    *,
+    value: str,
+    final_recalls: NDArray[np.float64],
+) -> None:
+    """Heat map of class by epoch from the `values` [K] in each epoch, "weight" or "level", ordered likewise."""
+    table = np.stack(values, axis=1).astype(np.float64)
+    _heat_map(
+        path,
+        table,
+        class_names,
+        final_recalls=final_recalls,
+        limits=(float(table.min()), max(float(table.max()), float(table.min()) + 1e-3)),
+        label=value,
+        title=f"{value.capitalize()} of each class by epoch, worst final recall first",
+    )
+
+
+def _heat_map(
+    path: Path,
+    table: NDArray[np.float64],
+    class_names: Sequence[str],
+    *,
+    final_recalls: NDArray[np.float64],
+    limits: tuple[float, float],
+    label: str,
+    title: str,
+) -> None:
+    """`table` [K, epochs]; its values between the `limits` are coloured from dark to light, NaN is grey."""
+    order = np.argsort(final_recalls, kind="stable")  # NaN last
     classes, epochs = table.shape
     few = classes <= 20
     height = min(2.0 + (0.32 if few else 0.18) * classes, LARGEST_SIDE)
@@ -31,16 +74,16 @@ def recall_by_epoch_plot(
     drawn = axes.imshow(
         np.ma.masked_invalid(table[order]),
         cmap=colours,
-        vmin=0,
-        vmax=1,
+        vmin=limits[0],
+        vmax=limits[1],
         aspect="auto",
         interpolation="nearest",
         extent=(0.5, epochs + 0.5, classes - 0.5, -0.5),
     )
-    names = tick_names(class_names, np.isnan(table[:, -1]))
+    names = tick_names(class_names, np.isnan(final_recalls))
     name_axis(axes, "y", [names[index] for index in order], 10.0 if few else 8.0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel("epoch")
-    figure.colorbar(drawn, ax=axes, label=f"recall on the {images} images", fraction=0.05, pad=0.02)
-    axes.set_title("Recall of each class by epoch, worst final recall first", fontsize=12)
+    figure.colorbar(drawn, ax=axes, label=label, fraction=0.05, pad=0.02)
+    axes.set_title(title, fontsize=12)
     save_figure(figure, path)
