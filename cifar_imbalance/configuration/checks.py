@@ -80,7 +80,7 @@ def checked_evaluate(
     """
     config = as_dataclass(EvaluateConfig, composed)
     settle_choices(config, typed)
-    if not of_saved_logits:
+    if not of_saved_logits or config.views != "none":
         _check_runtime(config.runtime)
         _check_batch_sizes(config)
         _check_dataset(config)

@@ -40,6 +40,7 @@ NONE_OF_IT = {
 OF_SAVED_LOGITS = (
     "ckpt",
     "split",
+    "views",
     "reference",
     "ensemble.combine",
     "adjust",
@@ -48,6 +49,8 @@ OF_SAVED_LOGITS = (
     "plots.dpi",
     "plots.pdf",
 )
+# With views= the models run on the images again.
+OF_VIEWS = ("runtime", "deterministic", "training.eval_batch_size", "dataset.root", "dataset.cache_dir")
 # What an evaluation of a file of weights does not use.
 OF_TRAINING = (
     "seed",
@@ -100,13 +103,13 @@ def check_evaluation_effects(
     typed = list(typed)
     values = dict(leaves(config))
     if of_saved_logits:
+        allowed = OF_SAVED_LOGITS if config.views == "none" else (*OF_SAVED_LOGITS, *OF_VIEWS)
         for key in typed:
-            allowed = any(key == one or key.startswith(f"{one}.") for one in (*OF_SAVED_LOGITS, "hydra"))
-            if not allowed:
+            if not any(key == one or key.startswith(f"{one}.") for one in (*allowed, "hydra")):
                 raise UsageError(
-                    f"{key}: has no effect where saved logits are combined; allowed are {', '.join(OF_SAVED_LOGITS)}"
+                    f"{key}: has no effect where saved logits are combined; allowed are {', '.join(allowed)}"
                 )
-    reasons = {} if of_saved_logits else dict(_of_runtime(config.runtime))
+    reasons = {} if of_saved_logits and config.views == "none" else dict(_of_runtime(config.runtime))
     if not of_saved_logits or (not isinstance(config.ckpt, str) and len(config.ckpt) == 1):
         reasons["ensemble.combine"] = "only one model is evaluated; combine several with ckpt=[A,B]"
     if config.test_prior.profile == "none":

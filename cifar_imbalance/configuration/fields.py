@@ -500,6 +500,8 @@ class EvaluateConfig:
     split: Annotated[str, Choices("test", "validation", "train")] = "test"
     group_by: Any = None  # with a folder of runs, such as a sweep's, as ckpt: a field or a list of fields; a table
     baseline: str | None = None  # with group_by: the group that the others are compared with; null: the first
+    # of each image, whose logits are averaged: the image and its mirror image, its shifts by 1/16 of the side each way
+    views: Annotated[str, Choices("none", "flip", "shift", "flip_shift")] = "none"
     reference: str | None = None  # paper/exp2, paper/exp3 or a run folder, to compare the results with
     seed: Seed = 0
     deterministic: bool = False

@@ -39,6 +39,7 @@ from cifar_imbalance.report.tables import auroc_csv, terminal_table
 from cifar_imbalance.report.write import write_report
 from cifar_imbalance.runs.folder import RunFolder, claim, find_run, reported_epoch, runs_in
 from cifar_imbalance.runs.rerun import check_adjustment
+from cifar_imbalance.runtimes.base import DeviceRuntime
 from cifar_imbalance.runtimes.environment import environment
 from cifar_imbalance.runtimes.select import make_runtime
 from cifar_imbalance.terminal import Terminal
@@ -62,7 +63,7 @@ def run_evaluation(config: EvaluateConfig, path: Path, overrides: list[str]) -> 
         batch_size = config.training.eval_batch_size
         with out_of_memory_named(runtime, eval_batch_size=batch_size):
             network = Network.on_device(built, runtime)
-            predictions = predict(network, images, batch_size, train_images=train_images)
+            predictions = predict(network, images, batch_size, train_images=train_images, views=config.views)
         reference = _reference(config, predictions)
         settled = replace(config, runtime=runtime.settled(config.runtime))
         folder = _new_folder(path, settled, overrides, terminal, environment(runtime))
@@ -74,19 +75,24 @@ def run_evaluation(config: EvaluateConfig, path: Path, overrides: list[str]) -> 
 
 
 def run_combination(config: EvaluateConfig, runs: list[RunFolder], path: Path, overrides: list[str]) -> Path:
-    """Combine the saved logits of several runs on `config.split`, without reading models or images.
+    """Combine the logits of several runs on `config.split`: the saved ones, or with `config.views` those of the views.
 
-    Raises UsageError if the runs were evaluated on different images.
+    Without views neither models nor images are read. Raises UsageError if the runs were evaluated on different images.
     """
     with Terminal() as terminal:
         canvas.use(config.plots)
         how = config.ensemble.combine
-        members = MemberResults.read(runs, config.split, how)
+        members, runtime = MemberResults.read(runs, config.split, how), None
+        if config.views != "none":
+            runtime = make_runtime(config.runtime, deterministic=config.deterministic)
+            members = _with_views(config, runs, members, runtime)
+            config = replace(config, runtime=runtime.settled(config.runtime))
         combined = combine(members.predictions, how, validation=members.validation)
         changed, record = _adjusted(config, runs[0], members, combined)
         reference = _reference(config, members.predictions[0] if changed is None else changed)
-        folder = _new_folder(path, config, overrides, terminal, environment(None))
-        details = {"ckpt": config.ckpt, "split": config.split, "combine": how, **members.details()}
+        folder = _new_folder(path, config, overrides, terminal, environment(runtime))
+        details = {"ckpt": config.ckpt, "split": config.split, "views": config.views, "combine": how}
+        details |= members.details()
         adjusted = None
         if record is not None and changed is not None:
             details |= {"adjust": config.adjust.name, **record["fitted"], "test_prior": config.test_prior.profile}
@@ -94,9 +100,34 @@ def run_combination(config: EvaluateConfig, runs: list[RunFolder], path: Path, o
             adjusted = (config.adjust.name, changed)
         predictions, summary = write_ensemble_report(folder.report, members, how, details=details, adjusted=adjusted)
         predictions.save(folder.predictions(config.split))
-        members_used = f"{len(runs)} members, {how}" if len(runs) > 1 else "saved logits"
+        logits = "saved logits" if config.views == "none" else f"views={config.views}"
+        members_used = f"{len(runs)} members, {how}, {logits}" if len(runs) > 1 else logits
         _log_summary(config, members_used, predictions, summary, reference, folder)
         return folder.path
+
+
+def _with_views(
+    config: EvaluateConfig, runs: list[RunFolder], members: MemberResults, runtime: DeviceRuntime
+) -> MemberResults:
+    """The members' results with the logits of config.views instead of the saved ones, on validation images as well."""
+    size = config.training.eval_batch_size
+    check_batch_size("training.eval_batch_size", size, devices=runtime.devices)
+    found: dict[str, list[Predictions]] = {config.split: []}
+    if members.validation is not None:
+        found["validation"] = []
+    for run in runs:
+        stored = run.read_config()
+        places = replace(stored.dataset, root=config.dataset.root, cache_dir=config.dataset.cache_dir)
+        data = load_experiment_data(places)
+        built = _build(replace(config, model=stored.model, seed=stored.seed), data)
+        load_reported(built.module, checkpoint.load(run.reported_checkpoint(stored)), name=stored.model.name)
+        with out_of_memory_named(runtime, eval_batch_size=size):
+            network = Network.on_device(built, runtime)
+            for split, predictions in found.items():
+                run.check_images({split: data.record()["sha256"][split]}, f"ckpt={run.path}")
+                counts, images = data.train.class_counts, _split(data, split)
+                predictions.append(predict(network, images, size, train_images=counts, views=config.views))
+    return replace(members, predictions=paired(found[config.split]), validation=found.get("validation"))
 
 
 def run_grouping(config: EvaluateConfig, path: Path, overrides: list[str]) -> Path:
@@ -257,7 +288,7 @@ def _load_weights(
     """Load the weights into the model; returns their origin for summary.json, and the training images of each class
     [K], None for weights from elsewhere."""
     details: dict[str, Any] = {"ckpt": config.ckpt, "model": config.model.name, "dataset": config.dataset.name}
-    details["split"] = config.split
+    details |= {"split": config.split, "views": config.views}
     run = find_run(config.ckpt)
     path, how = expanded(config.ckpt, "ckpt"), "the checkpoint that was named"
     if run is None and not checkpoint.is_one(path):

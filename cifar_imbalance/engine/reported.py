@@ -14,6 +14,7 @@ from cifar_imbalance.configuration.fields import Adjust, TrainConfig
 from cifar_imbalance.data.image_sets import ImageSet
 from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.engine.step import EvaluationStep, Network, resident
+from cifar_imbalance.engine.views import views_of
 from cifar_imbalance.errors import TrainingFailed, UsageError
 from cifar_imbalance.evidence.adjustment import Given, Head
 from cifar_imbalance.evidence.predictions import Predictions
@@ -67,15 +68,25 @@ def given_for(adjust: Adjust, run: RunFolder, validation: Predictions | None, pr
 
 
 def predict(
-    network: Network, images: ImageSet, batch_size: int, *, train_images: NDArray[np.int64] | None
+    network: Network,
+    images: ImageSet,
+    batch_size: int,
+    *,
+    train_images: NDArray[np.int64] | None,
+    views: str = "none",
 ) -> Predictions:
-    """Logits of all images with the network's current weights; `train_images` [K]: images of each class in training.
+    """Logits of all images with the network's current weights, the mean over their `views`.
+
+    `train_images` [K] are the images of each class in training.
 
     Raises TrainingFailed if some are not finite.
     """
     network.module.requires_grad_(True)  # torch chooses other kernels for frozen weights, and evaluate.py freezes none
-    step = EvaluationStep(network, resident(images.images, network.runtime), batch_size)
-    logits = step(network.module).numpy()
+    of_views = [
+        EvaluationStep(network, resident(view, network.runtime), batch_size)(network.module).numpy()
+        for view in views_of(images.images, views)
+    ]
+    logits = of_views[0] if len(of_views) == 1 else np.stack(of_views).mean(axis=0, dtype=np.float64).astype(np.float32)
     if wrong := int((~np.isfinite(logits)).any(axis=1).sum()):
         raise TrainingFailed(
             f"the logits of {wrong} of {len(logits)} images are not finite, so there is nothing to report"

@@ -1,7 +1,8 @@
 """A controller adjusts the class values between epochs, on the host.
 
-It receives the validation metrics of each class after every epoch, may classify training images before the next one,
-and provides its class values. Its state is part of the checkpoint, so that a resumed run continues with the same values.
+It receives the validation metrics of each class after every epoch, may classify training images before the next
+one, and provides its class values. Its state is part of the checkpoint, so that a resumed run continues with the
+same values.
 """
 
 from __future__ import annotations

@@ -255,9 +255,9 @@ def _of_run(composed: DictConfig, run: RunFolder, overrides: Sequence[str], free
     config = OmegaConf.masked_copy(stored, ["seed", "deterministic", "dataset", "model", "runtime", "plots"])
     config.training = {"eval_batch_size": stored.training.eval_batch_size}
     config.ensemble = {"combine": stored.ensemble.combine}
-    for name in ("ckpt", "split", "reference", "adjust", "test_prior", "auroc", "group_by", "baseline"):
+    for name in ("ckpt", "split", "views", "reference", "adjust", "test_prior", "auroc", "group_by", "baseline"):
         config[name] = composed[name]
-    free = (*free, "ckpt", "split", "reference", "auroc")
+    free = (*free, "ckpt", "split", "views", "reference", "auroc")
 
     def may_differ(field: str) -> bool:
         return is_execution_field(field) or field in free

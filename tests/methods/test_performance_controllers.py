@@ -133,7 +133,7 @@ def test_a_saved_controller_goes_on_where_it_was(name):
 @pytest.mark.parametrize(
     ("words", "value"),
     [
-        (["controller=recall_weights", "class_weights=effective_number"], "weight"),
+        (["controller=recall_weights"], "weight"),
         (["controller=level_by_recall", "augmentation=[flip,cuda]"], "level"),
     ],
 )
