@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from omegaconf import DictConfig
 
-from cifar_imbalance.configuration.effects import check_effects, check_evaluation_effects, settle_choices
+from cifar_imbalance.configuration.effects import check_effects, check_evaluation_effects, models_run, settle_choices
 from cifar_imbalance.configuration.fields import (
     BENCHMARK_ROWS,
     LEVEL_CONTROLLERS,
@@ -57,6 +57,7 @@ def checked_train(composed: DictConfig, typed: Iterable[str] = ()) -> TrainConfi
     _check_schedule(config)
     _check_corrections(config)
     _check_controller(config)
+    _check_teacher(config)
     _check_head(config)
     _check_optimizer(config)
     _check_runtime(config.runtime)
@@ -80,7 +81,7 @@ def checked_evaluate(
     """
     config = as_dataclass(EvaluateConfig, composed)
     settle_choices(config, typed)
-    if not of_saved_logits or config.views != "none":
+    if not of_saved_logits or models_run(config):
         _check_runtime(config.runtime)
         _check_batch_sizes(config)
         _check_dataset(config)
@@ -219,6 +220,15 @@ def _check_controller(config: TrainConfig) -> None:
         )
     if name in WEIGHT_CONTROLLERS and config.loss.name == "gml":
         raise UsageError(f"controller={name}: sets class weights, which loss=gml does not take; leave one out")
+
+
+def _check_teacher(config: TrainConfig) -> None:
+    if config.teacher is None:
+        return
+    if config.mixing.name != "none":
+        raise UsageError(f"mixing={config.mixing.name}: the teacher's logits are of single images; leave out teacher=")
+    if config.loss.name == "gml":
+        raise UsageError("loss=gml: is of a batch, the teacher's part of single images; leave out teacher=")
 
 
 def _check_head(config: TrainConfig) -> None:

@@ -49,8 +49,8 @@ OF_SAVED_LOGITS = (
     "plots.dpi",
     "plots.pdf",
 )
-# With views= the models run on the images again.
-OF_VIEWS = ("runtime", "deterministic", "training.eval_batch_size", "dataset.root", "dataset.cache_dir")
+# Where the models of what is combined run on the images again.
+OF_MODELS = ("runtime", "deterministic", "training.eval_batch_size", "dataset.root", "dataset.cache_dir")
 # What an evaluation of a file of weights does not use.
 OF_TRAINING = (
     "seed",
@@ -103,13 +103,13 @@ def check_evaluation_effects(
     typed = list(typed)
     values = dict(leaves(config))
     if of_saved_logits:
-        allowed = OF_SAVED_LOGITS if config.views == "none" else (*OF_SAVED_LOGITS, *OF_VIEWS)
+        allowed = (*OF_SAVED_LOGITS, *OF_MODELS) if models_run(config) else OF_SAVED_LOGITS
         for key in typed:
             if not any(key == one or key.startswith(f"{one}.") for one in (*allowed, "hydra")):
                 raise UsageError(
                     f"{key}: has no effect where saved logits are combined; allowed are {', '.join(allowed)}"
                 )
-    reasons = {} if of_saved_logits and config.views == "none" else dict(_of_runtime(config.runtime))
+    reasons = {} if of_saved_logits and not models_run(config) else dict(_of_runtime(config.runtime))
     if not of_saved_logits or (not isinstance(config.ckpt, str) and len(config.ckpt) == 1):
         reasons["ensemble.combine"] = "only one model is evaluated; combine several with ckpt=[A,B]"
     if config.test_prior.profile == "none":
@@ -123,6 +123,11 @@ def check_evaluation_effects(
             if key == path or key.startswith(f"{path}.") or ("." in key and path.startswith(f"{key}.")):
                 value = f"={_text(values[key])}" if key in values else ""
                 raise UsageError(f"{key}{value}: has no effect: {reason}")
+
+
+def models_run(config: Any) -> bool:
+    """Whether a combination needs more logits than runs save: those of views, or of training images."""
+    return config.views != "none" or config.split == "train"
 
 
 def _reset(config: Any, path: str) -> None:
@@ -187,6 +192,10 @@ def _of_methods(config: TrainConfig) -> Iterator[tuple[str, str]]:
         yield "sampler.defer", "sampler=instance is what a deferred sampler begins with; allowed is 0"
     if config.mixing.name == "none":
         yield "mixing.until", "mixing=none mixes nothing; allowed is 1"
+    if config.teacher is None:
+        for field in ("temperature", "hard_share", "trust"):
+            yield f"distillation.{field}", "there is no teacher; teacher=FOLDER names one"
+        yield "teacher_sha256", "it is filled in with teacher=FOLDER"
     if config.model.cosine_scale is not None:
         yield "model.head_init", "a head of cosines (model.cosine_scale) has an initialisation of its own"
 

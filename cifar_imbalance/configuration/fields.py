@@ -311,6 +311,16 @@ class Controller:
 
 
 @dataclass
+class Distillation:
+    """With teacher=FOLDER: the loss of an image is in part its distance from the teacher's softened probabilities."""
+
+    temperature: Positive = 2.0  # that softens the teacher's and the student's probabilities
+    hard_share: ShareBelowOne = 0.1  # of the labels' own loss; the rest is the teacher's
+    # all: the same share for every class | by_recall: times the teacher's recall of the class on validation images
+    trust: Annotated[str, Choices("all", "by_recall")] = "all"
+
+
+@dataclass
 class Adam:
     betas: list[ShareBelowOne] = field(default_factory=lambda: [0.9, 0.999])
 
@@ -423,6 +433,8 @@ class TrainConfig:
     start: str | None = None  # run folder whose configuration and reported weights a new run starts from
     start_sha256: str | None = None  # of the checkpoint with these weights; filled in automatically
     fresh_head: bool = False  # with start: reinitialise the head
+    teacher: str | None = None  # folder of `evaluate.py ckpt=RUN split=train`, whose logits a new run learns from
+    teacher_sha256: str | None = None  # of these logits; filled in automatically
     dataset: Dataset = field(default_factory=Dataset)
     augmentation: Augmentation = field(default_factory=Augmentation)
     model: Model = field(default_factory=Model)
@@ -431,6 +443,7 @@ class TrainConfig:
     sampler: Sampler = field(default_factory=Sampler)
     mixing: Mixing = field(default_factory=Mixing)
     controller: Controller = field(default_factory=Controller)
+    distillation: Distillation = field(default_factory=Distillation)
     optimizer: Optimizer = field(default_factory=Optimizer)
     schedule: Schedule = field(default_factory=Schedule)
     training: Training = field(default_factory=Training)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cifar_imbalance import atomic
 from cifar_imbalance.configuration.checks import check_batch_size
+from cifar_imbalance.configuration.effects import models_run
 from cifar_imbalance.configuration.fields import Adjust, EvaluateConfig
 from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.data.experiment_data import ExperimentData, load_experiment_data
@@ -63,11 +64,19 @@ def run_evaluation(config: EvaluateConfig, path: Path, overrides: list[str]) -> 
         batch_size = config.training.eval_batch_size
         with out_of_memory_named(runtime, eval_batch_size=batch_size):
             network = Network.on_device(built, runtime)
-            predictions = predict(network, images, batch_size, train_images=train_images, views=config.views)
+            splits = {config.split: images}
+            if config.split == "train" and data.validation is not None:  # by which a student may trust this teacher
+                splits["validation"] = data.validation
+            found = {
+                split: predict(network, of_split, batch_size, train_images=train_images, views=config.views)
+                for split, of_split in splits.items()
+            }
+            predictions = found[config.split]
         reference = _reference(config, predictions)
         settled = replace(config, runtime=runtime.settled(config.runtime))
         folder = _new_folder(path, settled, overrides, terminal, environment(runtime))
-        predictions.save(folder.predictions(config.split))
+        for split, of_split in found.items():
+            of_split.save(folder.predictions(split))
         epoch = details.get("chosen_epoch")
         summary = write_report(folder.report, predictions, [], chosen_epoch=epoch, details=details)
         _log_summary(config, details["chosen_by"], predictions, summary, reference, folder)
@@ -75,18 +84,20 @@ def run_evaluation(config: EvaluateConfig, path: Path, overrides: list[str]) -> 
 
 
 def run_combination(config: EvaluateConfig, runs: list[RunFolder], path: Path, overrides: list[str]) -> Path:
-    """Combine the logits of several runs on `config.split`: the saved ones, or with `config.views` those of the views.
+    """Combine the logits of several runs on `config.split`: the saved ones, or those of `config.views`.
 
-    Without views neither models nor images are read. Raises UsageError if the runs were evaluated on different images.
+    Models and images are read only for views and for training images, of which runs save no logits. Raises
+    UsageError if the runs were evaluated on different images.
     """
     with Terminal() as terminal:
         canvas.use(config.plots)
         how = config.ensemble.combine
-        members, runtime = MemberResults.read(runs, config.split, how), None
-        if config.views != "none":
+        runtime, computed = None, None
+        if models_run(config):
             runtime = make_runtime(config.runtime, deterministic=config.deterministic)
-            members = _with_views(config, runs, members, runtime)
+            computed = _computed(config, runs, runtime)
             config = replace(config, runtime=runtime.settled(config.runtime))
+        members = MemberResults.read(runs, config.split, how, computed)
         combined = combine(members.predictions, how, validation=members.validation)
         changed, record = _adjusted(config, runs[0], members, combined)
         reference = _reference(config, members.predictions[0] if changed is None else changed)
@@ -100,21 +111,24 @@ def run_combination(config: EvaluateConfig, runs: list[RunFolder], path: Path, o
             adjusted = (config.adjust.name, changed)
         predictions, summary = write_ensemble_report(folder.report, members, how, details=details, adjusted=adjusted)
         predictions.save(folder.predictions(config.split))
-        logits = "saved logits" if config.views == "none" else f"views={config.views}"
+        if config.split == "train" and members.validation is not None:  # by which a student may trust this teacher
+            validation = replace(members, predictions=members.validation)
+            held_out = combine(members.validation, how, validation=members.validation)
+            changed, _ = _adjusted(replace(config, split="validation"), runs[0], validation, held_out)
+            (held_out if changed is None else changed).save(folder.predictions("validation"))
+        logits = f"views={config.views}" if models_run(config) else "saved logits"
         members_used = f"{len(runs)} members, {how}, {logits}" if len(runs) > 1 else logits
         _log_summary(config, members_used, predictions, summary, reference, folder)
         return folder.path
 
 
-def _with_views(
-    config: EvaluateConfig, runs: list[RunFolder], members: MemberResults, runtime: DeviceRuntime
-) -> MemberResults:
-    """The members' results with the logits of config.views instead of the saved ones, on validation images as well."""
+def _computed(config: EvaluateConfig, runs: list[RunFolder], runtime: DeviceRuntime) -> dict[str, list[Predictions]]:
+    """The logits of config.views of each run's model on config.split, and on validation images if all held out some."""
     size = config.training.eval_batch_size
     check_batch_size("training.eval_batch_size", size, devices=runtime.devices)
-    found: dict[str, list[Predictions]] = {config.split: []}
-    if members.validation is not None:
-        found["validation"] = []
+    held_out = all(run.predictions("validation").is_file() for run in runs)
+    splits = dict.fromkeys([config.split, *(["validation"] if held_out else [])])
+    found: dict[str, list[Predictions]] = {split: [] for split in splits}
     for run in runs:
         stored = run.read_config()
         places = replace(stored.dataset, root=config.dataset.root, cache_dir=config.dataset.cache_dir)
@@ -127,7 +141,7 @@ def _with_views(
                 run.check_images({split: data.record()["sha256"][split]}, f"ckpt={run.path}")
                 counts, images = data.train.class_counts, _split(data, split)
                 predictions.append(predict(network, images, size, train_images=counts, views=config.views))
-    return replace(members, predictions=paired(found[config.split]), validation=found.get("validation"))
+    return found
 
 
 def run_grouping(config: EvaluateConfig, path: Path, overrides: list[str]) -> Path:

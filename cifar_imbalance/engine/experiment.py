@@ -25,6 +25,7 @@ from cifar_imbalance.engine.memory import out_of_memory_named
 from cifar_imbalance.engine.reported import load_parent
 from cifar_imbalance.engine.results import model_names, report_run
 from cifar_imbalance.engine.step import EvaluationStep, Network, TrainingStep, WeightAverage, resident
+from cifar_imbalance.engine.teacher import Teacher, load_teacher
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.evidence.metrics import imbalance_factor
 from cifar_imbalance.methods.class_weights import class_weights
@@ -57,6 +58,7 @@ class Prepared:
     data: ExperimentData
     policy: Policy
     built: BuiltModel
+    teacher: Teacher | None
 
 
 def prepare(config: TrainConfig) -> Prepared:
@@ -83,7 +85,7 @@ def prepare(config: TrainConfig) -> Prepared:
     check_head(built.module, config.model, burnin_epochs=burnin_epochs(config.schedule))
     if config.training.head_max_norm is not None:
         class_vectors(built.module, config.model)
-    return Prepared(runtime, data, policy, built)
+    return Prepared(runtime, data, policy, built, load_teacher(config, data.train))
 
 
 def run_experiment(config: TrainConfig, path: Path, overrides: list[str], terminal: Terminal | None = None) -> Path:
@@ -137,7 +139,7 @@ def _train_and_report(
     describe(folder, config, data, built, runtime, resumed=state is not None)
     training = config.training
     with out_of_memory_named(runtime, batch_size=training.batch_size, eval_batch_size=training.eval_batch_size):
-        loop = make_loop(config, runtime, folder, data, prepared.policy, built, state)
+        loop = make_loop(config, runtime, folder, data, prepared.policy, built, state, prepared.teacher)
         loop.run(terminal)
         report_run(loop, data)
 
@@ -150,10 +152,12 @@ def make_loop(
     policy: Policy,
     built: BuiltModel,
     state: dict[str, Any] | None,
+    teacher: Teacher | None = None,
 ) -> Loop:
     """A loop with model, images and optimiser on the device, at the start or at a checkpoint's `state`."""
     counts = data.train.class_counts
-    classes = Classes(counts, class_weights(counts, config.class_weights), np.zeros_like(counts))
+    teacher_share = None if teacher is None else teacher.share
+    classes = Classes(counts, class_weights(counts, config.class_weights), np.zeros_like(counts), teacher_share)
     controller = CONTROLLERS[config.controller.name](classes, config.controller)
     host_average = copy.deepcopy(built.module)  # weights are loaded on the host, then moved to the device
     if state is None:
@@ -195,6 +199,8 @@ def make_loop(
         mixing=config.mixing,
         clip_norm=config.training.clip_norm,
         average=average,
+        teacher=None if teacher is None else teacher.logits,
+        temperature=None if teacher is None else config.distillation.temperature,
     )
     validation_step = None
     if validation_images is not None:

@@ -17,6 +17,7 @@ from cifar_imbalance.augment.policy import Policy
 from cifar_imbalance.configuration import fields
 from cifar_imbalance.engine.epoch import EpochPlan
 from cifar_imbalance.engine.host_stage import HostStage
+from cifar_imbalance.methods.distillation import distilled
 from cifar_imbalance.methods.losses import LOSSES, weighted_mean
 from cifar_imbalance.methods.mixing import MIXING, PARTNERS_FROM_ALL, of_partners
 from cifar_imbalance.models.build import BuiltModel
@@ -78,10 +79,12 @@ def training_loss(
     policy: Policy,
     loss: fields.Loss,
     mixing: str,
+    temperature: float | None = None,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Loss and accuracy of one batch: gather, augment, mix, normalise, model, loss of each image, mean by classes.
 
-    Of a mixed image both labels have a loss and a class weight, which count by the labels' shares.
+    Of a mixed image both labels have a loss and a class weight, which count by the labels' shares. With a `temperature`
+    draws have the teacher's logits of the batch.
     """
     pictures = as_floats(draws["host.images"]) if policy.on_host else network.gather(images, indices)
     batch = policy.apply(pictures, draws) if policy.on_device else pictures
@@ -103,6 +106,9 @@ def training_loss(
         return LOSSES[loss.name](logits, of, classes, loss), classes["weight"].index_select(0, of)
 
     losses, weight = part(own)
+    if temperature is not None:
+        share = classes["teacher_share"].index_select(0, own)
+        losses = distilled(losses, logits, draws["teacher.logits"], share, temperature)
     if mixing == "none":
         return weighted_mean([(losses, weight)]), correct
     (of_others, weight_of_others), share = part(others), draws["mixing.label_share"]
@@ -154,6 +160,8 @@ class TrainingStep:
         mixing: fields.Mixing,
         clip_norm: float | None,
         average: WeightAverage | None,
+        teacher: Float[np.ndarray, "all classes"] | None = None,
+        temperature: float | None = None,
     ) -> None:
         self._runtime = network.runtime
         self._module = network.module
@@ -166,9 +174,12 @@ class TrainingStep:
         self._buffers = dict(network.module.named_buffers())
         self._model = model
         self._clip_norm = clip_norm
+        self._teacher = teacher
         self._average = average
         self._loss = self._runtime.compiled(
-            partial(training_loss, network=network, policy=policy, loss=loss, mixing=mixing.name)
+            partial(
+                training_loss, network=network, policy=policy, loss=loss, mixing=mixing.name, temperature=temperature
+            )
         )
         self.records: Float[Tensor, "2 steps"] = torch.zeros(2, 0)
 
@@ -191,6 +202,8 @@ class TrainingStep:
         draws = {name: values[position] for name, values in self._draws.items()}
         if self._host is not None:
             draws |= self._host.batch(position)
+        if self._teacher is not None:
+            draws["teacher.logits"] = torch.from_numpy(self._teacher[self._plan.indices[position]])
         loss, correct = self._loss(
             self._parameters,
             self._buffers,

@@ -49,20 +49,27 @@ class MemberResults:
     summaries: list[dict[str, Any]]
 
     @classmethod
-    def read(cls, folders: Sequence[RunFolder], split: str, how: str) -> MemberResults:
+    def read(
+        cls,
+        folders: Sequence[RunFolder],
+        split: str,
+        how: str,
+        computed: Mapping[str, Sequence[Predictions]] | None = None,
+    ) -> MemberResults:
         """The saved logits, histories and summaries of runs that are to be combined by `how`.
+
+        Logits that were `computed`, of `split` and if there are any of "validation", take the place of the saved ones.
 
         Raises UsageError if a run has no logits of `split`, or its images are not those of the first run; if `how`
         is weighted, also if its validation images are not.
         """
         labels = [f"ckpt={folder.path}" for folder in folders]
-        files = [folder.checked_predictions(split) for folder in folders]
-        predictions = paired([Predictions.load(file) for file in files], labels)
+        if computed is None:
+            computed = {split: _saved(folders, split), "validation": _saved(folders, "validation")}
+        predictions = paired(computed[split], labels)
         validation = None
-        of_validation = [folder.checked_predictions("validation") for folder in folders]
-        if all(file.is_file() for file in of_validation):
+        if loaded := computed.get("validation"):
             labels = [f"ckpt={folder.path} (validation images)" for folder in folders]
-            loaded = [Predictions.load(file) for file in of_validation]
             try:
                 validation = paired(loaded, labels)
             except UsageError:
@@ -83,6 +90,12 @@ class MemberResults:
             values = [summary.get(name) for summary in self.summaries]
             details[name] = values[0] if all(value == values[0] for value in values) else values
         return details
+
+
+def _saved(folders: Sequence[RunFolder], split: str) -> list[Predictions]:
+    """The saved logits of `split`; none if one of the runs has none."""
+    files = [folder.checked_predictions(split) for folder in folders]
+    return [Predictions.load(file) for file in files] if all(file.is_file() for file in files) else []
 
 
 def _names(folders: Sequence[RunFolder]) -> list[str]:

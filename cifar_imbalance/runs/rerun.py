@@ -14,6 +14,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from cifar_imbalance.configuration.checks import PRIOR_IN_LOSS, needs_validation
 from cifar_imbalance.configuration.differences import CHANGE_RESULTS, fingerprint, is_execution_field
+from cifar_imbalance.configuration.effects import models_run
 from cifar_imbalance.configuration.fields import Adjust, EvaluateConfig, TrainConfig
 from cifar_imbalance.configuration.hardware import XLA_NAMES, resolved_runtime
 from cifar_imbalance.configuration.overrides import experiment_values, is_second_stage, keys, named_values
@@ -122,10 +123,30 @@ def composed_for_training(composed: DictConfig, overrides: Sequence[str]) -> Dic
             raise UsageError(
                 f"experiment={composed.experiment}: is a second stage; write start=RUN, the run that it starts from"
             )
-        return composed
+        return _with_teacher(composed)
     if given == ["resume"]:
         return _resumed(composed, overrides)
-    return _derived(composed, overrides, given[0])
+    return _with_teacher(_derived(composed, overrides, given[0]))
+
+
+def _with_teacher(config: DictConfig) -> DictConfig:
+    """`config` with the checksum of its teacher's logits. Raises UsageError if it has none, or other ones."""
+    if config.teacher is None:
+        return config
+    folder = expanded(str(config.teacher), "teacher").resolve()
+    file, owner = folder / "predictions" / "train.npz", f"teacher={config.teacher}"
+    if not file.is_file():
+        raise UsageError(
+            f"{owner}: it has no logits of training images (predictions/train.npz); "
+            "python evaluate.py ckpt=RUN split=train writes a folder that has them"
+        )
+    if config.distillation.trust == "by_recall" and not (folder / "predictions" / "validation.npz").is_file():
+        raise UsageError(f"distillation.trust=by_recall: {owner} has no logits of validation images")
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    if config.teacher_sha256 not in (None, sha256):
+        raise UsageError(f"{owner}: its logits are not those that the run learnt from (teacher_sha256)")
+    config.teacher, config.teacher_sha256 = str(folder), sha256
+    return config
 
 
 def _resumed(composed: DictConfig, overrides: Sequence[str]) -> DictConfig:
@@ -145,6 +166,8 @@ def _resumed(composed: DictConfig, overrides: Sequence[str]) -> DictConfig:
         return field in movable or (is_execution_field(field) and field not in CHANGE_RESULTS)
 
     _apply(config, named_values(overrides, composed, TrainConfig), TrainConfig, may_differ, owner)
+    if not run.is_finished:
+        _with_teacher(config)
     waiting = [member for member in run.members(stored) if not member.checkpoint("last").is_file()]
     if config.start is not None and waiting:  # members that are still to begin with the parent's weights
         _checked_parent(config)
@@ -175,6 +198,7 @@ def _derived(composed: DictConfig, overrides: Sequence[str], how: str) -> DictCo
     if how == "start":
         config.start_sha256 = None
         config.fresh_head = False
+        config.teacher = config.teacher_sha256 = None
         config.model.pretrained, config.model.weights, config.ensemble.weights = False, None, []
     named = named_values(overrides, composed, TrainConfig)
     second_stage = how == "start" and is_second_stage(str(named.get("experiment")))
@@ -271,7 +295,8 @@ def _of_run(composed: DictConfig, run: RunFolder, overrides: Sequence[str], free
 def _for_combination(composed: DictConfig, runs: list[RunFolder], overrides: Sequence[str]) -> DictConfig:
     """The configuration of a combination, from the first run. Raises UsageError if a run lacks logits of the split."""
     for run in runs:
-        if not (run.is_finished and run.predictions(composed.split).is_file()):
+        saved = run.predictions(composed.split).is_file() or models_run(composed)
+        if not (run.is_finished and saved):
             raise UsageError(
                 f"ckpt={run.path}: no logits of split={composed.split} were saved (predictions/{composed.split}.npz); "
                 "a finished run has those of test, and of validation if it held out images"

@@ -256,7 +256,6 @@ def test_runs_validated_on_other_images_are_combined_but_not_weighted(tiny_ensem
         (["ckpt=[{run}/members/0,nowhere]"], "ckpt=nowhere: this is not a run folder (there is no config.yaml in it)"),
         (["ckpt=[]"], "ckpt=[]: at least one run folder is expected"),
         (["ckpt=[{run}/members/0,{run}/members/0]"], "ckpt: {run}/members/0 is in the list twice"),
-        (["ckpt={run}", "split=train"], "ckpt={run}/members/0: no logits of split=train were saved"),
         (
             ["ckpt={run}", "reference=paper/exp9"],
             "reference=paper/exp9: allowed are paper/exp2, paper/exp3 and run fold",
@@ -276,11 +275,11 @@ def test_runs_validated_on_other_images_are_combined_but_not_weighted(tiny_ensem
         ),
         (
             ["ckpt={run}", "runtime=cpu"],
-            "runtime: has no effect where saved logits are combined; allowed are ckpt, split, reference, ensemble",
+            "runtime: has no effect where saved logits are combined; allowed are ckpt, split, views, reference",
         ),
         (
             ["ckpt=[{run}/members/0,{run}/members/1]", "dataset.root=."],
-            "dataset.root: has no effect where saved logits are combined; allowed are ckpt, split, reference, ensemble",
+            "dataset.root: has no effect where saved logits are combined; allowed are ckpt, split, views, reference",
         ),
     ],
 )
