@@ -76,7 +76,7 @@ def checked_evaluate(
 ) -> EvaluateConfig:
     """The configuration of an evaluation as dataclasses, every value checked.
 
-    `typed` are the fields given on the command line. An evaluation `of_saved_logits` reads no images, one `of_weights`
+    `typed` are the fields given on the command line. An evaluation `of_saved_logits` is of runs, one `of_weights`
     is of a file that belongs to no run. Raises UsageError.
     """
     config = as_dataclass(EvaluateConfig, composed)

@@ -36,7 +36,7 @@ NONE_OF_IT = {
     "runtime.compile": False,
 }
 
-# The fields of an evaluation of saved logits, which reads no image and runs no model.
+# The fields of an evaluation of saved logits.
 OF_SAVED_LOGITS = (
     "ckpt",
     "split",
@@ -50,7 +50,7 @@ OF_SAVED_LOGITS = (
     "plots.pdf",
 )
 # Where the models of what is combined run on the images again.
-OF_MODELS = ("runtime", "deterministic", "training.eval_batch_size", "dataset.root", "dataset.cache_dir")
+OF_MODELS = ("runtime", "training.eval_batch_size", "dataset.root", "dataset.cache_dir")
 # What an evaluation of a file of weights does not use.
 OF_TRAINING = (
     "seed",
@@ -114,6 +114,8 @@ def check_evaluation_effects(
         reasons["ensemble.combine"] = "only one model is evaluated; combine several with ckpt=[A,B]"
     if config.test_prior.profile == "none":
         reasons |= dict.fromkeys(("test_prior.factor", "test_prior.seed"), "test_prior.profile=none keeps all images")
+    if config.split == "train":
+        reasons["test_prior"] = "split=train, and it is of test or validation images"
     if of_weights:
         reasons |= dict.fromkeys(OF_TRAINING, "a file of weights is evaluated as it is")
         if config.split == "test":

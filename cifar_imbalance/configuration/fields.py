@@ -284,7 +284,7 @@ class BackOff:
 
 @dataclass
 class Cdb:
-    power: NotNegative | None = None  # of 1 - recall; null: CDB's dynamic one, between 1 and 2
+    power: NotNegative | None = None  # of 1 - recall; null: CDB's dynamic one
 
 
 @dataclass

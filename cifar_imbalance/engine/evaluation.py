@@ -65,8 +65,8 @@ def run_evaluation(config: EvaluateConfig, path: Path, overrides: list[str]) -> 
         with out_of_memory_named(runtime, eval_batch_size=batch_size):
             network = Network.on_device(built, runtime)
             splits = {config.split: images}
-            if config.split == "train" and data.validation is not None:  # by which a student may trust this teacher
-                splits["validation"] = data.validation
+            if config.split == "train" and data.validation is not None and data.validation is not data.test:
+                splits["validation"] = data.validation  # by which a student may trust this teacher
             found = {
                 split: predict(network, of_split, batch_size, train_images=train_images, views=config.views)
                 for split, of_split in splits.items()
@@ -129,17 +129,19 @@ def _computed(config: EvaluateConfig, runs: list[RunFolder], runtime: DeviceRunt
     held_out = all(run.predictions("validation").is_file() for run in runs)
     splits = dict.fromkeys([config.split, *(["validation"] if held_out else [])])
     found: dict[str, list[Predictions]] = {split: [] for split in splits}
+    data = load_experiment_data(config.dataset)  # all runs have the same
     for run in runs:
         stored = run.read_config()
-        places = replace(stored.dataset, root=config.dataset.root, cache_dir=config.dataset.cache_dir)
-        data = load_experiment_data(places)
         built = _build(replace(config, model=stored.model, seed=stored.seed), data)
-        load_reported(built.module, checkpoint.load(run.reported_checkpoint(stored)), name=stored.model.name)
+        state = checkpoint.load(run.reported_checkpoint(stored))
+        _check_classes(state, data, f"ckpt={run.path}")
+        load_reported(built.module, state, name=stored.model.name)
+        counts = np.array(state["train_images"])
         with out_of_memory_named(runtime, eval_batch_size=size):
             network = Network.on_device(built, runtime)
             for split, predictions in found.items():
                 run.check_images({split: data.record()["sha256"][split]}, f"ckpt={run.path}")
-                counts, images = data.train.class_counts, _split(data, split)
+                images = _split(data, split)
                 predictions.append(predict(network, images, size, train_images=counts, views=config.views))
     return found
 
@@ -226,7 +228,9 @@ def _adjusted(
         record |= {f"{config.split}_before": _brief(combined), f"{config.split}_after": _brief(found)}
         for name in ("before", "after"):
             results = record[f"{config.split}_{name}"]
-            log.info("%-6s %s", name, "  ".join(f"{key} {value:.4f}" for key, value in results.items()))
+            log.info(
+                "%s %-6s %s", config.split, name, "  ".join(f"{key} {value:.4f}" for key, value in results.items())
+            )
     return shifted(found, prior), record
 
 
@@ -318,9 +322,13 @@ def _load_weights(
     state = checkpoint.load(path)
     if run is not None:
         run.check_images({config.split: data.record()["sha256"][config.split]}, f"ckpt={config.ckpt}")
-    if state["class_names"] != list(data.train.class_names):
-        names = ", ".join(state["class_names"][:CLASSES_SHOWN])
-        raise UsageError(f"ckpt={config.ckpt}: it was trained on other classes ({names}, ...)")
+    _check_classes(state, data, f"ckpt={config.ckpt}")
     load_reported(built.module, state, name=config.model.name)
     details |= {"seed": config.seed, "chosen_epoch": state["epoch"], "chosen_by": how}
     return details, np.array(state["train_images"])
+
+
+def _check_classes(state: dict[str, Any], data: ExperimentData, owner: str) -> None:
+    if state["class_names"] != list(data.train.class_names):
+        names = ", ".join(state["class_names"][:CLASSES_SHOWN])
+        raise UsageError(f"{owner}: it was trained on other classes ({names}, ...)")

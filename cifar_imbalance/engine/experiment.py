@@ -85,7 +85,7 @@ def prepare(config: TrainConfig) -> Prepared:
     check_head(built.module, config.model, burnin_epochs=burnin_epochs(config.schedule))
     if config.training.head_max_norm is not None:
         class_vectors(built.module, config.model)
-    return Prepared(runtime, data, policy, built, load_teacher(config, data.train))
+    return Prepared(runtime, data, policy, built, load_teacher(config, data))
 
 
 def run_experiment(config: TrainConfig, path: Path, overrides: list[str], terminal: Terminal | None = None) -> Path:

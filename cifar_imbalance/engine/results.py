@@ -99,6 +99,8 @@ def _details(config: TrainConfig) -> dict[str, Any]:
     """The first entries of summary.json."""
     weights = config.model.weights or ("hub" if config.model.pretrained else "none")
     parent = {"weights": weights} if config.start is None else {"weights": "start", "start": config.start}
+    if config.teacher is not None:
+        parent["teacher"] = config.teacher
     return {
         "experiment": config.experiment,
         "seed": config.seed,

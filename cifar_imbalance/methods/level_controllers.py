@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from cifar_imbalance import keys
 from cifar_imbalance.augment.strong import HIGHEST_LEVEL, at_levels
@@ -90,7 +91,7 @@ class LevelByRecall(AveragingLevels):
     """Levels from 0 to `highest` by the rank of each class's averaged recall, at first 0.
 
     `strong_for=easy` gives the class of highest recall the highest level, `strong_for=hard` the one of lowest
-    recall. By rank, both have the same levels, dealt out in opposite order. Classes without images have level 0.
+    recall. By rank, both have the same levels, dealt out in opposite order; equal recalls have equal levels. Classes without images have level 0.
     """
 
     def observe(self, metrics: ClassMetrics) -> None:
@@ -98,11 +99,10 @@ class LevelByRecall(AveragingLevels):
         assert settings is not None  # set by the configuration's choice
         self._average = averaged(self._average, metrics.recall, settings.momentum)
         known = np.flatnonzero(~np.isnan(self._average) & (self._classes.counts > 0))
-        order = known[np.argsort(self._average[known], kind="stable")]
+        sign = 1.0 if settings.strong_for == "easy" else -1.0
+        ranks = rankdata(sign * self._average[known]) - 1.0
         levels = np.zeros(len(self._average))
-        levels[order] = np.rint(np.linspace(0, settings.highest, len(order)))
-        if settings.strong_for == "hard":
-            levels[known] = settings.highest - levels[known]
+        levels[known] = np.rint(settings.highest * ranks / max(len(known) - 1, 1))
         self._set(levels)
 
 

@@ -65,7 +65,8 @@ class MemberResults:
         """
         labels = [f"ckpt={folder.path}" for folder in folders]
         if computed is None:
-            computed = {split: _saved(folders, split), "validation": _saved(folders, "validation")}
+            of_split = [Predictions.load(folder.checked_predictions(split)) for folder in folders]
+            computed = {"validation": _saved_validation(folders), split: of_split}
         predictions = paired(computed[split], labels)
         validation = None
         if loaded := computed.get("validation"):
@@ -92,9 +93,9 @@ class MemberResults:
         return details
 
 
-def _saved(folders: Sequence[RunFolder], split: str) -> list[Predictions]:
-    """The saved logits of `split`; none if one of the runs has none."""
-    files = [folder.checked_predictions(split) for folder in folders]
+def _saved_validation(folders: Sequence[RunFolder]) -> list[Predictions]:
+    """The saved logits of the validation images; none if one of the runs has none."""
+    files = [folder.checked_predictions("validation") for folder in folders]
     return [Predictions.load(file) for file in files] if all(file.is_file() for file in files) else []
 
 

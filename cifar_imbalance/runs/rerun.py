@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,7 @@ from cifar_imbalance.configuration.values import WEIGHT_SUFFIXES
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.evidence.published import PREFIX, published_tables
 from cifar_imbalance.runs.folder import RunFolder, find_run, runs_in
+from cifar_imbalance.runs.teacher import with_teacher
 
 
 def training_folder(
@@ -123,30 +125,10 @@ def composed_for_training(composed: DictConfig, overrides: Sequence[str]) -> Dic
             raise UsageError(
                 f"experiment={composed.experiment}: is a second stage; write start=RUN, the run that it starts from"
             )
-        return _with_teacher(composed)
+        return with_teacher(composed)
     if given == ["resume"]:
         return _resumed(composed, overrides)
-    return _with_teacher(_derived(composed, overrides, given[0]))
-
-
-def _with_teacher(config: DictConfig) -> DictConfig:
-    """`config` with the checksum of its teacher's logits. Raises UsageError if it has none, or other ones."""
-    if config.teacher is None:
-        return config
-    folder = expanded(str(config.teacher), "teacher").resolve()
-    file, owner = folder / "predictions" / "train.npz", f"teacher={config.teacher}"
-    if not file.is_file():
-        raise UsageError(
-            f"{owner}: it has no logits of training images (predictions/train.npz); "
-            "python evaluate.py ckpt=RUN split=train writes a folder that has them"
-        )
-    if config.distillation.trust == "by_recall" and not (folder / "predictions" / "validation.npz").is_file():
-        raise UsageError(f"distillation.trust=by_recall: {owner} has no logits of validation images")
-    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-    if config.teacher_sha256 not in (None, sha256):
-        raise UsageError(f"{owner}: its logits are not those that the run learnt from (teacher_sha256)")
-    config.teacher, config.teacher_sha256 = str(folder), sha256
-    return config
+    return with_teacher(_derived(composed, overrides, given[0]))
 
 
 def _resumed(composed: DictConfig, overrides: Sequence[str]) -> DictConfig:
@@ -167,7 +149,7 @@ def _resumed(composed: DictConfig, overrides: Sequence[str]) -> DictConfig:
 
     _apply(config, named_values(overrides, composed, TrainConfig), TrainConfig, may_differ, owner)
     if not run.is_finished:
-        _with_teacher(config)
+        with_teacher(config)
     waiting = [member for member in run.members(stored) if not member.checkpoint("last").is_file()]
     if config.start is not None and waiting:  # members that are still to begin with the parent's weights
         _checked_parent(config)
@@ -309,7 +291,13 @@ def _for_combination(composed: DictConfig, runs: list[RunFolder], overrides: Seq
     if composed.adjust.name == "tau_normalization" and len(runs) > 1:
         raise UsageError(f"adjust=tau_normalization: is of one model's head, not of {len(runs)} models")
     whole = find_run(composed.ckpt) if isinstance(composed.ckpt, str) else None
-    return _of_run(composed, whole or runs[0], overrides, ("ensemble.combine",))
+    if not models_run(composed):
+        return _of_run(composed, whole or runs[0], overrides, ("ensemble.combine",))
+    sets = [replace(run.read_config().dataset, root=None, cache_dir="") for run in runs]
+    if any(dataset != sets[0] for dataset in sets):
+        asked = f"views={composed.views}" if composed.split != "train" else "split=train"
+        raise UsageError(f"{asked}: the models are run on one set of images, and these runs have different ones")
+    return _of_run(composed, whole or runs[0], overrides, ("ensemble.combine", "training.eval_batch_size"))
 
 
 def _for_groups(composed: DictConfig) -> DictConfig:
@@ -345,7 +333,18 @@ def _corrected_by(config: TrainConfig) -> str | None:
         return f"loss={config.loss.name}, whose logits are for equally frequent classes already"
     if config.class_weights.name != "none":
         return f"class_weights={config.class_weights.name}"
+    if config.teacher is not None and _is_adjusted_by_prior(Path(config.teacher)):
+        return f"teacher={config.teacher}, whose logits were adjusted already"
     return f"sampler={config.sampler.name}" if config.sampler.name != "instance" else None
+
+
+def _is_adjusted_by_prior(folder: Path) -> bool:
+    """Whether a folder of evaluate.py has logits that adjust=logit_adjustment changed."""
+    try:
+        record = json.loads((folder / "report" / "adjustment.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(record, dict) and record.get("adjust") == "logit_adjustment"
 
 
 def _check_reference(reference: str | None, split: str) -> None:

@@ -92,17 +92,57 @@ def test_a_student_of_a_teacher_that_knows_nothing_learns_nothing(typed, tmp_pat
 def test_trust_by_recall_leaves_classes_that_the_teacher_misses_to_the_labels(teacher, tiny_run):
     from cifar_imbalance.data.experiment_data import load_experiment_data
     from cifar_imbalance.engine.teacher import load_teacher
+    from cifar_imbalance.runs.teacher import logits_sha256
 
     config = RunFolder(tiny_run).read_config()
     config.teacher = str(teacher)
     config.distillation.hard_share, config.distillation.trust = 0.25, "by_recall"
-    train = load_experiment_data(config.dataset).train
-    found = load_teacher(config, train)
+    config.teacher_sha256 = logits_sha256(teacher, "by_recall")
+    data = load_experiment_data(config.dataset)
+    train, found = data.train, load_teacher(config, data)
     recall = class_metrics(Predictions.load(teacher / "predictions" / "validation.npz")).recall
     assert found.share == pytest.approx(0.75 * recall)
     saved = Predictions.load(teacher / "predictions" / "train.npz")
     assert np.array_equal(found.logits, saved.logits)  # the same images in the same order
     assert np.array_equal(saved.labels, train.labels)
+
+
+def test_a_moved_teacher_is_known_by_its_logits(typed, tmp_path, tiny_words, teacher):
+    moved = tmp_path / "moved"
+    shutil.copytree(teacher, moved)
+    trained(typed, tmp_path, tiny_words, f"teacher={moved}", "distillation.trust=by_recall", "hydra.run.dir=student")
+    (tmp_path / "student" / "report" / "summary.json").unlink()  # not finished
+    shutil.move(moved, tmp_path / "elsewhere")
+    trained(typed, tmp_path, ["resume=student", "teacher=elsewhere"])
+    held_out = Predictions.load(tmp_path / "elsewhere" / "predictions" / "validation.npz")
+    held_out.logits[:] = 0
+    held_out.save(tmp_path / "elsewhere" / "predictions" / "validation.npz")
+    (tmp_path / "student" / "report" / "summary.json").unlink()
+    answer = typed(tmp_path, "train", "resume=student", "teacher=elsewhere")
+    assert "its logits are not those that the run learnt from" in answer.err
+
+
+def test_test_images_do_not_become_held_out_ones(typed, tmp_path, tiny_words):
+    trained(typed, tmp_path, tiny_words, "dataset.validation=test", "hydra.run.dir=run")
+    answer = typed(tmp_path, "evaluate", "ckpt=run", "split=train", "hydra.run.dir=teacher")
+    assert answer.code == 0, answer.err
+    assert [file.name for file in (tmp_path / "teacher" / "predictions").iterdir()] == ["train.npz"]
+    words = ["teacher=teacher", "distillation.trust=by_recall", "dataset.validation=none"]
+    answer = typed(tmp_path, "train", *tiny_words, *words)
+    assert answer.err == (
+        f"train.py: distillation.trust=by_recall: teacher={tmp_path / 'teacher'} has no logits of validation images "
+        "(dataset.validation=holdout)\n"
+    )
+    answer = typed(tmp_path, "train", *tiny_words, "teacher=teacher")  # its run held nothing out
+    assert "of the validation images; the same data set, split and subset are expected" in answer.err
+
+
+def test_an_ensemble_of_folds_has_no_training_images_in_common(typed, tmp_path, tiny_words):
+    trained(typed, tmp_path, tiny_words, "ensemble.members=2", "ensemble.folds=true", "hydra.run.dir=folds")
+    answer = typed(tmp_path, "evaluate", "ckpt=folds", "split=train")
+    assert answer.err == (
+        "evaluate.py: split=train: the models are run on one set of images, and these runs have different ones\n"
+    )
 
 
 def test_an_adjusted_ensemble_teaches(typed, tmp_path, tiny_words):

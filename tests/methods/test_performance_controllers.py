@@ -100,6 +100,13 @@ def test_levels_go_by_the_rank_of_recall_in_both_directions(strong_for, levels):
     assert found.classes().level.tolist() == levels
 
 
+@pytest.mark.parametrize(("strong_for", "levels"), [("easy", [5, 4, 1, 1, 1]), ("hard", [0, 1, 4, 4, 4])])
+def test_classes_of_equal_recall_have_equal_levels(strong_for, levels):
+    found = made("level_by_recall", LevelByRecall(strong_for=strong_for, highest=5), counts=(500, 90, 20, 10, 5))
+    found.observe(metrics([0.9, 0.4, 0.0, 0.0, 0.0]))
+    assert found.classes().level.tolist() == levels
+
+
 def test_levels_of_classes_without_images_are_0():
     found = made("level_by_recall", LevelByRecall(strong_for="hard", highest=4), counts=(500, 0, 500, 500))
     found.observe(metrics([0.2, 0.1, 0.8, NAN]))

@@ -1,0 +1,47 @@
+"""The folder that teacher= names: logits that evaluate.py saved of training images, and of held-out ones."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from cifar_imbalance.configuration.typed import expanded
+from cifar_imbalance.errors import UsageError
+
+
+def logits_sha256(folder: Path, trust: str) -> str:
+    """SHA-256 of the teacher's logits, with `trust` by_recall of those of the validation images too.
+
+    Raises UsageError if it has none.
+    """
+    files = [folder / "predictions" / "train.npz"]
+    if not files[0].is_file():
+        raise UsageError(
+            f"teacher={folder}: it has no logits of training images (predictions/train.npz); "
+            "python evaluate.py ckpt=RUN split=train writes a folder that has them"
+        )
+    if trust == "by_recall":
+        files.append(folder / "predictions" / "validation.npz")
+        if not files[1].is_file():
+            raise UsageError(
+                f"distillation.trust=by_recall: teacher={folder} has no logits of validation images "
+                "(dataset.validation=holdout)"
+            )
+    sha256 = hashlib.sha256()
+    for file in files:
+        sha256.update(file.read_bytes())
+    return sha256.hexdigest()
+
+
+def with_teacher(config: DictConfig) -> DictConfig:
+    """`config` with the checksum of its teacher's logits. Raises UsageError if it has none, or other ones."""
+    if config.teacher is None:
+        return config
+    folder = expanded(str(config.teacher), "teacher").resolve()
+    sha256 = logits_sha256(folder, config.distillation.trust)
+    if config.teacher_sha256 not in (None, sha256):
+        raise UsageError(f"teacher={folder}: its logits are not those that the run learnt from (teacher_sha256)")
+    config.teacher, config.teacher_sha256 = str(folder), sha256
+    return config
