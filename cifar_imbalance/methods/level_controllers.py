@@ -91,7 +91,8 @@ class LevelByRecall(AveragingLevels):
     """Levels from 0 to `highest` by the rank of each class's averaged recall, at first 0.
 
     `strong_for=easy` gives the class of highest recall the highest level, `strong_for=hard` the one of lowest
-    recall. By rank, both have the same levels, dealt out in opposite order; equal recalls have equal levels. Classes without images have level 0.
+    recall. By rank, both have the same levels, dealt out in opposite order; equal recalls have equal levels.
+    Classes without images have level 0.
     """
 
     def observe(self, metrics: ClassMetrics) -> None:

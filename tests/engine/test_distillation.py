@@ -123,6 +123,7 @@ def test_a_moved_teacher_is_known_by_its_logits(typed, tmp_path, tiny_words, tea
 
 
 def test_test_images_do_not_become_held_out_ones(typed, tmp_path, tiny_words):
+    tiny_words = [*tiny_words, "dataset.imbalance.profile=none", "dataset.imbalance.factor=1"]
     trained(typed, tmp_path, tiny_words, "dataset.validation=test", "hydra.run.dir=run")
     answer = typed(tmp_path, "evaluate", "ckpt=run", "split=train", "hydra.run.dir=teacher")
     assert answer.code == 0, answer.err
