@@ -102,7 +102,7 @@ def run_combination(config: EvaluateConfig, runs: list[RunFolder], path: Path, o
         changed, record = _adjusted(config, runs[0], members, combined)
         reference = _reference(config, members.predictions[0] if changed is None else changed)
         folder = _new_folder(path, config, overrides, terminal, environment(runtime))
-        details = {"ckpt": config.ckpt, "split": config.split, "views": config.views, "combine": how}
+        details = {"ckpt": config.ckpt, "split": config.split, **_views(config), "combine": how}
         details |= members.details()
         adjusted = None
         if record is not None and changed is not None:
@@ -306,7 +306,7 @@ def _load_weights(
     """Load the weights into the model; returns their origin for summary.json, and the training images of each class
     [K], None for weights from elsewhere."""
     details: dict[str, Any] = {"ckpt": config.ckpt, "model": config.model.name, "dataset": config.dataset.name}
-    details |= {"split": config.split, "views": config.views}
+    details |= {"split": config.split, **_views(config)}
     run = find_run(config.ckpt)
     path, how = expanded(config.ckpt, "ckpt"), "the checkpoint that was named"
     if run is None and not checkpoint.is_one(path):
@@ -326,6 +326,11 @@ def _load_weights(
     load_reported(built.module, state, name=config.model.name)
     details |= {"seed": config.seed, "chosen_epoch": state["epoch"], "chosen_by": how}
     return details, np.array(state["train_images"])
+
+
+def _views(config: EvaluateConfig) -> dict[str, str]:
+    """The entry of summary.json that says of which views the logits are, where they are not of the images alone."""
+    return {} if config.views == "none" else {"views": config.views}
 
 
 def _check_classes(state: dict[str, Any], data: ExperimentData, owner: str) -> None:
