@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from jaxtyping import Int64, UInt8
 from numpy.typing import NDArray
 
@@ -69,3 +70,20 @@ def check_shape(values: NDArray[Any], classes: Classes, name: str) -> None:
     """Raises ValueError for values of a checkpoint that are not of these classes."""
     if values.shape != classes.counts.shape:
         raise ValueError(f"its {name} are not those of these classes")
+
+
+class Averaging(Controller):
+    """Keeps an exponential average [K] of what it observes, NaN where nothing was; it is part of the state."""
+
+    def __init__(self, classes: Classes, settings: Settings) -> None:
+        super().__init__(classes, settings)
+        self._average = np.full(len(classes.counts), np.nan)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "average": torch.from_numpy(self._average.copy())}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        average = state["average"].numpy().astype(np.float64)
+        check_shape(average, self._classes, "averages")
+        self._average = average

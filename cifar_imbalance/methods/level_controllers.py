@@ -15,7 +15,7 @@ from cifar_imbalance.augment.strong import HIGHEST_LEVEL, at_levels
 from cifar_imbalance.configuration.fields import Controller as Settings
 from cifar_imbalance.evidence.metrics import ClassMetrics
 from cifar_imbalance.methods.classes import Classes
-from cifar_imbalance.methods.controller import Controller, Training, averaged, check_shape
+from cifar_imbalance.methods.controller import Averaging, Controller, Training, averaged, check_shape
 
 
 class LevelController(Controller):
@@ -70,24 +70,7 @@ class CudaController(LevelController):
         self._set(levels + np.where(rises, 1, -1))
 
 
-class AveragingLevels(LevelController):
-    """A level controller with an exponential average [K] of what it observes, NaN where nothing was."""
-
-    def __init__(self, classes: Classes, settings: Settings) -> None:
-        super().__init__(classes, settings)
-        self._average = np.full(len(classes.counts), np.nan)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "average": torch.from_numpy(self._average.copy())}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        super().load_state_dict(state)
-        average = state["average"].numpy().astype(np.float64)
-        check_shape(average, self._classes, "averages")
-        self._average = average
-
-
-class LevelByRecall(AveragingLevels):
+class LevelByRecall(Averaging, LevelController):
     """Levels from 0 to `highest` by the rank of each class's averaged recall, at first 0.
 
     `strong_for=easy` gives the class of highest recall the highest level, `strong_for=hard` the one of lowest
@@ -107,7 +90,7 @@ class LevelByRecall(AveragingLevels):
         self._set(levels)
 
 
-class BackOff(AveragingLevels):
+class BackOff(Averaging, LevelController):
     """Backs off where augmentation makes false positives (after Kirichenko 2023, who took it away by hand).
 
     All classes begin at level `start`. After an epoch, a class whose averaged share of all false positives grew by more

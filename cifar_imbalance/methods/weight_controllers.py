@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from cifar_imbalance.configuration.fields import Controller as Settings
 from cifar_imbalance.configuration.fields import DifficultyWeights
 from cifar_imbalance.evidence.metrics import ClassMetrics
 from cifar_imbalance.methods.classes import Classes
-from cifar_imbalance.methods.controller import Controller, averaged, check_shape
+from cifar_imbalance.methods.controller import Averaging, averaged
 
 SMALLEST = 0.01  # difficulty: a class without mistakes keeps a weight
 
 
-class WeightController(Controller):
+class WeightController(Averaging):
     """The class weights by count times a factor [K] of mean 1, which is 1 until something was observed.
 
     A class without validation images, whose difficulty is not known, has the mean one.
     """
 
     changes = "weight"
-
-    def __init__(self, classes: Classes, settings: Settings) -> None:
-        super().__init__(classes, settings)
-        self._average = np.full(len(classes.counts), np.nan)
 
     def classes(self) -> Classes:
         if np.isnan(self._average).all():
@@ -39,14 +32,6 @@ class WeightController(Controller):
     def factors(self, average: NDArray[np.float64]) -> NDArray[np.float64]:
         """The factors [K] that follow from the `average` [K] of what is observed."""
         raise NotImplementedError
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"average": torch.from_numpy(self._average.copy())}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        average = state["average"].numpy().astype(np.float64)
-        check_shape(average, self._classes, "averages")
-        self._average = average
 
 
 class Cdb(WeightController):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +24,7 @@ from cifar_imbalance.configuration.values import WEIGHT_SUFFIXES
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.evidence.published import PREFIX, published_tables
 from cifar_imbalance.runs.folder import RunFolder, find_run, runs_in
-from cifar_imbalance.runs.teacher import with_teacher
+from cifar_imbalance.runs.teacher import is_adjusted_by_prior, with_teacher
 
 
 def training_folder(
@@ -148,6 +147,9 @@ def _resumed(composed: DictConfig, overrides: Sequence[str]) -> DictConfig:
         return field in movable or (is_execution_field(field) and field not in CHANGE_RESULTS)
 
     _apply(config, named_values(overrides, composed, TrainConfig), TrainConfig, may_differ, owner)
+    if (config.teacher is None) != (stored.teacher is None):
+        here, there = _text(config.teacher), _text(stored.teacher)
+        raise UsageError(f"{owner}: teacher is {there} in the run and {here} here; the run keeps its own")
     if not run.is_finished:
         with_teacher(config)
     waiting = [member for member in run.members(stored) if not member.checkpoint("last").is_file()]
@@ -333,18 +335,9 @@ def _corrected_by(config: TrainConfig) -> str | None:
         return f"loss={config.loss.name}, whose logits are for equally frequent classes already"
     if config.class_weights.name != "none":
         return f"class_weights={config.class_weights.name}"
-    if config.teacher is not None and _is_adjusted_by_prior(Path(config.teacher)):
+    if config.teacher is not None and is_adjusted_by_prior(Path(config.teacher)):
         return f"teacher={config.teacher}, whose logits were adjusted already"
     return f"sampler={config.sampler.name}" if config.sampler.name != "instance" else None
-
-
-def _is_adjusted_by_prior(folder: Path) -> bool:
-    """Whether a folder of evaluate.py has logits that adjust=logit_adjustment changed."""
-    try:
-        record = json.loads((folder / "report" / "adjustment.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(record, dict) and record.get("adjust") == "logit_adjustment"
 
 
 def _check_reference(reference: str | None, split: str) -> None:

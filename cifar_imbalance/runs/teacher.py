@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -45,3 +46,12 @@ def with_teacher(config: DictConfig) -> DictConfig:
         raise UsageError(f"teacher={folder}: its logits are not those that the run learnt from (teacher_sha256)")
     config.teacher, config.teacher_sha256 = str(folder), sha256
     return config
+
+
+def is_adjusted_by_prior(folder: Path) -> bool:
+    """Whether the teacher's logits are those that adjust=logit_adjustment changed."""
+    try:
+        record = json.loads((folder / "report" / "adjustment.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(record, dict) and record.get("adjust") == "logit_adjustment"

@@ -122,6 +122,12 @@ def test_a_moved_teacher_is_known_by_its_logits(typed, tmp_path, tiny_words, tea
     assert "its logits are not those that the run learnt from" in answer.err
 
 
+def test_resuming_neither_adds_a_teacher_nor_drops_one(typed, tmp_path, tiny_run, teacher):
+    answer = typed(tmp_path, "train", f"resume={tiny_run}", f"teacher={teacher}")
+    line = f"resume={tiny_run}: teacher is null in the run and {teacher} here; the run keeps its own"
+    assert (answer.code, answer.err) == (2, f"train.py: {line}\n")
+
+
 def test_test_images_do_not_become_held_out_ones(typed, tmp_path, tiny_words):
     tiny_words = [*tiny_words, "dataset.imbalance.profile=none", "dataset.imbalance.factor=1"]
     trained(typed, tmp_path, tiny_words, "dataset.validation=test", "hydra.run.dir=run")
