@@ -41,6 +41,7 @@ OF_SAVED_LOGITS = (
     "ckpt",
     "split",
     "views",
+    "view_weights",
     "reference",
     "ensemble.combine",
     "adjust",
@@ -112,6 +113,8 @@ def check_evaluation_effects(
     reasons = {} if of_saved_logits and not models_run(config) else dict(_of_runtime(config.runtime))
     if not of_saved_logits or (not isinstance(config.ckpt, str) and len(config.ckpt) == 1):
         reasons["ensemble.combine"] = "only one model is evaluated; combine several with ckpt=[A,B]"
+    if config.views == "none":
+        reasons["view_weights"] = "views=none is one view"
     if config.test_prior.profile == "none":
         reasons |= dict.fromkeys(("test_prior.factor", "test_prior.seed"), "test_prior.profile=none keeps all images")
     if config.split == "train":

@@ -515,6 +515,8 @@ class EvaluateConfig:
     baseline: str | None = None  # with group_by: the group that the others are compared with; null: the first
     # of each image, whose logits are averaged: the image and its mirror image, its shifts by 1/16 of the side each way
     views: Annotated[str, Choices("none", "flip", "shift", "flip_shift")] = "none"
+    # by_class: of each class's logit, learnt on the validation images, for each model
+    view_weights: Annotated[str, Choices("equal", "by_class")] = "equal"
     reference: str | None = None  # paper/exp2, paper/exp3 or a run folder, to compare the results with
     seed: Seed = 0
     deterministic: bool = False

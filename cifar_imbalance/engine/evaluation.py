@@ -17,10 +17,17 @@ from cifar_imbalance.configuration.effects import models_run
 from cifar_imbalance.configuration.fields import Adjust, EvaluateConfig
 from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.data.experiment_data import ExperimentData, load_experiment_data
-from cifar_imbalance.data.image_sets import ImageSet
 from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.engine.memory import out_of_memory_named
-from cifar_imbalance.engine.reported import CLASSES_SHOWN, given_for, load_reported, predict
+from cifar_imbalance.engine.recomputed import recompute
+from cifar_imbalance.engine.reported import (
+    build_evaluated,
+    check_classes,
+    given_for,
+    load_reported,
+    predict,
+    split_of,
+)
 from cifar_imbalance.engine.step import Network
 from cifar_imbalance.errors import UsageError, choose_from
 from cifar_imbalance.evidence.adjustment import cross_fitted, fit
@@ -29,18 +36,17 @@ from cifar_imbalance.evidence.combination import combine, paired
 from cifar_imbalance.evidence.metrics import class_metrics, summarize
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.evidence.priors import shifted
-from cifar_imbalance.models.build import BuiltModel, build_model
+from cifar_imbalance.models.build import BuiltModel
 from cifar_imbalance.models.weights import load_weights
 from cifar_imbalance.report.ensemble import MemberResults, write_ensemble_report
 from cifar_imbalance.report.plots import canvas
 from cifar_imbalance.report.reference import Reference, differences, read_reference
 from cifar_imbalance.report.side_by_side import write_side_by_side
 from cifar_imbalance.report.sweep import Result, grouped, read_result, write_sweep_report
-from cifar_imbalance.report.tables import auroc_csv, terminal_table
+from cifar_imbalance.report.tables import auroc_csv, terminal_table, view_weights_csv
 from cifar_imbalance.report.write import write_report
 from cifar_imbalance.runs.folder import RunFolder, claim, find_run, reported_epoch, runs_in
 from cifar_imbalance.runs.rerun import check_adjustment
-from cifar_imbalance.runtimes.base import DeviceRuntime
 from cifar_imbalance.runtimes.environment import environment
 from cifar_imbalance.runtimes.select import make_runtime
 from cifar_imbalance.terminal import Terminal
@@ -59,8 +65,8 @@ def run_evaluation(config: EvaluateConfig, path: Path, overrides: list[str]) -> 
         runtime = make_runtime(config.runtime, deterministic=config.deterministic)
         check_batch_size("training.eval_batch_size", config.training.eval_batch_size, devices=runtime.devices)
         data = load_experiment_data(config.dataset)
-        images = _split(data, config.split)
-        details, train_images = _load_weights(config, built := _build(config, data), data)
+        images = split_of(data, config.split)
+        details, train_images = _load_weights(config, built := build_evaluated(config, data), data)
         batch_size = config.training.eval_batch_size
         with out_of_memory_named(runtime, eval_batch_size=batch_size):
             network = Network.on_device(built, runtime)
@@ -95,9 +101,9 @@ def run_combination(config: EvaluateConfig, runs: list[RunFolder], path: Path, o
         runtime, computed = None, None
         if models_run(config):
             runtime = make_runtime(config.runtime, deterministic=config.deterministic)
-            computed = _computed(config, runs, runtime)
+            computed = recompute(config, runs, runtime)
             config = replace(config, runtime=runtime.settled(config.runtime))
-        members = MemberResults.read(runs, config.split, how, computed)
+        members = MemberResults.read(runs, config.split, how, None if computed is None else computed.predictions)
         combined = combine(members.predictions, how, validation=members.validation)
         changed, record = _adjusted(config, runs[0], members, combined)
         reference = _reference(config, members.predictions[0] if changed is None else changed)
@@ -111,6 +117,9 @@ def run_combination(config: EvaluateConfig, runs: list[RunFolder], path: Path, o
             adjusted = (config.adjust.name, changed)
         predictions, summary = write_ensemble_report(folder.report, members, how, details=details, adjusted=adjusted)
         predictions.save(folder.predictions(config.split))
+        if computed is not None and computed.view_weights:
+            text = view_weights_csv(members.names, computed.view_weights, computed.views, predictions.class_names)
+            atomic.write_text(folder.report / "view_weights.csv", text)
         if config.split == "train" and members.validation is not None:  # by which a student may trust this teacher
             validation = replace(members, predictions=members.validation)
             held_out = combine(members.validation, how, validation=members.validation)
@@ -120,30 +129,6 @@ def run_combination(config: EvaluateConfig, runs: list[RunFolder], path: Path, o
         members_used = f"{len(runs)} members, {how}, {logits}" if len(runs) > 1 else logits
         _log_summary(config, members_used, predictions, summary, reference, folder)
         return folder.path
-
-
-def _computed(config: EvaluateConfig, runs: list[RunFolder], runtime: DeviceRuntime) -> dict[str, list[Predictions]]:
-    """The logits of config.views of each run's model on config.split, and on validation images if all held out some."""
-    size = config.training.eval_batch_size
-    check_batch_size("training.eval_batch_size", size, devices=runtime.devices)
-    held_out = all(run.predictions("validation").is_file() for run in runs)
-    splits = dict.fromkeys([config.split, *(["validation"] if held_out else [])])
-    found: dict[str, list[Predictions]] = {split: [] for split in splits}
-    data = load_experiment_data(config.dataset)  # all runs have the same
-    for run in runs:
-        stored = run.read_config()
-        built = _build(replace(config, model=stored.model, seed=stored.seed), data)
-        state = checkpoint.load(run.reported_checkpoint(stored))
-        _check_classes(state, data, f"ckpt={run.path}")
-        load_reported(built.module, state, name=stored.model.name)
-        counts = np.array(state["train_images"])
-        with out_of_memory_named(runtime, eval_batch_size=size):
-            network = Network.on_device(built, runtime)
-            for split, predictions in found.items():
-                run.check_images({split: data.record()["sha256"][split]}, f"ckpt={run.path}")
-                images = _split(data, split)
-                predictions.append(predict(network, images, size, train_images=counts, views=config.views))
-    return found
 
 
 def run_grouping(config: EvaluateConfig, path: Path, overrides: list[str]) -> Path:
@@ -287,19 +272,6 @@ def _short_name(ckpt: Any) -> str:
     return Path(ckpt).name if isinstance(ckpt, str) else f"{len(ckpt)} runs"
 
 
-def _split(data: ExperimentData, name: str) -> ImageSet:
-    images = {"test": data.test, "validation": data.validation, "train": data.train}[name]
-    if images is None:
-        raise UsageError(f"split={name}: this run has no such images")
-    return images
-
-
-def _build(config: EvaluateConfig, data: ExperimentData) -> BuiltModel:
-    model = replace(config.model, pretrained=False, weights=None)  # the weights are those of ckpt
-    height, width = data.train.images.shape[1:3]
-    return build_model(model, class_count=len(data.train.class_names), image_size=(height, width), seed=config.seed)
-
-
 def _load_weights(
     config: EvaluateConfig, built: BuiltModel, data: ExperimentData
 ) -> tuple[dict[str, Any], NDArray[np.int64] | None]:
@@ -322,18 +294,14 @@ def _load_weights(
     state = checkpoint.load(path)
     if run is not None:
         run.check_images({config.split: data.record()["sha256"][config.split]}, f"ckpt={config.ckpt}")
-    _check_classes(state, data, f"ckpt={config.ckpt}")
+    check_classes(state, data, f"ckpt={config.ckpt}")
     load_reported(built.module, state, name=config.model.name)
     details |= {"seed": config.seed, "chosen_epoch": state["epoch"], "chosen_by": how}
     return details, np.array(state["train_images"])
 
 
 def _views(config: EvaluateConfig) -> dict[str, str]:
-    """The entry of summary.json that says of which views the logits are, where they are not of the images alone."""
-    return {} if config.views == "none" else {"views": config.views}
-
-
-def _check_classes(state: dict[str, Any], data: ExperimentData, owner: str) -> None:
-    if state["class_names"] != list(data.train.class_names):
-        names = ", ".join(state["class_names"][:CLASSES_SHOWN])
-        raise UsageError(f"{owner}: it was trained on other classes ({names}, ...)")
+    """What summary.json says of the views that the logits are of, where they are not of the images alone."""
+    if config.views == "none":
+        return {}
+    return {"views": config.views, "view_weights": config.view_weights}

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float32
 from numpy.typing import NDArray
 from torch import nn
 
-from cifar_imbalance.configuration.fields import Adjust, TrainConfig
+from cifar_imbalance.configuration.fields import Adjust, EvaluateConfig, TrainConfig
+from cifar_imbalance.data.experiment_data import ExperimentData
 from cifar_imbalance.data.image_sets import ImageSet
 from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.engine.step import EvaluationStep, Network, resident
@@ -18,6 +21,8 @@ from cifar_imbalance.engine.views import views_of
 from cifar_imbalance.errors import TrainingFailed, UsageError
 from cifar_imbalance.evidence.adjustment import Given, Head
 from cifar_imbalance.evidence.predictions import Predictions
+from cifar_imbalance.evidence.view_weights import mean
+from cifar_imbalance.models.build import BuiltModel, build_model
 from cifar_imbalance.models.heads import saved_head
 from cifar_imbalance.models.weights import load_weights
 from cifar_imbalance.runs.folder import RunFolder
@@ -77,20 +82,31 @@ def predict(
 ) -> Predictions:
     """Logits of all images with the network's current weights, the mean over their `views`.
 
-    `train_images` [K] are the images of each class in training.
-
-    Raises TrainingFailed if some are not finite.
+    `train_images` [K] are the images of each class in training. Raises TrainingFailed if some are not finite.
     """
+    of_views = logits_of_views(network, images, batch_size, views)
+    return as_predictions(mean(np.stack(list(of_views.values()))), images, train_images)
+
+
+def logits_of_views(
+    network: Network, images: ImageSet, batch_size: int, views: str
+) -> dict[str, Float32[np.ndarray, "images classes"]]:
+    """The logits of all images in each of the `views`, by its name. Raises TrainingFailed if some are not finite."""
     network.module.requires_grad_(True)  # torch chooses other kernels for frozen weights, and evaluate.py freezes none
-    of_views = [
-        EvaluationStep(network, resident(view, network.runtime), batch_size)(network.module).numpy()
-        for view in views_of(images.images, views)
-    ]
-    logits = of_views[0] if len(of_views) == 1 else np.stack(of_views).mean(axis=0, dtype=np.float64).astype(np.float32)
-    if wrong := int((~np.isfinite(logits)).any(axis=1).sum()):
-        raise TrainingFailed(
-            f"the logits of {wrong} of {len(logits)} images are not finite, so there is nothing to report"
-        )
+    found = {}
+    for name, view in views_of(images.images, views):
+        found[name] = EvaluationStep(network, resident(view, network.runtime), batch_size)(network.module).numpy()
+        if wrong := int((~np.isfinite(found[name])).any(axis=1).sum()):
+            raise TrainingFailed(
+                f"the logits of {wrong} of {len(found[name])} images are not finite, so there is nothing to report"
+            )
+    return found
+
+
+def as_predictions(
+    logits: Float32[np.ndarray, "images classes"], images: ImageSet, train_images: NDArray[np.int64] | None
+) -> Predictions:
+    """Logits of `images` of a model that was trained with `train_images` [K] of each class."""
     return Predictions(
         logits=logits,
         labels=images.labels,
@@ -100,3 +116,25 @@ def predict(
         train_images=train_images,
         files=None if images.files is None else np.array(images.files, dtype=str),
     )
+
+
+def check_classes(state: dict[str, Any], data: ExperimentData, owner: str) -> None:
+    """Raises UsageError, which names `owner`, if a checkpoint's classes are not those of the images."""
+    if state["class_names"] != list(data.train.class_names):
+        names = ", ".join(state["class_names"][:CLASSES_SHOWN])
+        raise UsageError(f"{owner}: it was trained on other classes ({names}, ...)")
+
+
+def split_of(data: ExperimentData, name: str) -> ImageSet:
+    """Raises UsageError if there are none."""
+    images = {"test": data.test, "validation": data.validation, "train": data.train}[name]
+    if images is None:
+        raise UsageError(f"split={name}: this run has no such images")
+    return images
+
+
+def build_evaluated(config: EvaluateConfig, data: ExperimentData) -> BuiltModel:
+    """The model of an evaluation, whose weights are loaded later."""
+    model = replace(config.model, pretrained=False, weights=None)  # the weights are those of ckpt
+    height, width = data.train.images.shape[1:3]
+    return build_model(model, class_count=len(data.train.class_names), image_size=(height, width), seed=config.seed)

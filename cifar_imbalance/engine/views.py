@@ -1,4 +1,4 @@
-"""Views of the images at test time, looked up by `views`; the logits of an image are the mean over its views."""
+"""Views of the images at test time, looked up by `views`; an image's logits are an average over its views."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ def mirrored(images: Images) -> Images:
     return np.ascontiguousarray(images[:, :, ::-1])
 
 
-def shifted_each_way(images: Images) -> Iterator[Images]:
-    """The images shifted up, down, left and right by `SHIFT` of the side; what is missing is the mirrored border."""
+def shifted_each_way(images: Images) -> Iterator[tuple[str, Images]]:
+    """The images shifted by `SHIFT` of the side each way, with its name; what is missing is the mirrored border."""
     height, width = images.shape[1:3]
     down, right = max(1, round(height * SHIFT)), max(1, round(width * SHIFT))
     padded = np.pad(images, ((0, 0), (down, down), (right, right), (0, 0)), mode="reflect")
-    for top, left in ((2 * down, right), (0, right), (down, 2 * right), (down, 0)):
-        yield np.ascontiguousarray(padded[:, top : top + height, left : left + width])
+    corners = {"up": (2 * down, right), "down": (0, right), "left": (down, 2 * right), "right": (down, 0)}
+    for way, (top, left) in corners.items():
+        yield way, np.ascontiguousarray(padded[:, top : top + height, left : left + width])
 
 
-def views_of(images: Images, name: str) -> Iterator[Images]:
-    """The images themselves first, then their other views."""
-    yield images
+def views_of(images: Images, name: str) -> Iterator[tuple[str, Images]]:
+    """The names of the views and the images so seen, as they are first."""
+    yield "image", images
     if name in ("flip", "flip_shift"):
-        yield mirrored(images)
+        yield "mirrored", mirrored(images)
     if name in ("shift", "flip_shift"):
-        for view in shifted_each_way(images):
-            yield view
+        for way, view in shifted_each_way(images):
+            yield way, view
             if name == "flip_shift":
-                yield mirrored(view)
+                yield f"{way}, mirrored", mirrored(view)

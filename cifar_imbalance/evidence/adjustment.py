@@ -8,18 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize, minimize_scalar
+from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from torch import Tensor
 
-from cifar_imbalance import keys
 from cifar_imbalance.configuration.checks import needs_validation
 from cifar_imbalance.configuration.fields import Adjust
 from cifar_imbalance.errors import UsageError
+from cifar_imbalance.evidence.fitting import Values, folds_of, minimized
 from cifar_imbalance.evidence.predictions import Predictions
-
-FOLDS = 5
-Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +110,7 @@ def vector_scaling(settings: Adjust, given: Given) -> Adjustment:
         fit = torch.nn.functional.cross_entropy(scale * z + bias, labels)
         return fit + penalty * (numbers**2).mean()
 
-    numbers = _minimized(loss, 2 * classes)
+    numbers = minimized(loss, 2 * classes)
     return Adjustment(1 + numbers[:classes], numbers[classes:] - numbers[classes:].mean(), {})
 
 
@@ -136,7 +133,7 @@ def class_bias(settings: Adjust, given: Given) -> Adjustment:
         power_mean = (torch.logsumexp(-power * log_q, dim=0) - np.log(len(log_q))) / (power or 1.0)
         return (power_mean if power else -log_q.mean()) + penalty * (bias**2).mean()
 
-    bias = _minimized(loss, z.shape[1])
+    bias = minimized(loss, z.shape[1])
     return Adjustment(np.ones(1), bias - bias.mean(), {})
 
 
@@ -163,23 +160,11 @@ def fit(settings: Adjust, given: Given) -> Adjustment:
 
 
 def cross_fitted(settings: Adjust, given: Given) -> Predictions:
-    """The validation images, adjusted by what was fitted on the other ones: FOLDS stratified folds, drawn by key.
-
-    So what an adjustment gains there is not what it was fitted to.
-    """
+    """The validation images, adjusted by what was fitted on the other folds of them: not what it was fitted to."""
     validation = given.validation
     assert validation is not None
-    generator = keys.generator(0, "cross-fitting")
-    folds = np.empty(len(validation.labels), dtype=np.int64)
-    for label in np.unique(validation.labels):
-        of_class = generator.permutation(np.flatnonzero(validation.labels == label))
-        folds[of_class] = (np.arange(len(of_class)) + label) % FOLDS
     logits = np.empty_like(validation.logits)
-    for fold in np.unique(folds):
-        out = np.flatnonzero(folds == fold)
-        kept = np.flatnonzero(folds != fold)
-        if len(kept) == 0:
-            raise UsageError(f"adjust={settings.name}: too few validation images ({len(folds)})")
+    for kept, out in folds_of(validation.labels, f"adjust={settings.name}"):
         logits[out] = fit(settings, replace(given, validation=validation.take(kept)))(validation.take(out)).logits
     return replace(validation, logits=logits)
 
@@ -197,16 +182,3 @@ def _of_highest_macro_recall(
         of_class = np.bincount(labels, right, minlength=z.shape[1])[support > 0] / support[support > 0]
         recalls.append(round(of_class.mean(), 12))
     return float(taus[int(np.argmax(recalls))])
-
-
-def _minimized(loss: Callable[[Tensor], Tensor], count: int) -> Values:
-    """The `count` numbers at which `loss` is smallest, from zeros, by L-BFGS."""
-
-    def value_and_gradient(numbers: Values) -> tuple[float, Values]:
-        at = torch.from_numpy(numbers.copy()).requires_grad_()
-        value = loss(at)
-        (gradient,) = torch.autograd.grad(value, at)
-        return float(value.detach()), gradient.numpy()
-
-    found = minimize(value_and_gradient, np.zeros(count), jac=True, method="L-BFGS-B", options={"maxiter": 500})
-    return np.asarray(found.x)

@@ -82,6 +82,18 @@ def auroc_csv(areas: NDArray[np.float64], class_names: Sequence[str]) -> str:
     return csv_text(["class", "name", "auroc"], rows)
 
 
+def view_weights_csv(
+    members: Sequence[str], weights: Sequence[NDArray[np.float64]], views: Sequence[str], class_names: Sequence[str]
+) -> str:
+    """A row for each member and class with the weight of each view, from [views, K] of each member."""
+    rows = [
+        [member, k, name, *(f"{weight:.4f}" for weight in of_member[:, k])]
+        for member, of_member in zip(members, weights, strict=True)
+        for k, name in enumerate(class_names)
+    ]
+    return csv_text(["member", "class", "name", *views], rows)
+
+
 def errors_csv(predictions: Predictions) -> str:
     """The wrongly classified images, the surest error first: position, file, class, prediction, and the probabilities.
 

@@ -94,7 +94,8 @@ def runs_with_logits(config: DictConfig | EvaluateConfig) -> list[RunFolder]:
     """
     runs = combined_runs(config.ckpt)
     changes = {"adjust": config.adjust.name, "test_prior.profile": config.test_prior.profile}
-    asked = [f"{name}={value}" for name, value in changes.items() if value != "none"]
+    changes |= {"view_weights": config.view_weights}
+    asked = [f"{name}={value}" for name, value in changes.items() if value not in ("none", "equal")]
     if runs or not asked:
         return runs
     run = find_run(config.ckpt)
@@ -263,9 +264,10 @@ def _of_run(composed: DictConfig, run: RunFolder, overrides: Sequence[str], free
     config = OmegaConf.masked_copy(stored, ["seed", "deterministic", "dataset", "model", "runtime", "plots"])
     config.training = {"eval_batch_size": stored.training.eval_batch_size}
     config.ensemble = {"combine": stored.ensemble.combine}
-    for name in ("ckpt", "split", "views", "reference", "adjust", "test_prior", "auroc", "group_by", "baseline"):
+    free_of_run = ("ckpt", "split", "views", "view_weights", "reference", "auroc")
+    for name in (*free_of_run, "adjust", "test_prior", "group_by", "baseline"):
         config[name] = composed[name]
-    free = (*free, "ckpt", "split", "views", "reference", "auroc")
+    free = (*free, *free_of_run)
 
     def may_differ(field: str) -> bool:
         return is_execution_field(field) or field in free
@@ -288,6 +290,11 @@ def _for_combination(composed: DictConfig, runs: list[RunFolder], overrides: Seq
         if composed.ensemble.combine == "weighted" and not run.predictions("validation").is_file():
             raise UsageError(
                 f"ensemble.combine=weighted: {run.path} has no logits of validation images (dataset.validation=holdout)"
+            )
+        if composed.view_weights == "by_class" and not run.predictions("validation").is_file():
+            raise UsageError(
+                f"view_weights=by_class: they are learnt on validation images, which {run.path} did not hold out "
+                "(dataset.validation=holdout)"
             )
         check_adjustment(composed.adjust, run)
     if composed.adjust.name == "tau_normalization" and len(runs) > 1:

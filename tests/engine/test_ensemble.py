@@ -275,11 +275,11 @@ def test_runs_validated_on_other_images_are_combined_but_not_weighted(tiny_ensem
         ),
         (
             ["ckpt={run}", "runtime=cpu"],
-            "runtime: has no effect where saved logits are combined; allowed are ckpt, split, views, reference",
+            "runtime: has no effect where saved logits are combined; allowed are ckpt, split, views, view_weights, ref",
         ),
         (
             ["ckpt=[{run}/members/0,{run}/members/1]", "dataset.root=."],
-            "dataset.root: has no effect where saved logits are combined; allowed are ckpt, split, views, reference",
+            "dataset.root: has no effect where saved logits are combined; allowed are ckpt, split, views, view_weights",
         ),
     ],
 )

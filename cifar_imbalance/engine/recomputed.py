@@ -1,0 +1,70 @@
+"""Logits that runs did not save, of views and of training images: their models run on the images again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float64
+
+from cifar_imbalance.configuration.checks import check_batch_size
+from cifar_imbalance.configuration.fields import EvaluateConfig
+from cifar_imbalance.data.experiment_data import load_experiment_data
+from cifar_imbalance.engine import checkpoint
+from cifar_imbalance.engine.memory import out_of_memory_named
+from cifar_imbalance.engine.reported import (
+    as_predictions,
+    build_evaluated,
+    check_classes,
+    load_reported,
+    logits_of_views,
+    split_of,
+)
+from cifar_imbalance.engine.step import Network
+from cifar_imbalance.evidence.predictions import Predictions
+from cifar_imbalance.evidence.view_weights import cross_fitted, fit, mean, weighted
+from cifar_imbalance.runs.folder import RunFolder
+from cifar_imbalance.runtimes.base import DeviceRuntime
+
+
+@dataclass(frozen=True, eq=False)
+class Recomputed:
+    predictions: dict[str, list[Predictions]]  # by split, of each run
+    views: list[str]
+    view_weights: list[Float64[np.ndarray, "views classes"]]  # of each run; empty where they are equal
+
+
+def recompute(config: EvaluateConfig, runs: list[RunFolder], runtime: DeviceRuntime) -> Recomputed:
+    """The logits of config.views of each run's model on config.split, and on validation images if all held out some.
+
+    Raises UsageError if the images or classes are not those of a run.
+    """
+    size = config.training.eval_batch_size
+    check_batch_size("training.eval_batch_size", size, devices=runtime.devices)
+    held_out = all(run.predictions("validation").is_file() for run in runs)
+    data = load_experiment_data(config.dataset)  # all runs have the same
+    images = {split: split_of(data, split) for split in (config.split, *(["validation"] if held_out else []))}
+    found = Recomputed({split: [] for split in images}, [], [])
+    for run in runs:
+        run.check_images({split: data.record()["sha256"][split] for split in images}, f"ckpt={run.path}")
+        stored = run.read_config()
+        built = build_evaluated(replace(config, model=stored.model, seed=stored.seed), data)
+        state = checkpoint.load(run.reported_checkpoint(stored))
+        check_classes(state, data, f"ckpt={run.path}")
+        load_reported(built.module, state, name=stored.model.name)
+        with out_of_memory_named(runtime, eval_batch_size=size):
+            network = Network.on_device(built, runtime)
+            of_views = {split: logits_of_views(network, one, size, config.views) for split, one in images.items()}
+        found.views[:] = of_views[config.split]
+        stacks = {split: np.stack(list(views.values())) for split, views in of_views.items()}
+        if config.view_weights == "equal":
+            averages = {split: mean(stack) for split, stack in stacks.items()}
+        else:
+            labels = images["validation"].labels
+            weights = fit(stacks["validation"], labels)
+            found.view_weights.append(weights)
+            averages = {split: weighted(stack, weights) for split, stack in stacks.items()}
+            averages["validation"] = cross_fitted(stacks["validation"], labels)
+        for split, logits in averages.items():
+            found.predictions[split].append(as_predictions(logits, images[split], np.array(state["train_images"])))
+    return found
