@@ -51,6 +51,7 @@ def test_the_table_has_mean_and_sample_standard_deviation_of_each_group(report, 
         recalls = np.mean([class_metrics(one).recall for one in predictions(sweep, method)], axis=0)
         assert float(row["worst_recall_of_the_mean"]) == pytest.approx(recalls.min(), rel=1e-5)
         assert float(row["best_minus_last"]) >= 0
+        assert "hard_decile_recall" not in row  # no validation images were held out
         assert int(row["parameters"]) > 100_000
         assert f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f}" in out
 
@@ -142,6 +143,27 @@ def test_adjusted_logits_are_further_groups_where_they_are_allowed(tmp_path, typ
         2,
         "evaluate.py: adjust.class_bias.power=1.0: only with adjust=class_bias, here it is logit_adjustment\n",
     )
+
+
+def test_hard_classes_are_chosen_on_validation_images_of_the_baseline(typed, tmp_path, tiny_words):
+    words = ["-m", "loss=cross_entropy,focal", "seed=0,1", *tiny_words, "training.epochs=1", "hydra.sweep.dir=sweep"]
+    assert typed(tmp_path, "train", *words).code == 0
+    answer = typed(tmp_path, "evaluate", "ckpt=sweep", "group_by=loss.name", "hydra.run.dir=out")
+    assert answer.code == 0, answer.err
+
+    def recalls(number, split):
+        (run,) = (tmp_path / "sweep").glob(f"{number}_*")
+        return class_metrics(Predictions.load(run / "predictions" / f"{split}.npz")).recall
+
+    hardest = int(np.argmin(recalls(1, "validation") + recalls(2, "validation")))  # a tenth of ten classes
+    table = {row["loss.name"]: row for row in rows(tmp_path / "out" / "report" / "sweep.csv")}
+    means = {
+        "cross_entropy": np.mean([recalls(number, "test")[hardest] for number in (1, 2)]),
+        "focal": np.mean([recalls(number, "test")[hardest] for number in (3, 4)]),
+    }
+    assert {name: float(row["hard_decile_recall"]) for name, row in table.items()} == pytest.approx(means, abs=1e-5)
+    (row,) = [r for r in rows(tmp_path / "out" / "report" / "differences.csv") if r["metric"] == "hard_decile_recall"]
+    assert float(row["difference"]) == pytest.approx(means["focal"] - means["cross_entropy"], abs=1e-5)
 
 
 def test_runs_of_one_group_that_have_the_same_seed_are_not_paired(tmp_path, typed, tiny_words):

@@ -27,7 +27,10 @@ LARGEST_SIDE = 24  # inches
 
 
 def fronts_plot(path: Path, points: Mapping[str, Sequence[tuple[float, float]]]) -> None:
-    """Accuracy against the mean recall of the worst decile: a small point for each run, a large one for each mean."""
+    """Accuracy against the mean recall of the worst decile: a small point for each run, a large one for each mean.
+
+    The bars are the sample standard deviations over the runs.
+    """
     figure = new_figure(9, 6.5)
     axes = figure.add_subplot()
     for number, (name, of_group) in enumerate(points.items()):
@@ -35,9 +38,12 @@ def fronts_plot(path: Path, points: Mapping[str, Sequence[tuple[float, float]]])
         x, y = np.array(of_group).T
         axes.plot(x, y, marker, color=colour, markersize=4, alpha=0.5)
         axes.plot(x.mean(), y.mean(), marker, color=colour, markersize=9, label=tick_names([name])[0])
+        if len(of_group) > 1:
+            spread = {"xerr": x.std(ddof=1), "yerr": y.std(ddof=1)}
+            axes.errorbar(x.mean(), y.mean(), **spread, color=colour, linewidth=1, alpha=0.7)
     axes.set_xlabel("accuracy")
     axes.set_ylabel("recall of the worst decile of classes")
-    _finish(path, figure, axes, "Accuracy and the worst classes: runs small, their means large")
+    _finish(path, figure, axes, "Accuracy and the worst classes: runs small, their means large, bars: sd")
 
 
 def recall_by_count_plot(path: Path, recalls: Mapping[str, NDArray[np.float64]], counts: NDArray[np.int64]) -> None:
