@@ -11,7 +11,13 @@ from collections.abc import Iterable
 
 from omegaconf import DictConfig
 
-from cifar_imbalance.configuration.effects import check_effects, check_evaluation_effects, models_run, settle_choices
+from cifar_imbalance.configuration.effects import (
+    check_effects,
+    check_evaluation_effects,
+    labels_count_nothing,
+    models_run,
+    settle_choices,
+)
 from cifar_imbalance.configuration.fields import (
     BENCHMARK_ROWS,
     LEVEL_CONTROLLERS,
@@ -229,6 +235,11 @@ def _check_teacher(config: TrainConfig) -> None:
         raise UsageError(f"mixing={config.mixing.name}: the teacher's logits are of single images; leave out teacher=")
     if config.loss.name == "gml":
         raise UsageError("loss=gml: is of a batch, the teacher's part of single images; leave out teacher=")
+    if config.loss.name != "cross_entropy" and labels_count_nothing(config.distillation):
+        raise UsageError(
+            f"loss={config.loss.name}: has no effect: all of the loss is the teacher's "
+            "(distillation.hard_share=0, distillation.trust=all)"
+        )
 
 
 def _check_head(config: TrainConfig) -> None:

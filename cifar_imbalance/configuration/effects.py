@@ -12,6 +12,7 @@ from typing import Any
 from cifar_imbalance.configuration.fields import (
     WEIGHT_CONTROLLERS,
     Dataset,
+    Distillation,
     EvaluateConfig,
     FiguresConfig,
     Runtime,
@@ -135,6 +136,11 @@ def models_run(config: Any) -> bool:
     return config.views != "none" or config.split == "train"
 
 
+def labels_count_nothing(distillation: Distillation) -> bool:
+    """Whether all of the loss is the teacher's."""
+    return distillation.hard_share == 0 and distillation.trust == "all"
+
+
 def _reset(config: Any, path: str) -> None:
     """Give the field at a dotted `path` its default."""
     *blocks, name = path.split(".")
@@ -201,6 +207,8 @@ def _of_methods(config: TrainConfig) -> Iterator[tuple[str, str]]:
         for field in ("temperature", "hard_share", "trust"):
             yield f"distillation.{field}", "there is no teacher; teacher=FOLDER names one"
         yield "teacher_sha256", "it is filled in with teacher=FOLDER"
+    elif labels_count_nothing(config.distillation):
+        yield "loss.label_smoothing", "the labels have no share of the loss (distillation.hard_share=0); allowed is 0"
     if config.model.cosine_scale is not None:
         yield "model.head_init", "a head of cosines (model.cosine_scale) has an initialisation of its own"
 

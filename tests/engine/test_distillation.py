@@ -177,6 +177,16 @@ def test_an_adjusted_ensemble_teaches(typed, tmp_path, tiny_words):
             "mixing=mixup: the teacher's logits are of single images; leave out teacher=",
         ),
         (
+            ["teacher={teacher}", "loss=focal", "distillation.hard_share=0"],
+            "loss=focal: has no effect: all of the loss is the teacher's "
+            "(distillation.hard_share=0, distillation.trust=all)",
+        ),
+        (
+            ["teacher={teacher}", "loss.label_smoothing=0.1", "distillation.hard_share=0"],
+            "loss.label_smoothing=0.1: has no effect: the labels have no share of the loss "
+            "(distillation.hard_share=0); allowed is 0",
+        ),
+        (
             ["teacher={teacher}", "loss=gml"],
             "loss=gml: is of a batch, the teacher's part of single images; leave out teacher=",
         ),

@@ -1,0 +1,173 @@
+"""From the result files to the tables and figures of docs/answer.md: python docs/answer_figures.py
+
+Reads docs/results/balanced/, which answer_results.py wrote. Each table of answer.md stands between two
+comments, `<!-- NAME -->` and `<!-- end -->`, and is written anew.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+DOCS = Path(__file__).parent
+RESULTS = DOCS / "results" / "balanced"
+BASELINE = "exp2_tuned"
+BIAS = "0.5"  # the power of the tables
+Lines = list[dict[str, str]]
+Spread = tuple[float, float | None, int]  # mean, sample standard deviation, n
+
+
+def read(name: str) -> Lines:
+    with (RESULTS / name).open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def rows_of(lines: Lines) -> list[str]:
+    """The rows' names, the baseline first, ensembles last."""
+    names = dict.fromkeys(line["row"] for line in lines)
+    return sorted(names, key=lambda name: (name.startswith("five"), name.split(",")[0] != BASELINE, name))
+
+
+def values(lines: Lines, row: str, power: str, metric: str) -> dict[int, float]:
+    """By seed."""
+    return {
+        int(line["seed"]): float(line[metric])
+        for line in lines
+        if (line["row"], line["class_bias_power"]) == (row, power and f"{float(power)}")
+    }
+
+
+def spread(numbers: list[float]) -> Spread:
+    sd = float(np.std(numbers, ddof=1)) if len(numbers) > 1 else None
+    return float(np.mean(numbers)), sd, len(numbers)
+
+
+def shown(numbers: list[float]) -> str:
+    mean, sd, _ = spread(numbers)
+    return f"{mean:.3f}" + ("" if sd is None else f" ± {sd:.3f}")
+
+
+def table(header: list[str], lines: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, ["---"] * len(header), *lines])
+
+
+def front_table() -> str:
+    """Each row without and with a class bias; means over its seeds, and the cost."""
+    lines = read("runs.csv")
+    found = []
+    for row in rows_of(lines):
+        cells = [row, str(len(values(lines, row, "", "accuracy")))]
+        for power in ("", BIAS):
+            for metric in ("accuracy", "worst_decile_recall", "hard_decile_recall"):
+                cells.append(shown(list(values(lines, row, power, metric).values())))
+        first = next(line for line in lines if line["row"] == row)
+        seconds = np.mean([float(line["seconds"]) for line in lines if line["row"] == row])
+        found.append([*cells, first["epochs"], f"{seconds / 60:.0f}", first["passes"]])
+    names = ["accuracy", "worst decile", "hard decile"]
+    bias = [f"{name}, bias" for name in names]
+    return table(["row", "n", *names, *bias, "epochs", "minutes", "passes"], found)
+
+
+def hard_table() -> str:
+    found = []
+    for one in why()["hard_classes"]:
+        taken = ", ".join(f"{name} {share:.2f}" for name, share in one["taken_for"].items())
+        numbers = [one["recall"], one["with_bias"][BIAS], one["among_first_two"], one["auroc"]]
+        cells = [one["name"], *(f"{number:.2f}" for number in numbers[:3]), f"{numbers[3]:.3f}", taken]
+        found.append(cells)
+    return table(["class", "recall", "with a bias", "among the first two", "AUROC", "taken for"], found)
+
+
+def ensembles_table() -> str:
+    lines = [line for line in read("ensembles.csv") if line["metric"] in ("accuracy", "worst_decile_recall")]
+    found = []
+    for line in lines:
+        if line["class_bias_power"] in ("", BIAS):
+            power = line["class_bias_power"] or "none"
+            interval = f"{float(line['difference']):+.3f} ({float(line['low']):+.3f} to {float(line['high']):+.3f})"
+            found.append([line["ensemble"], line["seed"], power, line["metric"].replace("_", " "), interval])
+    return table(["ensemble", "number", "class bias", "metric", "mean logit less mean probability"], found)
+
+
+def why() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((RESULTS / "why.json").read_text())
+    return found
+
+
+def front_figure(path: Path) -> None:
+    """Accuracy against the worst decile: every row, without a bias (filled) and with one (open), bars: sd."""
+    lines = read("runs.csv")
+    figure = Figure(figsize=(9, 7), layout="constrained")
+    axes = figure.add_subplot()
+    names = rows_of(lines)
+    colours = [f"C{number % 10}" for number in range(len(names))]
+    for number, (row, colour) in enumerate(zip(names, colours, strict=True)):
+        marker = "osD^vP"[number // 10 % 6]
+        ends = []
+        for power in ("", BIAS):
+            x, y = (
+                spread(list(values(lines, row, power, metric).values()))
+                for metric in ("accuracy", "worst_decile_recall")
+            )
+            style = {"mfc": colour if power == "" else "white", "label": row if power == "" else None}
+            axes.errorbar(x[0], y[0], xerr=x[1], yerr=y[1], fmt=marker, color=colour, ms=7, lw=0.8, alpha=0.9, **style)
+            ends.append((x[0], y[0]))
+        axes.plot(*zip(*ends, strict=True), color=colour, lw=0.8, alpha=0.6)
+    axes.set_xlabel("accuracy on the test images")
+    axes.set_ylabel("mean recall of the worst tenth of the classes")
+    axes.grid(color="0.9")
+    axes.set_axisbelow(True)
+    axes.set_title(f"Filled: as trained. Open: with a class bias (power {BIAS}). Bars: sd over seeds", fontsize=10)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+def hard_figure(path: Path) -> None:
+    """The recalls of the hard classes: of the baseline, with a bias, and of the best ensemble."""
+    lines = read("recalls.csv")
+    hard = [one["name"] for one in why()["hard_classes"]]
+    by_name = {line["name"]: line for line in lines}
+    columns = [BASELINE, f"{BASELINE}, bias {BIAS}"]
+    ensemble = f"five of {BASELINE}, mean_logit"
+    columns += [name for name in (ensemble, f"{ensemble}, bias {BIAS}") if name in lines[0]]
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    width = 0.8 / len(columns)
+    for number, column in enumerate(columns):
+        heights = [float(by_name[name][column]) for name in hard]
+        axes.bar(np.arange(len(hard)) + number * width, heights, width, label=column)
+    axes.set_xticks(np.arange(len(hard)) + 0.4 - width / 2, hard, rotation=30, ha="right")
+    axes.set_ylabel("recall on the test images")
+    axes.legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+TABLES: dict[str, Callable[[], str]] = {"front": front_table, "hard": hard_table, "ensembles": ensembles_table}
+
+
+def written(text: str) -> str:
+    """answer.md with its tables written anew."""
+    for name, made in TABLES.items():
+        block = re.compile(rf"<!-- {name} -->\n.*?<!-- end -->", re.S)
+        if not block.search(text):
+            raise SystemExit(f"answer.md has no place for the table {name}")
+        text = block.sub(lambda _, made=made, name=name: f"<!-- {name} -->\n{made()}\n<!-- end -->", text)
+    return text
+
+
+def main() -> None:
+    answer = DOCS / "answer.md"
+    answer.write_text(written(answer.read_text()))
+    front_figure(RESULTS / "front.png")
+    hard_figure(RESULTS / "hard_classes.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,247 @@
+"""From run folders to the small result files that docs/answer.md is made of.
+
+    python docs/answer_results.py RUNS docs/results/balanced
+
+RUNS is the folder of a sweep over experiments and seeds: runs of exp2_tuned, with consecutive seeds from 0 for the
+ensembles of five, and of balanced/NAME. Where a run was evaluated with views=flip on its test and its validation images
+(in its own folder, as evaluate.py does unless told otherwise), these logits count as well. Every row is given without a
+class bias and with ones of several powers, fitted on its own validation images.
+
+runs.csv      a line for each row, seed and power: metrics of the test images, training epochs and seconds, passes
+recalls.csv   for each class its mean recall over the seeds, by row and power
+why.json      the classes that fail, what they are taken for, and what a bias mends; of the baseline, over its seeds
+ensembles.csv mean logit against mean probability, by ensemble, with intervals over the test images
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from cifar_imbalance.configuration.fields import Adjust, ClassBias
+from cifar_imbalance.evidence.adjustment import Given, fit
+from cifar_imbalance.evidence.auroc import auroc
+from cifar_imbalance.evidence.bootstrap import paired_differences
+from cifar_imbalance.evidence.combination import combine, paired
+from cifar_imbalance.evidence.metrics import class_metrics, confusion_matrix, summarize
+from cifar_imbalance.evidence.predictions import Predictions
+from cifar_imbalance.report.tables import csv_text
+from cifar_imbalance.runs.folder import RunFolder, runs_in
+
+BASELINE = "exp2_tuned"
+MEMBERS = 5
+POWERS = (0.0, 0.5, 1.0, 2.0)
+METRICS = ("accuracy", "macro_f1", "worst_decile_recall", "worst_recall", "recall_sd", "loss", "calibration_error")
+CONFUSIONS = 3  # listed of each hard class
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A network, or an ensemble, of one seed."""
+
+    name: str
+    seed: int
+    test: Predictions
+    validation: Predictions
+    epochs: int  # of training, of all members
+    seconds: float
+    passes: int  # of a network for each image at test time
+
+
+def rows_of(run: RunFolder) -> Iterator[Row]:
+    """A run's rows: its saved logits, and those of its evaluations with views."""
+    config, history = run.read_config(), run.checked_history()
+    seconds = sum(line["seconds"] for line in history)
+    found = {"none": {split: run.checked_predictions(split) for split in ("test", "validation")}}
+    for file in sorted(run.path.glob("evaluations/*/config.yaml")):
+        settings = yaml.safe_load(file.read_text())
+        if settings["views"] != "none" and settings["adjust"]["name"] == "none":
+            split = settings["split"]
+            found.setdefault(settings["views"], {})[split] = file.parent / "predictions" / f"{split}.npz"
+    passes = {"none": 1, "flip": 2, "shift": 5, "flip_shift": 10}
+    for views, files in found.items():
+        if set(files) == {"test", "validation"}:
+            test, validation = (Predictions.load(files[split]) for split in ("test", "validation"))
+            name = config.experiment if views == "none" else f"{config.experiment}, views={views}"
+            yield Row(name, config.seed, test, validation, len(history), seconds, passes[views])
+
+
+def ensembles_of(rows: Sequence[Row]) -> Iterator[Row]:
+    """The baseline's runs in fives by seed, combined in both ways; of equal views."""
+    for name in dict.fromkeys(row.name for row in rows if row.name.split(",")[0] == BASELINE):
+        by_seed = {row.seed: row for row in rows if row.name == name}
+        for number in range(len(by_seed) // MEMBERS):
+            members = [by_seed.get(number * MEMBERS + k) for k in range(MEMBERS)]
+            if not all(members):
+                continue
+            for how in ("mean_probability", "mean_logit"):
+                yield Row(
+                    name=f"five of {name}, {how}",
+                    seed=number,
+                    test=combine([member.test for member in members], how),
+                    validation=combine([member.validation for member in members], how),
+                    epochs=sum(member.epochs for member in members),
+                    seconds=sum(member.seconds for member in members),
+                    passes=sum(member.passes for member in members),
+                )
+
+
+def biased(row: Row, power: float) -> Predictions:
+    settings = Adjust(name="class_bias", class_bias=ClassBias(power=power))
+    return fit(settings, Given(row.validation))(row.test)
+
+
+def hard_classes(rows: Sequence[Row]) -> NDArray[np.int64]:
+    """The tenth of the classes of lowest mean recall on the baseline's validation images, the lowest first."""
+    recalls = np.mean([class_metrics(row.validation).recall for row in rows if row.name == BASELINE], axis=0)
+    return np.argsort(recalls, kind="stable")[: math.ceil(len(recalls) / 10)]
+
+
+def runs_csv(rows: Sequence[Row], found: dict[tuple[int, float | None], Predictions], hard: NDArray[np.int64]) -> str:
+    lines = []
+    for (number, power), predictions in found.items():
+        row, summary = rows[number], summarize(predictions)
+        recall = class_metrics(predictions).recall
+        values = [*(summary[name] for name in METRICS), recall[hard].mean()]
+        cells = [row.epochs, f"{row.seconds:.0f}", row.passes]
+        lines.append([row.name, row.seed, "" if power is None else power, *(f"{v:.4f}" for v in values), *cells])
+    header = ["row", "seed", "class_bias_power", *METRICS, "hard_decile_recall", "epochs", "seconds", "passes"]
+    return csv_text(header, lines)
+
+
+def recalls_csv(rows: Sequence[Row], found: dict[tuple[int, float | None], Predictions]) -> str:
+    groups: dict[tuple[str, float | None], list[NDArray[np.float64]]] = {}
+    for (number, power), predictions in found.items():
+        groups.setdefault((rows[number].name, power), []).append(class_metrics(predictions).recall)
+    means = {name if power is None else f"{name}, bias {power:g}": np.mean(r, 0) for (name, power), r in groups.items()}
+    names = rows[0].test.class_names
+    lines = [[k, name, *(f"{mean[k]:.4f}" for mean in means.values())] for k, name in enumerate(names)]
+    return csv_text(["class", "name", *means], lines)
+
+
+def among_first(predictions: Predictions, count: int) -> NDArray[np.float64]:
+    """The share of each class's images [K] whose class is among the `count` largest logits."""
+    own = np.take_along_axis(predictions.logits, predictions.labels[:, None], axis=1)
+    inside = (predictions.logits > own).sum(axis=1) < count
+    classes = predictions.logits.shape[1]
+    return np.bincount(predictions.labels, inside, minlength=classes) / np.bincount(
+        predictions.labels, minlength=classes
+    )
+
+
+def why(rows: Sequence[Row], hard: NDArray[np.int64]) -> dict[str, Any]:
+    """What is wrong with the hard classes of the baseline; recalls and shares are means over its runs."""
+    own = [row for row in rows if row.name == BASELINE]
+    recalls = np.stack([class_metrics(row.test).recall for row in own])
+    count = len(hard)
+    worst = [set(np.argsort(recall, kind="stable")[:count].tolist()) for recall in recalls]
+    pairs = [(a, b) for a in range(len(own)) for b in range(a)]
+    matrix = np.mean([confusion_matrix(row.test) for row in own], axis=0)
+    matrix /= matrix.sum(axis=1, keepdims=True)
+    names = own[0].test.class_names
+    after = {power: np.mean([class_metrics(biased(row, power)).recall for row in own], axis=0) for power in POWERS}
+    areas = np.mean([auroc(row.test) for row in own], axis=0)
+    second = np.mean([among_first(row.test, 2) for row in own], axis=0)
+    fifth = np.mean([among_first(row.test, 5) for row in own], axis=0)
+    false_positives = np.mean([class_metrics(row.test).false_positive_rate for row in own], axis=0)
+    mean = recalls.mean(axis=0)
+    classes = []
+    for k in hard:
+        wrong = matrix[k].copy()
+        wrong[k] = 0
+        most = np.argsort(-wrong)[:CONFUSIONS]
+        classes.append(
+            {
+                "name": names[k],
+                "recall": mean[k],
+                "recall_sd": recalls[:, k].std(ddof=1) if len(own) > 1 else None,
+                "false_positive_rate": false_positives[k],
+                "taken_for": {names[other]: wrong[other] for other in most},
+                "share_of_errors_to_these": wrong[most].sum() / wrong.sum(),
+                "with_bias": {f"{power:g}": recall[k] for power, recall in after.items()},
+                "auroc": areas[k],
+                "among_first_two": second[k],
+                "among_first_five": fifth[k],
+            }
+        )
+    return {
+        "baseline": BASELINE,
+        "seeds": [row.seed for row in own],
+        "hard_classes": classes,
+        "hard_classes_among_the_worst_of_a_run": float(np.mean([len(one & set(hard.tolist())) for one in worst])),
+        "worst_classes_that_two_runs_share": float(np.mean([len(worst[a] & worst[b]) for a, b in pairs]))
+        if pairs
+        else None,
+        "rank_correlation_of_recalls_of_two_runs": (
+            float(np.mean([spearmanr(recalls[a], recalls[b])[0] for a, b in pairs])) if pairs else None
+        ),
+        "correlation_of_recall_and_false_positive_rate": float(spearmanr(mean, false_positives)[0]),
+        "of_hard_classes": {
+            "recall": float(mean[hard].mean()),
+            "with_bias": {f"{power:g}": float(recall[hard].mean()) for power, recall in after.items()},
+            "false_positive_rate": float(false_positives[hard].mean()),
+            "auroc": float(areas[hard].mean()),
+            "among_first_two": float(second[hard].mean()),
+            "among_first_five": float(fifth[hard].mean()),
+        },
+        "of_all_classes": {
+            "recall": float(mean.mean()),
+            "false_positive_rate": float(false_positives.mean()),
+            "auroc": float(areas.mean()),
+            "among_first_two": float(second.mean()),
+            "among_first_five": float(fifth.mean()),
+        },
+    }
+
+
+def ensembles_csv(rows: Sequence[Row]) -> str:
+    """mean_logit less mean_probability of each ensemble, with 95 % intervals over the test images."""
+    lines = []
+    by_name = {(row.name, row.seed): row for row in rows}
+    for (name, seed), row in by_name.items():
+        other = by_name.get((name.replace("mean_probability", "mean_logit"), seed))
+        if not name.endswith("mean_probability") or other is None:
+            continue
+        for power in (None, *POWERS):
+            one, two = ((r.test if power is None else biased(r, power)) for r in (row, other))
+            right = [predictions.predicted == predictions.labels for predictions in (one, two)]
+            for metric, (value, low, high) in paired_differences(one.labels, *right).items():
+                bias = "" if power is None else power
+                lines.append([name.rpartition(",")[0], seed, bias, metric, f"{value:.4f}", f"{low:.4f}", f"{high:.4f}"])
+    return csv_text(["ensemble", "seed", "class_bias_power", "metric", "difference", "low", "high"], lines)
+
+
+def main(folder: Path, results: Path) -> None:
+    finished = [run for run in runs_in(folder) if run.is_finished]
+    rows = [row for run in finished for row in rows_of(run)]
+    rows.sort(key=lambda row: (row.name != BASELINE, row.name, row.seed))
+    alike = paired([row.test for row in rows], [f"{row.name} {row.seed}" for row in rows])
+    rows = [replace(row, test=test) for row, test in zip(rows, alike, strict=True)]
+    rows += ensembles_of(rows)
+    found = {
+        (number, power): row.test if power is None else biased(row, power)
+        for number, row in enumerate(rows)
+        for power in (None, *POWERS)
+    }
+    hard = hard_classes(rows)
+    results.mkdir(parents=True, exist_ok=True)
+    (results / "runs.csv").write_text(runs_csv(rows, found, hard))
+    (results / "recalls.csv").write_text(recalls_csv(rows, found))
+    (results / "ensembles.csv").write_text(ensembles_csv(rows))
+    text = json.dumps(why(rows, hard), indent=1, default=float)
+    (results / "why.json").write_text(text + "\n")
+    print(f"{len(finished)} runs, {len(rows)} rows: {results}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
