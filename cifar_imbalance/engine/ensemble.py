@@ -65,7 +65,7 @@ def run_ensemble(config: TrainConfig, path: Path, overrides: list[str]) -> Path:
             started = time.perf_counter()
             _train_members(config, configs, folder, overrides, terminal, on_cpu=prepared.runtime.name == "cpu")
             seconds = time.perf_counter() - started
-            report_ensemble(config, folder, wall_seconds=None if config.resume else round(seconds))
+            report_ensemble(config, folder, prepared.data, wall_seconds=None if config.resume else round(seconds))
         return folder.path
 
 

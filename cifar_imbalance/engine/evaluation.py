@@ -39,10 +39,12 @@ from cifar_imbalance.evidence.priors import shifted
 from cifar_imbalance.models.build import BuiltModel
 from cifar_imbalance.models.weights import load_weights
 from cifar_imbalance.report.ensemble import MemberResults, write_ensemble_report
+from cifar_imbalance.report.groups import Result, grouped, read_result
+from cifar_imbalance.report.page.parts import Part
 from cifar_imbalance.report.plots import canvas
 from cifar_imbalance.report.reference import Reference, differences, read_reference
 from cifar_imbalance.report.side_by_side import write_side_by_side
-from cifar_imbalance.report.sweep import Result, grouped, read_result, write_sweep_report
+from cifar_imbalance.report.sweep import write_sweep_report
 from cifar_imbalance.report.tables import auroc_csv, terminal_table, view_weights_csv
 from cifar_imbalance.report.write import write_report
 from cifar_imbalance.runs.folder import RunFolder, claim, find_run, reported_epoch, runs_in
@@ -84,8 +86,11 @@ def run_evaluation(config: EvaluateConfig, path: Path, overrides: list[str]) -> 
         for split, of_split in found.items():
             of_split.save(folder.predictions(split))
         epoch = details.get("chosen_epoch")
-        summary = write_report(folder.report, predictions, [], chosen_epoch=epoch, details=details)
-        _log_summary(config, details["chosen_by"], predictions, summary, reference, folder)
+        compared, parts = _compared(config, predictions, reference, folder)
+        summary = write_report(
+            folder.report, predictions, [], chosen_epoch=epoch, details=details, images=images.images, parts=parts
+        )
+        _log_summary(config, details["chosen_by"], predictions, summary, compared, folder)
         return folder.path
 
 
@@ -115,7 +120,12 @@ def run_combination(config: EvaluateConfig, runs: list[RunFolder], path: Path, o
             details |= {"adjust": config.adjust.name, **record["fitted"], "test_prior": config.test_prior.profile}
             atomic.write_json(folder.report / "adjustment.json", record)
             adjusted = (config.adjust.name, changed)
-        predictions, summary = write_ensemble_report(folder.report, members, how, details=details, adjusted=adjusted)
+        answer = combined if adjusted is None else adjusted[1]
+        compared, parts = _compared(config, answer, reference, folder)
+        images = None if computed is None else computed.images
+        predictions, summary = write_ensemble_report(
+            folder.report, members, how, details=details, adjusted=adjusted, images=images, parts=parts
+        )
         predictions.save(folder.predictions(config.split))
         if computed is not None and computed.view_weights:
             text = view_weights_csv(members.names, computed.view_weights, computed.views, predictions.class_names)
@@ -127,7 +137,7 @@ def run_combination(config: EvaluateConfig, runs: list[RunFolder], path: Path, o
             (held_out if changed is None else changed).save(folder.predictions("validation"))
         logits = f"views={config.views}" if models_run(config) else "saved logits"
         members_used = f"{len(runs)} members, {how}, {logits}" if len(runs) > 1 else logits
-        _log_summary(config, members_used, predictions, summary, reference, folder)
+        _log_summary(config, members_used, predictions, summary, compared, folder)
         return folder.path
 
 
@@ -158,6 +168,7 @@ def run_grouping(config: EvaluateConfig, path: Path, overrides: list[str]) -> Pa
         if len(finished) < len(runs):
             log.info("not finished, so not in the table: %d of %d runs", len(runs) - len(finished), len(runs))
         log.info("written to: %s", folder.path)
+        log.info("page:       %s", folder.page)
         return folder.path
 
 
@@ -249,22 +260,32 @@ def _log_summary(
     how: str,
     predictions: Predictions,
     summary: dict[str, Any],
-    reference: Reference | None,
+    compared: str | None,
     folder: RunFolder,
 ) -> None:
-    """Log the table, with config.auroc the areas under the ROC curves, and the comparison if a reference was given."""
+    """Log the table, with config.auroc the areas under the ROC curves, and what was `compared` with a reference."""
     table = terminal_table(class_metrics(predictions), summary, predictions.class_names)
     log.info("%s images, %s\n%s", config.split, how, table)
     if config.auroc:
         areas = auroc(predictions)
         atomic.write_text(folder.report / "auroc.csv", auroc_csv(areas, predictions.class_names))
         log.info("macro AUROC %.4f, of each class: %s\n", np.nanmean(areas), folder.report / "auroc.csv")
-    if reference is not None:
-        paths = [config.ckpt] if isinstance(config.ckpt, str) else config.ckpt
-        different = differences(reference, [run for path in paths if (run := find_run(path))], config)
-        name = _short_name(config.ckpt)
-        log.info("%s\n", write_side_by_side(folder.report, predictions, reference, run=name, differences=different))
+    if compared is not None:
+        log.info("%s\n", compared)
     log.info("written to: %s", folder.path)
+    log.info("page:       %s", folder.page)
+
+
+def _compared(
+    config: EvaluateConfig, predictions: Predictions, reference: Reference | None, folder: RunFolder
+) -> tuple[str | None, list[Part]]:
+    """The comparison with the reference, if one was given, in words and for the page; its files are written."""
+    if reference is None:
+        return None, []
+    paths = [config.ckpt] if isinstance(config.ckpt, str) else config.ckpt
+    different = differences(reference, [run for path in paths if (run := find_run(path))], config)
+    name = _short_name(config.ckpt)
+    return write_side_by_side(folder.report, predictions, reference, run=name, differences=different)
 
 
 def _short_name(ckpt: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, UInt8
 
 from cifar_imbalance.configuration.checks import check_batch_size
 from cifar_imbalance.configuration.fields import EvaluateConfig
@@ -30,6 +30,7 @@ from cifar_imbalance.runtimes.base import DeviceRuntime
 @dataclass(frozen=True, eq=False)
 class Recomputed:
     predictions: dict[str, list[Predictions]]  # by split, of each run
+    images: UInt8[np.ndarray, "images height width 3"]  # of the split that is evaluated
     views: list[str]
     view_weights: list[Float64[np.ndarray, "views classes"]]  # of each run; empty where they are equal
 
@@ -44,7 +45,7 @@ def recompute(config: EvaluateConfig, runs: list[RunFolder], runtime: DeviceRunt
     held_out = all(run.predictions("validation").is_file() for run in runs)
     data = load_experiment_data(config.dataset)  # all runs have the same
     images = {split: split_of(data, split) for split in (config.split, *(["validation"] if held_out else []))}
-    found = Recomputed({split: [] for split in images}, [], [])
+    found = Recomputed({split: [] for split in images}, images[config.split].images, [], [])
     for run in runs:
         run.check_images({split: data.record()["sha256"][split] for split in images}, f"ckpt={run.path}")
         stored = run.read_config()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any
 
 from cifar_imbalance.configuration.fields import TrainConfig
@@ -63,13 +62,14 @@ def report_run(loop: Loop, data: ExperimentData) -> None:
         chosen_epoch=state["epoch"],
         details=details,
         recalls=loop.recalls,
+        images=data.test.images,
         class_values=None if (value := loop.controller.changes) is None else (value, loop.class_values),
     )
     description = f"epoch {state['epoch']} ({how})"
-    _log_summary(description, predictions["test"], summary, folder, folder.report / "per_class.png")
+    _log_summary(description, predictions["test"], summary, folder)
 
 
-def report_ensemble(config: TrainConfig, folder: RunFolder, *, wall_seconds: int | None) -> None:
+def report_ensemble(config: TrainConfig, folder: RunFolder, data: ExperimentData, *, wall_seconds: int | None) -> None:
     """Combine the members and report. `wall_seconds` of training all members, None if the run was resumed."""
     how = config.ensemble.combine
     members = MemberResults.read(folder.members(config), "test", how)
@@ -86,9 +86,9 @@ def report_ensemble(config: TrainConfig, folder: RunFolder, *, wall_seconds: int
             combine(members_predictions, how, validation=members.validation).save(folder.predictions(split))
     details["predictions_sha256"] = folder.predictions_sha256()
     # Last: the summary marks the run as finished.
-    predictions, summary = write_ensemble_report(folder.report, members, how, details=details)
+    predictions, summary = write_ensemble_report(folder.report, members, how, details=details, images=data.test.images)
     description = f"{config.ensemble.members} members, {how}"
-    _log_summary(description, predictions, summary, folder, folder.report / "ensemble.png")
+    _log_summary(description, predictions, summary, folder)
 
 
 def model_names(config: TrainConfig) -> str:
@@ -118,10 +118,10 @@ def _use_of_test_images(config: TrainConfig) -> str:
     return "once, at the end"
 
 
-def _log_summary(how: str, predictions: Predictions, summary: dict[str, Any], folder: RunFolder, plot: Path) -> None:
+def _log_summary(how: str, predictions: Predictions, summary: dict[str, Any], folder: RunFolder) -> None:
     """Log the table of the classes, where the results are, and the next command."""
     table = terminal_table(class_metrics(predictions), summary, predictions.class_names)
     log.info("\ntest images, %s\n%s", how, table)
     log.info("run folder: %s", folder.path)
-    log.info("plot:       %s", plot)
+    log.info("page:       %s", folder.page)
     log.info("next:       python evaluate.py %s", as_typed("ckpt", str(folder.path)))

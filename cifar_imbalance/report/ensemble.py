@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from cifar_imbalance import atomic
@@ -17,8 +18,10 @@ from cifar_imbalance.evidence.combination import combine, mixture_weights, paire
 from cifar_imbalance.evidence.diversity import METRICS_BY_SIZE, ClassGains, class_gains, metrics_by_size
 from cifar_imbalance.evidence.metrics import class_metrics, summarize
 from cifar_imbalance.evidence.predictions import Predictions
+from cifar_imbalance.report.page.charts import bars_chart, lines_chart
+from cifar_imbalance.report.page.parts import Cell, Part, Table, number
 from cifar_imbalance.report.plots.comparisons import ensemble_plot
-from cifar_imbalance.report.plots.curves import member_curves_plot
+from cifar_imbalance.report.plots.curves import evaluated_images, member_curves_plot
 from cifar_imbalance.report.tables import csv_text
 from cifar_imbalance.report.write import write_report
 from cifar_imbalance.runs.folder import RunFolder
@@ -118,22 +121,29 @@ def write_ensemble_report(
     *,
     details: Mapping[str, Any],
     adjusted: tuple[str, Predictions] | None = None,
+    images: UInt8[np.ndarray, "images height width 3"] | None = None,
+    parts: Sequence[Part] = (),
 ) -> tuple[Predictions, dict[str, Any]]:
     """Combine the members by `how` and write the report into `folder`; returns the combination and its summary.
 
-    If the combination was `adjusted`, by the name of an adjustment, that is what is reported and returned.
+    If the combination was `adjusted`, by the name of an adjustment, that is what is reported and returned. `images` and
+    `parts` are shown in report.html.
     """
     folder.mkdir(parents=True, exist_ok=True)
     methods = [other for other in COMBINATIONS if other != "weighted" or members.validation is not None]
     answers = {other: combine(members.predictions, other, validation=members.validation) for other in methods}
     extra: dict[str, Any] = {}
+    shown = list(parts)
     if len(members.predictions) > 1:
-        extra = _write_comparison_with_members(folder, members, answers, how, adjusted)
+        extra, compared = _write_comparison_with_members(folder, members, answers, how, adjusted)
+        shown += compared
     histories = {name: history for name, history in zip(members.names, members.histories, strict=True) if history}
     if histories:
         member_curves_plot(folder / "curves.png", histories)
+        shown.append(_curves_of_members(histories))
     answer = answers[how] if adjusted is None else adjusted[1]
-    return answer, write_report(folder, answer, [], chosen_epoch=None, details={**details, **extra})
+    details = {**details, **extra}
+    return answer, write_report(folder, answer, [], chosen_epoch=None, details=details, images=images, parts=shown)
 
 
 def _write_comparison_with_members(
@@ -142,7 +152,8 @@ def _write_comparison_with_members(
     answers: Mapping[str, Predictions],
     how: str,
     adjusted: tuple[str, Predictions] | None,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], list[Part]]:
+    """What it adds to the summary, and to the page."""
     predictions = answers[how]
     singles = [summarize(member) for member in members.predictions]
     mean = {column: _mean([single[column] for single in singles]) for column in COLUMNS}
@@ -170,7 +181,38 @@ def _write_comparison_with_members(
     }
     if members.validation is not None:
         extra["weights_by_validation"] = [round(float(w), 4) for w in mixture_weights(members.validation)]
-    return extra
+    return extra, _parts(rows, sizes, gains, predictions.class_names)
+
+
+def _parts(
+    rows: Mapping[str, Mapping[str, Any]],
+    sizes: Sequence[Mapping[str, float]],
+    gains: ClassGains,
+    class_names: Sequence[str],
+) -> list[Part]:
+    columns = ["model", *(column.replace("_", " ") for column in COLUMNS)]
+    cells = [[Cell(name), *(number(row[column]) for column in COLUMNS)] for name, row in rows.items()]
+    lines = {
+        name.replace("_", " "): [(row["members"], row[name]) for row in sizes]
+        for name in ("accuracy", "worst_decile_recall", "worst_recall")
+    }
+    order = np.argsort(-gains.gain, kind="stable")
+    ordered = [(class_names[k], float(gains.gain[k])) for k in order if not np.isnan(gains.gain[k])]
+    return [
+        Table("Members and combinations", columns, cells),
+        lines_chart("By the number of members", lines, x="members", y="", note="Means over subsets of the members."),
+        bars_chart("Gain of each class", ordered, y="recall of the ensemble less the members' mean"),
+    ]
+
+
+def _curves_of_members(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Part:
+    lines = {}
+    for name, history in histories.items():
+        on = f"{evaluated_images(history)}_accuracy"
+        measured = on if any(line.get(on) is not None for line in history) else "train_accuracy"
+        found = [(line["epoch"], line[measured]) for line in history if line.get(measured) is not None]
+        lines[f"member {name}, {measured.replace('_', ' ')}"] = found
+    return lines_chart("Accuracy of the members by epoch", lines, x="epoch", y="")
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

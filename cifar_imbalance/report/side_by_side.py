@@ -20,6 +20,8 @@ from cifar_imbalance.evidence.significance import (
     difference_interval,
     paired_test,
 )
+from cifar_imbalance.report.page.charts import scatter_chart
+from cifar_imbalance.report.page.parts import Cell, Part, Table, Text, number
 from cifar_imbalance.report.plots.comparisons import side_by_side_plot
 from cifar_imbalance.report.reference import Reference
 from cifar_imbalance.report.tables import csv_text, padded
@@ -31,11 +33,14 @@ SUMMARY = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
 
 def write_side_by_side(
     folder: Path, predictions: Predictions, reference: Reference, *, run: str, differences: Sequence[str]
-) -> str:
-    """Write side_by_side.txt, .csv and .png into `folder`; returns the text's head, without the per-class table.
+) -> tuple[str, list[Part]]:
+    """Write side_by_side.txt, .csv and .png into `folder`, which is made if there is none.
+
+    Returns the text's head, without the per-class table, and what is shown of it in report.html.
 
     `run` is the name of the evaluated run in the plot, `differences` say in what it is not like the reference.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     ours, names = class_metrics(predictions), predictions.class_names
     difference = ours.recall - reference.recall
     evidence: dict[str, NDArray[Any]]
@@ -82,7 +87,33 @@ def write_side_by_side(
         names,
         title=f"{run} compared with {reference.source}",
     )
-    return head
+    return head, _parts(head, reference.recall, ours.recall, verdicts, names, order)
+
+
+def _parts(
+    head: str,
+    theirs: NDArray[np.float64],
+    ours: NDArray[np.float64],
+    verdicts: Sequence[str],
+    names: Sequence[str],
+    order: NDArray[np.int64],
+) -> list[Part]:
+    rows = [
+        [
+            Cell(names[k]),
+            number(theirs[k]),
+            number(ours[k]),
+            number(ours[k] - theirs[k], signed=True),
+            Cell(verdicts[k]),
+        ]
+        for k in order
+    ]
+    points = [(name, float(theirs[k]), float(ours[k])) for k, name in enumerate(names)]
+    return [
+        scatter_chart("Side by side", points, x="recall of the reference", y="recall of the run", diagonal=True),
+        Table("Side by side, class by class", ["class", "reference", "run", "difference", "verdict"], rows),
+        Text("Side by side, in words", head),
+    ]
 
 
 def _head(

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import csv
-import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,95 +13,18 @@ from numpy.typing import NDArray
 from scipy.stats import t as students_t
 
 from cifar_imbalance import atomic
-from cifar_imbalance.configuration.schema import leaves
-from cifar_imbalance.errors import choose_from
 from cifar_imbalance.evidence.bootstrap import paired_differences
 from cifar_imbalance.evidence.combination import paired
-from cifar_imbalance.evidence.metrics import class_metrics, confusion_matrix, summarize
+from cifar_imbalance.evidence.metrics import confusion_matrix
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.evidence.significance import TEST_IMAGES_ALONE, paired_test
+from cifar_imbalance.report.groups import GROUPS, HARD, METRICS, Result, cell_text, hard_decile, mean_recalls
+from cifar_imbalance.report.page.of_sweep import sweep_page
+from cifar_imbalance.report.page.write import write_page
 from cifar_imbalance.report.plots.sweeps import delta_confusion_plot, fronts_plot, recall_by_count_plot
 from cifar_imbalance.report.tables import csv_text
-from cifar_imbalance.runs.folder import RunFolder
 
-METRICS = ("accuracy", "macro_f1", "worst_decile_recall", "worst_recall", "recall_sd", "loss", "calibration_error")
-GROUPS = ("many", "medium", "few")
-# The mean recall of the tenth of the classes that the baseline recognised worst on its validation images: unlike the
-# worst decile, classes that were chosen without the test images.
-HARD = "hard_decile_recall"
 PUBLISHED = Path(__file__).parents[1] / "evidence" / "longtail" / "published.csv"
-
-
-@dataclass(frozen=True, eq=False)
-class Result:
-    """What a table needs of a finished run."""
-
-    run: RunFolder
-    seed: int
-    predictions: Predictions
-    metrics: dict[str, float]  # METRICS, the mean recalls of the GROUPS, in a table HARD
-    best_minus_last: float | None  # in accuracy on the test images; None if they were not evaluated after each epoch
-    parameters: int | None
-    seconds: float  # of training
-    adjusted_by: Mapping[str, float] = field(default_factory=dict)  # the fitted or given numbers, such as tau
-
-    def changed(self, predictions: Predictions, adjusted_by: Mapping[str, float]) -> Result:
-        """The same run with other logits, of its reported epoch alone."""
-        return replace(
-            self,
-            predictions=predictions,
-            metrics=_metrics(predictions),
-            best_minus_last=None,
-            adjusted_by=adjusted_by,
-        )
-
-    def with_hard(self, classes: NDArray[np.int64]) -> Result:
-        return replace(self, metrics=self.metrics | {HARD: float(np.nanmean(self.recalls[classes]))})
-
-    @property
-    def recalls(self) -> NDArray[np.float64]:
-        return class_metrics(self.predictions).recall
-
-
-def read_result(run: RunFolder) -> Result:
-    """The results of a finished run. Raises UsageError if its files are damaged."""
-    predictions = Predictions.load(run.checked_predictions("test"))
-    history = run.checked_history()
-    accuracies = [line["test_accuracy"] for line in history if line.get("test_accuracy") is not None]
-    found = re.search(r"^Total params: ([\d,]+)$", (run.path / "model.txt").read_text(errors="replace"), re.M)
-    return Result(
-        run=run,
-        seed=run.read_config().seed,
-        predictions=predictions,
-        metrics=_metrics(predictions),
-        best_minus_last=max(accuracies) - accuracies[-1] if accuracies else None,
-        parameters=int(found[1].replace(",", "")) if found else None,
-        seconds=sum(line["seconds"] for line in history),
-    )
-
-
-def _metrics(predictions: Predictions) -> dict[str, float]:
-    summary = summarize(predictions)
-    metrics = {name: float(summary[name]) for name in METRICS}
-    for name, group in summary.get("groups", {}).items():
-        metrics[name] = float("nan") if group["recall"] is None else group["recall"]
-    return metrics
-
-
-def grouped(runs: Sequence[RunFolder], fields: Sequence[str]) -> dict[str, list[RunFolder]]:
-    """The runs by the values of these fields, in the order in which they come.
-
-    Raises UsageError for a field that a configuration does not have.
-    """
-    groups: dict[str, list[RunFolder]] = {}
-    for run in runs:
-        values = dict(leaves(run.read_config()))
-        for name in fields:
-            if name not in values and not any(path.startswith(f"{name}.") for path in values):
-                raise choose_from("group_by", name, [path for path in values if path != "seed"])
-        names = [str(values[name]) if name in values else "on" for name in fields]
-        groups.setdefault(" ".join(names), []).append(run)
-    return groups
 
 
 def write_sweep_report(
@@ -116,7 +37,7 @@ def write_sweep_report(
     """
     folder.mkdir(parents=True, exist_ok=True)
     baseline = baseline or next(iter(groups))
-    hard = _hard_decile(groups[baseline])
+    hard = hard_decile(groups[baseline])
     if hard is not None:
         groups = {name: [result.with_hard(hard) for result in group] for name, group in groups.items()}
     results = [result for group in groups.values() for result in group]
@@ -139,6 +60,8 @@ def write_sweep_report(
     atomic.write_text(folder / "differences.csv", _differences_csv(compared, baseline, group_by))
     text = _text(rows, published, compared, baseline, group_by)
     atomic.write_text(folder / "sweep.txt", text)
+    page = sweep_page(folder.parent, groups, rows, published, compared, baseline, group_by, text)
+    write_page(folder / "report.html", page)
     points = {
         name: [(result.metrics["accuracy"], result.metrics["worst_decile_recall"]) for result in group]
         for name, group in groups.items()
@@ -146,7 +69,7 @@ def write_sweep_report(
     fronts_plot(folder / "accuracy_worst_decile.png", points)
     counts = results[0].predictions.train_images
     if counts is not None and len(set(counts)) > 1:
-        recalls = {name: _mean_recalls(group) for name, group in groups.items()}
+        recalls = {name: mean_recalls(group) for name, group in groups.items()}
         recall_by_count_plot(folder / "recall_by_count.png", recalls, counts)
     class_names = results[0].predictions.class_names
     matrices = {name: _mean_confusion(group) for name, group in groups.items()}
@@ -175,21 +98,6 @@ def _row(group: Sequence[Result]) -> dict[str, float | int | None]:
         numbers = [result.adjusted_by[name] for result in group if name in result.adjusted_by]
         row[name] = float(np.mean(numbers)) if numbers else None
     return row
-
-
-def _hard_decile(baseline: Sequence[Result]) -> NDArray[np.int64] | None:
-    """The tenth of the classes of lowest mean recall on the runs' validation images; None where none were held out."""
-    files = [result.run.predictions("validation") for result in baseline]
-    if not all(file.is_file() for file in files):
-        return None
-    of_runs = [class_metrics(Predictions.load(result.run.checked_predictions("validation"))) for result in baseline]
-    recalls = np.mean([metrics.recall for metrics in of_runs], axis=0)
-    known = int((~np.isnan(recalls)).sum())
-    return np.argsort(recalls, kind="stable")[: math.ceil(known / 10)]  # without images: NaN, which is last
-
-
-def _mean_recalls(group: Sequence[Result]) -> NDArray[np.float64]:
-    return np.asarray(np.mean([result.recalls for result in group], axis=0))
 
 
 def _mean_confusion(group: Sequence[Result]) -> NDArray[np.float64]:
@@ -263,7 +171,7 @@ def _text(
     heads |= {"best_minus_last": "best-last"}
     cells = [[group_by, *(heads.get(name, name) for name in shown)]]
     for name, row in rows.items():
-        cells.append([name, *(_cell(row, column) for column in shown)])
+        cells.append([name, *(cell_text(row, column) for column in shown)])
     lines = ["Means over seeds, ± the sample standard deviation; accuracy is that of the reported epoch.", ""]
     lines += _columns(cells)
     if published:
@@ -292,17 +200,6 @@ def _text(
             lines += [f"  {word} in every seed: {len(found[word])}" + (f": {listed}" if listed else "")]
     lines += ["", "± of a difference: 95 % interval of Student's t over the seeds. " + TEST_IMAGES_ALONE]
     return "\n".join(lines) + "\n"
-
-
-def _cell(row: Mapping[str, Any], column: str) -> str:
-    value, sd = row[column], row.get(f"{column}_sd")
-    if value is None or np.isnan(value):
-        return "-"
-    if isinstance(value, int):
-        return str(value)
-    if column == "seconds":
-        return f"{value:.0f}"
-    return f"{value:.4f}" + ("" if sd is None else f" ± {sd:.4f}")
 
 
 def _columns(rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from cifar_imbalance import atomic
@@ -16,6 +17,9 @@ from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.evidence.probabilities import measured
 from cifar_imbalance.evidence.significance import TEST_IMAGES_ALONE
 from cifar_imbalance.report import tables
+from cifar_imbalance.report.page.of_run import run_page
+from cifar_imbalance.report.page.parts import Part
+from cifar_imbalance.report.page.write import write_page
 from cifar_imbalance.report.plots.classes import CELLS_UP_TO, confusion_plot, per_class_plot
 from cifar_imbalance.report.plots.curves import curves_plot, evaluated_images, learning_rate_plot
 from cifar_imbalance.report.plots.recalls import recall_by_epoch_plot, value_by_epoch_plot
@@ -31,13 +35,16 @@ def write_report(
     details: Mapping[str, Any],
     recalls: Sequence[NDArray[np.float64]] = (),
     class_values: tuple[str, Sequence[NDArray[Any]]] | None = None,
+    images: UInt8[np.ndarray, "images height width 3"] | None = None,
+    parts: Sequence[Part] = (),
 ) -> dict[str, Any]:
-    """Write tables, summary.json and plots of `predictions` into `folder`, which is created if it does not exist.
+    """Write tables, summary.json, plots and report.html of `predictions` into `folder`, which is made if there is none.
 
     `history` is one mapping per epoch, as in metrics.jsonl, `recalls` the recall of each class [K] after each epoch,
     `class_values` what a controller sets, "weight" or "level", and its values [K] in each epoch; without them their
-    plots are omitted. `details` (how the epoch was chosen, which split, which run) come first
-    in summary.json; a result of the same name overrides one. Returns the content of summary.json.
+    plots are omitted. `images` are those of the predictions, whose mistakes report.html shows, below `parts`.
+    `details` (how the epoch was chosen, which split, which run) come first in summary.json; a result of the same name
+    overrides one. Returns the content of summary.json.
     """
     folder.mkdir(parents=True, exist_ok=True)
     metrics, names = class_metrics(predictions), predictions.class_names
@@ -56,11 +63,21 @@ def write_report(
         curves_plot(folder / "curves.png", history, chosen_epoch)
         learning_rate_plot(folder / "learning_rate.png", history, chosen_epoch)
     if recalls:
-        images = evaluated_images(history)
-        recall_by_epoch_plot(folder / "recall_by_epoch.png", recalls, names, images=images)
+        recall_by_epoch_plot(folder / "recall_by_epoch.png", recalls, names, images=evaluated_images(history))
     if recalls and class_values is not None:
         value, values = class_values
         value_by_epoch_plot(folder / f"{value}_by_epoch.png", values, names, value=value, final_recalls=recalls[-1])
+    page = run_page(
+        folder.parent,
+        predictions,
+        summary,
+        history,
+        recalls=recalls,
+        class_values=class_values,
+        images=images,
+        parts=parts,
+    )
+    write_page(folder / "report.html", page)
     # Last: if the summary exists, the report is complete.
     atomic.write_json(folder / "summary.json", sealed(summary))
     return summary

@@ -65,6 +65,10 @@ class RunFolder:
     def summary(self) -> Path:
         return self.report / "summary.json"
 
+    @property
+    def page(self) -> Path:
+        return self.report / "report.html"
+
     def checkpoint(self, name: str) -> Path:
         return self.path / "checkpoints" / f"{name}.pt"
 

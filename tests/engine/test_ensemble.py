@@ -34,6 +34,7 @@ OF_AN_ENSEMBLE = {
     "members.csv",
     "members.txt",
     "per_class.png",
+    "report.html",
     "summary.json",
 }
 

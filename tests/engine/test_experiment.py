@@ -37,6 +37,7 @@ FILES = {
     "report/summary.json",
     "report/confusion.png",
     "report/per_class.png",
+    "report/report.html",
     "report/curves.png",
     "report/learning_rate.png",
     "report/recall_by_epoch.png",

@@ -51,7 +51,9 @@ def test_only_classes_whose_interval_excludes_0_are_gained_or_lost(names, tmp_pa
     recalls = np.nan_to_num(table.recall, nan=0.5)
     recalls[0], recalls[11] = 0.41, 0.54  # apple falls from 0.81, boy rises from 0.24
     recalls[3] += 0.05  # bear: 0.37 to 0.42, within noise on 100 images
-    head = write_side_by_side(tmp_path, run_with_recalls(names, recalls), table, run="run", differences=["model: a, b"])
+    head, _ = write_side_by_side(
+        tmp_path, run_with_recalls(names, recalls), table, run="run", differences=["model: a, b"]
+    )
     assert "gained: 1 class: boy +0.30" in head
     assert "lost: 1 class: apple -0.40" in head
     assert "The reference contradicts itself" in head
@@ -83,7 +85,7 @@ def test_a_chinese_name_keeps_the_columns_aligned(names, tmp_path):
     recalls = np.full(100, 0.5)
     both = [run_with_recalls(wide, recalls), run_with_recalls(wide, recalls)]
     reference = replace(read_reference("paper/exp3", "test", names), predictions=both[0])
-    head = write_side_by_side(tmp_path, both[1], reference, run="run", differences=[])
+    head, _ = write_side_by_side(tmp_path, both[1], reference, run="run", differences=[])
     assert "Model, epochs and data are the same as far as is known." in head
     rows = [line for line in (tmp_path / "side_by_side.txt").read_text().splitlines() if line[:5].strip().isdigit()]
     assert {cell_len(line) for line in rows} == {cell_len(rows[0])}
@@ -96,7 +98,7 @@ def test_too_few_images_to_find_anything_are_told(tmp_path):
     test = paired_test(none, run)
     assert test.p.tolist() == [0.25, 0.03125]
     reference = Reference("other", *np.zeros((3, 2)), np.array([3, 6]), summarize(none), none, {}, {}, [], {}, None)
-    head = write_side_by_side(tmp_path, run, reference, run="run", differences=[])
+    head, _ = write_side_by_side(tmp_path, run, reference, run="run", differences=[])
     assert "1 of 2 classes have fewer than 6 images, too few to find anything" in head
 
 

@@ -20,8 +20,9 @@ ALWAYS = {
     "summary.json",
     "confusion.png",
     "per_class.png",
+    "report.html",
 }
-HISTORY = [{"epoch": 1, "lr_start": 0.1, "lr_end": 0.1, "train_loss": 2.0, "train_accuracy": 0.3}]
+HISTORY = [{"epoch": 1, "phase": "training", "lr_start": 0.1, "lr_end": 0.1, "train_loss": 2.0, "train_accuracy": 0.3}]
 
 
 @pytest.fixture

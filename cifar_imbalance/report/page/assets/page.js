@@ -1,0 +1,126 @@
+"use strict";
+(() => {
+  const parts = JSON.parse(document.getElementById("data").textContent);
+  const root = document.documentElement;
+  const charts = [];
+  const blue = ["#dbe8fb", "#8fb8f2", "#3f7fdc", "#12408f"];
+  const blueInTheDark = ["#16304f", "#2b5c9e", "#5b9bf0", "#d3e5ff"];
+
+  // ------------------------------------------------------------------ texts of tooltips
+  const texts = {
+    point: (option) => (p) =>
+      [p.name || p.seriesName, `${option.xAxis.name}: ${p.value[0]}`, `${option.yAxis.name}: ${p.value[1]}`].join("\n"),
+    bar: () => (p) => `${p.name}: ${p.value}`,
+    by_epoch: (option) => (p) =>
+      `${option.yAxis.data[p.value[1]]}, epoch ${option.xAxis.data[p.value[0]]}\n${p.seriesName}: ${p.value[2]}`,
+  };
+
+  function confusionOption(part) {
+    const share = ([t, p, n]) => [p, t, Math.round((1000 * n) / part.support[t]) / 1000, n];
+    const axis = { type: "category", data: part.names, axisTick: { show: false } };
+    const zoom = { type: "inside", zoomOnMouseWheel: "ctrl", moveOnMouseWheel: false, moveOnMouseMove: true };
+    return {
+      grid: { containLabel: true, left: 4, right: 12, top: 8, bottom: 60 },
+      xAxis: { ...axis, axisLabel: { rotate: 90, fontSize: 10 } },
+      yAxis: { ...axis, inverse: true, axisLabel: { fontSize: 10 } },
+      dataZoom: [{ ...zoom, xAxisIndex: 0 }, { ...zoom, yAxisIndex: 0 }],
+      visualMap: { dimension: 2, min: 0, max: 1, orient: "horizontal", left: "center", bottom: 0, calculable: true, precision: 2 },
+      tooltip: {
+        renderMode: "richText", confine: true,
+        formatter: ({ value: [p, t, , n] }) => `true: ${part.names[t]}\npredicted: ${part.names[p]}\n${n} of ${part.support[t]} images`,
+      },
+      series: [{ type: "heatmap", data: part.cells.map(share) }],
+    };
+  }
+
+  // ------------------------------------------------------------------ the panel beside the confusions
+  function element(name, text, className) {
+    const made = document.createElement(name);
+    if (text !== undefined) made.textContent = text; // never as HTML
+    if (className) made.className = className;
+    return made;
+  }
+
+  function tiles(part, key) {
+    const places = part.places[key] || [];
+    const box = element("div", undefined, "tiles");
+    const side = Math.max(part.tile, 40);
+    for (const place of places) {
+      const tile = element("div", undefined, "tile");
+      const factor = side / part.tile;
+      tile.style.width = tile.style.height = `${side}px`;
+      tile.style.backgroundImage = `url(${part.sprite})`;
+      tile.style.backgroundSize = `${part.across * side}px auto`;
+      tile.style.backgroundPosition = `-${(place % part.across) * part.tile * factor}px -${Math.floor(place / part.across) * part.tile * factor}px`;
+      box.append(tile);
+    }
+    return box;
+  }
+
+  function showPair(id, true_, predicted) {
+    const part = parts[id];
+    const panel = document.getElementById(`${id}-panel`);
+    const count = (t, p) => (part.cells.find((cell) => cell[0] === t && cell[1] === p) || [0, 0, 0])[2];
+    const name = (k) => part.names[k];
+    const shown = [element("h3", `${name(true_)}: ${count(true_, true_)} of ${part.support[true_]} right`)];
+    const taken = part.cells.filter((cell) => cell[0] === true_ && cell[1] !== true_).sort((a, b) => b[2] - a[2]);
+    const list = taken.slice(0, 6).map((cell) => `${name(cell[1])} ${cell[2]}`).join(", ");
+    shown.push(element("p", `most often taken for: ${list || "nothing else"}`));
+    if (true_ !== predicted) {
+      for (const [t, p] of [[true_, predicted], [predicted, true_]]) {
+        shown.push(element("h3", `${count(t, p)} of ${name(t)} taken for ${name(p)}`));
+        if (part.places[`${t},${p}`]) shown.push(tiles(part, `${t},${p}`));
+      }
+    } else {
+      for (const cell of taken.slice(0, 4)) {
+        if (!part.places[`${true_},${cell[1]}`]) continue;
+        shown.push(element("h3", `taken for ${name(cell[1])}`), tiles(part, `${true_},${cell[1]}`));
+      }
+    }
+    panel.replaceChildren(...shown);
+  }
+
+  const confusions = Object.keys(parts).find((id) => parts[id].kind === "confusions");
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button.pair");
+    if (!button || !confusions) return;
+    const [true_, predicted] = button.dataset.pair.split(",").map(Number);
+    showPair(confusions, true_, predicted);
+    document.getElementById(`${confusions}-panel`).scrollIntoView({ block: "nearest" });
+  });
+
+  // ------------------------------------------------------------------ charts, made anew when the theme changes
+  function prepared(part, dark) {
+    const option = part.kind === "confusions" ? confusionOption(part) : structuredClone(part.option);
+    option.backgroundColor = "transparent";
+    option.animation = false;
+    if (option.tooltip && option.tooltip.text) option.tooltip.formatter = texts[option.tooltip.text](option);
+    if (option.visualMap) option.visualMap.inRange = { color: dark ? blueInTheDark : blue };
+    if (option.coloured_by_name) {
+      const colours = ["#5470c6", "#91cc75", "#fac858", "#ee6666", "#73c0de", "#3ba272", "#fc8452", "#9a60b4", "#ea7ccc", "#8d98b3"];
+      const names = [...new Set(option.series.map((series) => series.name))];
+      option.series.forEach((series) => { series.color = colours[names.indexOf(series.name) % colours.length]; });
+    }
+    return option;
+  }
+
+  function draw() {
+    const dark = root.classList.contains("dark");
+    charts.splice(0).forEach((chart) => chart.dispose());
+    for (const [id, part] of Object.entries(parts)) {
+      const chart = echarts.init(document.getElementById(id), dark ? "dark" : null);
+      chart.setOption(prepared(part, dark));
+      if (part.kind === "confusions") chart.on("click", ({ value }) => showPair(id, value[1], value[0]));
+      charts.push(chart);
+    }
+  }
+
+  root.classList.toggle("dark", matchMedia("(prefers-color-scheme: dark)").matches);
+  document.getElementById("theme").addEventListener("click", () => { root.classList.toggle("dark"); draw(); });
+  addEventListener("resize", () => charts.forEach((chart) => chart.resize()));
+  for (const table of document.querySelectorAll("table")) {
+    const many = table.rows.length > 201;
+    new DataTable(table, { paging: many, pageLength: 100, order: [], info: many, autoWidth: false, layout: { topStart: null, topEnd: "search" } });
+  }
+  draw();
+})();

@@ -1,0 +1,132 @@
+"""Options of ECharts for the page's charts: plain dictionaries. Texts of tooltips are made by page.js, by `tooltip`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifar_imbalance.report.page.parts import Chart
+
+SYMBOLS_UP_TO = 40  # points of a line
+EPOCHS_UP_TO = 100  # columns of a heat map by epoch; of more epochs every so many is shown
+CLASSES_UP_TO = 300  # rows of such a heat map
+Points = Sequence[tuple[float, float]]
+
+
+def rounded(value: float, digits: int = 4) -> float | None:
+    return None if math.isnan(value) else round(float(value), digits)
+
+
+def lines_chart(title: str, lines: Mapping[str, Points], *, x: str, y: str, note: str = "", height: int = 320) -> Chart:
+    """One line for each name; lines without points are left out."""
+    series = [
+        {
+            "type": "line",
+            "name": name,
+            "data": [[rounded(a), rounded(b)] for a, b in points],
+            "showSymbol": len(points) <= SYMBOLS_UP_TO,
+        }
+        for name, points in lines.items()
+        if points
+    ]
+    return Chart(
+        title, {**_axes(x, y), "legend": _legend(), "tooltip": _tooltip("axis"), "series": series}, height, note
+    )
+
+
+def front_chart(title: str, groups: Mapping[str, Points], *, x: str, y: str, note: str = "") -> Chart:
+    """A small point for each run of a group, a large one for their mean with bars of the standard deviation."""
+    series: list[dict[str, Any]] = []
+    for name, points in groups.items():
+        values = np.array(points, dtype=np.float64)
+        mean, sd = values.mean(axis=0), values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(2)
+        runs = [[rounded(a), rounded(b)] for a, b in values]
+        series.append({"type": "scatter", "name": name, "data": runs, "symbolSize": 5, "itemStyle": {"opacity": 0.5}})
+        centre = [rounded(mean[0]), rounded(mean[1])]
+        series.append({"type": "scatter", "name": name, "data": [centre], "symbolSize": 13})
+        for ends in ([(-sd[0], 0), (sd[0], 0)], [(0, -sd[1]), (0, sd[1])]):
+            bar = [[rounded(mean[0] + a), rounded(mean[1] + b)] for a, b in ends]
+            if sd.any():
+                series.append({"type": "line", "name": name, "data": bar, "symbol": "none", "silent": True})
+    option = {**_axes(x, y), "legend": {**_legend(), "data": list(groups)}, "tooltip": _tooltip("item", "point")}
+    return Chart(title, {**option, "series": series, "coloured_by_name": True}, 460, note)
+
+
+def scatter_chart(
+    title: str, points: Sequence[tuple[str, float, float]], *, x: str, y: str, diagonal: bool = False, note: str = ""
+) -> Chart:
+    """A point for each class: its name, x and y; those with an unknown one are left out."""
+    data = [
+        {"name": name, "value": [rounded(a), rounded(b)]}
+        for name, a, b in points
+        if not (math.isnan(a) or math.isnan(b))
+    ]
+    series: list[dict[str, Any]] = [{"type": "scatter", "data": data, "symbolSize": 8}]
+    if diagonal:
+        ends = [[0, 0], [1, 1]]
+        series.append({"type": "line", "data": ends, "symbol": "none", "silent": True, "lineStyle": {"type": "dashed"}})
+    return Chart(title, {**_axes(x, y), "tooltip": _tooltip("item", "point"), "series": series}, 420, note)
+
+
+def bars_chart(title: str, values: Sequence[tuple[str, float]], *, y: str, note: str = "") -> Chart:
+    """A bar for each name, in the order given."""
+    axes = _axes("", y)
+    axes["xAxis"] = {"type": "category", "data": [name for name, _ in values], "axisLabel": {"rotate": 60}}
+    series = [{"type": "bar", "data": [rounded(value) for _, value in values]}]
+    return Chart(title, {**axes, "tooltip": _tooltip("item", "bar"), "series": series}, 360, note)
+
+
+def by_epoch_chart(
+    title: str, values: Sequence[NDArray[Any]], names: Sequence[str], *, order: NDArray[np.int64], value: str
+) -> Chart:
+    """A heat map of epoch by class from the `values` [K] of each epoch, the classes in this order from the top."""
+    step = math.ceil(len(values) / EPOCHS_UP_TO)
+    epochs = [epoch for epoch in range(1, len(values) + 1) if epoch % step == 0 or epoch == len(values)]
+    shown = order[:CLASSES_UP_TO]
+    data = [
+        [column, row, rounded(float(values[epoch - 1][k]), 3)]
+        for column, epoch in enumerate(epochs)
+        for row, k in enumerate(shown)
+        if not math.isnan(values[epoch - 1][k])
+    ]
+    limits = [entry[2] for entry in data if entry[2] is not None] or [0.0, 1.0]
+    note = "" if len(shown) == len(order) else f"The first {len(shown)} of {len(order)} classes."
+    option = {
+        "grid": {"containLabel": True, "left": 8, "right": 24, "top": 12, "bottom": 64},
+        "xAxis": {"type": "category", "data": epochs, "name": "epoch", "nameLocation": "middle", "nameGap": 26},
+        "yAxis": {"type": "category", "data": [names[k] for k in shown], "inverse": True},
+        "visualMap": {
+            "dimension": 2,
+            "min": min(0.0, *limits),
+            "max": max(*limits, min(limits) + 1e-3),
+            "orient": "horizontal",
+            "left": "center",
+            "bottom": 0,
+            "calculable": True,
+            "precision": 2,
+        },
+        "tooltip": _tooltip("item", "by_epoch"),
+        "series": [{"type": "heatmap", "name": value, "data": data}],
+    }
+    return Chart(title, option, 160 + min(8 * len(shown), 900), note)
+
+
+def _axes(x: str, y: str) -> dict[str, Any]:
+    return {
+        "grid": {"containLabel": True, "left": 30, "right": 24, "top": 44, "bottom": 30},
+        "xAxis": {"type": "value", "scale": True, "name": x, "nameLocation": "middle", "nameGap": 28},
+        "yAxis": {"type": "value", "scale": True, "name": y, "nameLocation": "middle", "nameGap": 44},
+    }
+
+
+def _legend() -> dict[str, Any]:
+    return {"type": "scroll", "top": 0}
+
+
+def _tooltip(trigger: str, text: str | None = None) -> dict[str, Any]:
+    """Drawn, not set as HTML: names of classes are a stranger's."""
+    return {"trigger": trigger, "renderMode": "richText", "confine": True, **({"text": text} if text else {})}

@@ -1,0 +1,59 @@
+"""The page of a table of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cifar_imbalance.report.groups import GROUPS, HARD, METRICS, Result, cell_text, mean_recalls, words
+from cifar_imbalance.report.page.charts import front_chart
+from cifar_imbalance.report.page.of_run import origin
+from cifar_imbalance.report.page.parts import Cell, Page, Part, Table, Text, count, number
+
+
+def sweep_page(
+    folder: Path,
+    groups: Mapping[str, Sequence[Result]],
+    rows: Mapping[str, Mapping[str, Any]],
+    published: Sequence[Mapping[str, str]],
+    compared: Mapping[str, Mapping[str, Any]],
+    baseline: str,
+    group_by: str,
+    text: str,
+) -> Page:
+    """`rows` are the table, `compared` the differences from the `baseline`, `text` is the whole in words."""
+    parts: list[Part] = []
+    first = next(iter(rows.values()))
+    shown = [name for name in (*METRICS, HARD, *GROUPS) if name in first]
+    cells = [
+        [Cell(name), count(row["n"]), *(replace(number(row[c]), text=cell_text(row, c)) for c in (*shown, "seconds"))]
+        for name, row in rows.items()
+    ]
+    note = "Means over seeds, ± the sample standard deviation; accuracy is that of the reported epoch."
+    parts.append(Table("Groups", [group_by, "n", *map(words, shown), "seconds"], cells, note))
+    for metric in [name for name in ("worst_decile_recall", HARD) if name in first]:
+        points = {name: [(r.metrics["accuracy"], r.metrics[metric]) for r in group] for name, group in groups.items()}
+        title = f"Accuracy and {words(metric)}"
+        note = "Runs small, their means large, bars: sample standard deviation."
+        parts.append(front_chart(title, points, x="accuracy", y=words(metric), note=note))
+    differing = [
+        [Cell(name), Cell(words(metric)), count(found["n"]), number(mean, 4, signed=True), number(half, 4)]
+        for name, found in compared.items()
+        for metric, (mean, half) in found["differences"].items()
+    ]
+    if differing:
+        columns = [group_by, "metric", "n", "difference", "95 % interval over the seeds"]
+        parts.append(Table(f"Differences from {baseline}, of runs of the same seed", columns, differing))
+    recalls = {name: mean_recalls(group) for name, group in groups.items()}
+    names = next(iter(groups.values()))[0].predictions.class_names
+    classes = [[Cell(name), *(number(recall[k]) for recall in recalls.values())] for k, name in enumerate(names)]
+    parts.append(Table("Mean recall of each class", ["class", *recalls], classes))
+    if published:
+        columns = ["method", "accuracy", "epoch", "n", "recipe", "source"]
+        listed = [[Cell(row[column] or "-") for column in columns] for row in published]
+        parts.append(Table("Published and repeated, in per cent of accuracy", columns, listed))
+    runs = sum(len(group) for group in groups.values())
+    parts += [Text("In words", text), *origin(folder)]
+    return Page(f"{len(groups)} groups by {group_by}", f"{runs} runs, compared with {baseline}", [], parts)

@@ -1,0 +1,266 @@
+"""report.html in headless Chromium, and what it is made of."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cifar_imbalance.evidence.predictions import Predictions
+from cifar_imbalance.report.page import mistakes
+from cifar_imbalance.report.page.parts import Confusions
+from cifar_imbalance.report.page.write import ASSETS, POLICY
+from cifar_imbalance.report.write import write_report
+
+VENDORED = {  # file: name and version in it, SHA-256 of the file that its authors published
+    "echarts.min.js": ('version="6.1.0"', "b66b25aeb4df84e33199dc21694014d336d222cbd9deb0e5a7c14bd6aa0d0fd0"),
+    "dataTables.min.js": ("DataTables 3.1.5", "38017a5586acd9c6eb6bbfe8b6938e1a25bdc717c5acfcb07e0c9d663282c59d"),
+    "dataTables.min.css": ("", "156624d53bf9385a37f857fbc290361d4104d3536d30930fb86bce5cc0f19387"),
+}
+LICENCES = {"echarts.LICENSE": "Apache License", "dataTables.LICENSE": "SpryMedia"}
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+CLASSES = 100
+HISTORY = [
+    {"epoch": epoch, "phase": "training", "train_loss": 4 / epoch, "train_accuracy": epoch / 10, "lr_start": 0.1}
+    | {
+        "lr_end": 0.1,
+        "validation_loss": 4 / epoch,
+        "validation_accuracy": epoch / 11,
+        "validation_macro_f1": epoch / 12,
+    }
+    | {"validation_worst_recall": 0.01 * epoch}
+    for epoch in (1, 2, 3)
+]
+
+
+@pytest.fixture(scope="module")
+def predictions():
+    """2,000 images of 100 classes, the first of which has a name that a page must not run."""
+    generator = np.random.default_rng(0)
+    labels = np.repeat(np.arange(CLASSES), 20)
+    logits = generator.normal(size=(len(labels), CLASSES)).astype(np.float32)
+    logits[np.arange(len(labels)), labels] += 2.5
+    return Predictions(
+        logits=logits,
+        labels=labels,
+        indices=np.arange(len(labels)),
+        hashes=np.arange(len(labels), dtype=np.uint64),
+        class_names=(HOSTILE, *(f"class_{k}" for k in range(1, CLASSES))),
+        train_images=np.full(CLASSES, 450),
+    )
+
+
+@pytest.fixture(scope="module")
+def images(predictions):
+    """Each image is of one colour, by its class and its number in the class."""
+    colours = np.stack([predictions.labels * 2, predictions.indices % 20 * 10, np.full(2000, 99)], axis=1)
+    return np.broadcast_to(colours[:, None, None].astype(np.uint8), (2000, 32, 32, 3)).copy()
+
+
+@pytest.fixture(scope="module")
+def file(predictions, images, tmp_path_factory):
+    run = tmp_path_factory.mktemp("page") / HOSTILE.replace("/", "")
+    details = {"experiment": HOSTILE, "dataset": "cifar100", "seed": 0, "split": "test", "chosen_by": "last"}
+    recalls = [np.full(CLASSES, 0.1 * epoch) for epoch in (1, 2, 3)]
+    values = ("weight", [np.linspace(0.5, 2, CLASSES)] * 3)
+    run.mkdir()
+    (run / "config.yaml").write_text(f"experiment: '{HOSTILE}'\n")
+    write_report(
+        run / "report",
+        predictions,
+        HISTORY,
+        chosen_epoch=3,
+        details=details,
+        recalls=recalls,
+        class_values=values,
+        images=images,
+    )
+    return run / "report" / "report.html"
+
+
+def test_vendored_files_are_the_published_ones_with_their_licences():
+    for name, (version, sha256) in VENDORED.items():
+        content = (ASSETS / name).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == sha256
+        assert version in content.decode()
+    for name, words in LICENCES.items():
+        assert words in (ASSETS / name).read_text()
+
+
+def test_the_page_is_one_small_file_whose_policy_allows_no_request(file):
+    text = file.read_text()
+    assert len(text) < 5_000_000
+    assert f'content="{POLICY}"'.replace("'", "&#39;") in text
+    assert HOSTILE not in text
+
+
+def test_mistakes_are_found_in_the_picture(predictions, images, tmp_path):
+    address, tile, across, places = mistakes.sprite_of_mistakes(predictions, images)
+    import base64
+    import io
+
+    picture = np.array(Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))).convert("RGB"))
+    assert tile == 32
+    counts = [len(of_pair) for of_pair in places.values()]
+    assert counts == sorted(counts, reverse=True)
+    assert sum(counts) <= mistakes.IMAGES_UP_TO
+    for pair in list(places)[:20]:
+        true, predicted = map(int, pair.split(","))
+        of_pair = np.flatnonzero((predictions.labels == true) & (predictions.predicted == predicted))
+        margin = predictions.logits[of_pair, predicted] - predictions.logits[of_pair, true]
+        for place, number in zip(places[pair], of_pair[np.argsort(-margin)], strict=False):
+            row, column = place // across * tile, place % across * tile
+            found = picture[row + 8 : row + 24, column + 8 : column + 24].mean(axis=(0, 1))
+            assert found == pytest.approx(images[number, 0, 0].astype(float), abs=12)  # lossy
+
+
+def test_without_mistakes_there_is_no_picture(predictions, images):
+    right = predictions.take(np.flatnonzero(predictions.predicted == predictions.labels)[:50])
+    assert mistakes.sprite_of_mistakes(right, images[:50]) == ("", 0, 0, {})
+
+
+# ---------------------------------------------------------------- in a browser
+CHROMIUM = next((path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), None)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def opened(browser, file):
+    """Opens the page; what it writes to the console and asks the network for must be nothing."""
+    noise: list[str] = []
+
+    def open_page(width=1280, scheme="light", path: Path = file):
+        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        page.on("console", lambda message: noise.append(message.text))
+        page.on("pageerror", lambda error: noise.append(str(error)))
+        page.on("dialog", lambda dialog: noise.append(f"dialog: {dialog.message}"))
+        page.on("request", lambda request: noise.append(request.url[:80]) if request.url[:4] == "http" else None)
+        page.goto(path.as_uri())
+        page.wait_for_selector("canvas")
+        return page
+
+    yield open_page
+    assert noise == []
+
+
+def table(page, title):
+    return page.locator("section", has=page.locator("h2", has_text=re.compile(f"^{title}$")))
+
+
+def drawn(page):
+    return page.locator(".chart", has=page.locator("canvas")).count()
+
+
+def test_the_class_table_is_sorted_by_mouse_and_keyboard_and_filtered(opened, predictions):
+    page = opened()
+    classes = table(page, "Classes")
+    rows = classes.locator("tbody tr")
+    assert rows.count() == CLASSES
+    recalls = [float(rows.nth(k).locator("td").nth(1).inner_text()) for k in range(CLASSES)]
+    assert recalls == sorted(recalls)
+    classes.locator("th", has_text="recall").first.click()
+    classes.locator("th", has_text="recall").first.click()
+    assert float(rows.first.locator("td").nth(1).inner_text()) == recalls[-1]
+    header = classes.locator("th", has_text="support")
+    header.locator("[tabindex='0']").focus()
+    page.keyboard.press("Enter")
+    assert header.get_attribute("aria-sort") == "ascending"
+    classes.locator("input[type=search]").fill("class_17")
+    assert rows.count() < CLASSES
+    assert HOSTILE in (page.title() + page.locator("h1").inner_text())
+
+
+def test_a_cell_is_hovered_over_and_clicked_and_shows_the_images(opened, predictions):
+    page = opened()
+    canvas = page.locator(".confusions .chart")
+    place = "echarts.getInstanceByDom(e).convertToPixel({seriesIndex: 0}, [7, 7])"
+    x, y = canvas.evaluate(f"e => {place}")
+    before = canvas.screenshot()
+    canvas.hover(position={"x": x, "y": y})
+    page.wait_for_timeout(200)
+    assert canvas.screenshot() != before  # the pair and its count
+    canvas.click(position={"x": x, "y": y})
+    right = int(((predictions.labels == 7) & (predictions.predicted == 7)).sum())
+    assert f"class_7: {right} of 20 right" in page.locator(".panel").inner_text()
+    assert page.locator(".panel .tile").count() > 0
+
+
+def test_pairs_are_reached_by_keyboard_and_show_their_images(opened, predictions):
+    page = opened()
+    pairs = table(page, "Most confused pairs")
+    button = pairs.locator("button.pair").first
+    true, predicted = map(int, button.get_attribute("data-pair").split(","))
+    mistaken = int(((predictions.labels == true) & (predictions.predicted == predicted)).sum())
+    button.focus()
+    page.keyboard.press("Enter")
+    panel = page.locator(".panel")
+    names = predictions.class_names
+    assert f"{mistaken} of {names[true]} taken for {names[predicted]}" in panel.inner_text()
+    assert panel.locator(".tile").count() >= mistaken
+    assert panel.locator(".tile").first.evaluate("e => e.style.backgroundImage").startswith('url("data:image/webp')
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_both_themes_follow_the_system_and_the_button(opened, scheme):
+    page = opened(scheme=scheme)
+
+    def paper():
+        return page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    colours = {"light": "rgb(255, 255, 255)", "dark": "rgb(15, 20, 25)"}
+    assert paper() == colours[scheme]
+    charts = drawn(page)
+    page.locator("#theme").click()
+    assert paper() == colours["dark" if scheme == "light" else "light"]
+    assert drawn(page) == charts == 6  # confusions, curves, rate, recalls, weights
+
+
+def test_a_phone_does_not_scroll_sideways(opened):
+    page = opened(width=390)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+@pytest.mark.parametrize("kind", ["group", "reference"])
+def test_pages_of_sweeps_and_comparisons_open_without_noise(opened, typed, tiny_run, tmp_path, kind):
+    words = [f"ckpt={tiny_run}", f"reference={tiny_run}"] if kind == "reference" else [f"ckpt={tiny_run.parent}"]
+    words += ["group_by=seed"] if kind == "group" else []
+    answer = typed(tmp_path, "evaluate", *words, "hydra.run.dir=out")
+    assert answer.code == 0, answer.err
+    page = opened(path=tmp_path / "out" / "report" / "report.html")
+    expected = "Groups" if kind == "group" else "Side by side, class by class"
+    assert table(page, expected).locator("tbody tr").count() >= 1
+    assert (
+        f"page:       {os.path.join(tmp_path, 'out', 'report', 'report.html')}" in answer.out
+        or "report.html" in answer.out
+    )
+
+
+def test_a_page_without_images_or_history(predictions, opened, tmp_path):
+    write_report(tmp_path / "report", predictions, [], chosen_epoch=None, details={"ckpt": "some/run"})
+    page = opened(path=tmp_path / "report" / "report.html")
+    assert page.locator("h1").inner_text() == "Evaluation of run"
+    assert drawn(page) == 1
+
+
+def test_the_matrix_of_the_page_is_that_of_the_predictions(file, predictions):
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', file.read_text(), re.S)[1])
+    (found,) = (part for part in data.values() if part["kind"] == Confusions.kind)
+    matrix = np.zeros((CLASSES, CLASSES), dtype=int)
+    for true, predicted, count in found["cells"]:
+        matrix[true, predicted] = count
+    assert np.array_equal(matrix, np.histogram2d(predictions.labels, predictions.predicted, bins=range(CLASSES + 1))[0])
