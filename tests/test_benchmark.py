@@ -11,7 +11,7 @@ from torch import nn
 
 from cifar_imbalance.benchmark.measure import Measured, training_gflops_per_image
 from cifar_imbalance.configuration.fields import BENCHMARK_ROWS, BenchmarkConfig, Model, TrainConfig
-from cifar_imbalance.configuration.overrides import CONF
+from cifar_imbalance.configuration.installed import CONF
 from cifar_imbalance.configuration.schema import field_paths, rules
 
 WORDS = ["model.name=test_efficientnet", "rounds=2", "steps=2", "batch_size=8", "output=out", "runtime=cpu"]

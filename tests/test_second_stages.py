@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from cifar_imbalance.configuration.overrides import CONF
+from cifar_imbalance.configuration.installed import CONF
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.runs.folder import RunFolder
 

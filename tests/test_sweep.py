@@ -18,7 +18,7 @@ from cifar_imbalance.command_line.composer import Composer
 from cifar_imbalance.command_line.sweep import METRICS, free_folder
 from cifar_imbalance.configuration.differences import fingerprint
 from cifar_imbalance.configuration.fields import TrainConfig
-from cifar_imbalance.configuration.overrides import CONF
+from cifar_imbalance.configuration.installed import CONF
 from cifar_imbalance.engine import evaluation, experiment, loop
 from cifar_imbalance.runs.folder import RunFolder
 

@@ -12,7 +12,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cifar_imbalance.configuration.overrides import CONF, parse
+from cifar_imbalance.configuration.installed import CONF
+from cifar_imbalance.configuration.overrides import parse
 from cifar_imbalance.configuration.schema import field_paths
 from cifar_imbalance.errors import TrainingFailed, UsageError
 

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from cifar_imbalance.command_line.composer import hydras_errors
 from cifar_imbalance.command_line.program import Program
 from cifar_imbalance.configuration.fields import TrainConfig
-from cifar_imbalance.configuration.overrides import CONF
+from cifar_imbalance.configuration.installed import CONF
 from cifar_imbalance.errors import TrainingFailed, UsageError
 from cifar_imbalance.runs.rerun import going_on
 

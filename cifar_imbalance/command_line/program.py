@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from cifar_imbalance.command_line.sweep import Sweep
 from cifar_imbalance.configuration.fields import EvaluateConfig, TrainConfig
-from cifar_imbalance.configuration.overrides import CONF
+from cifar_imbalance.configuration.installed import CONF
 from cifar_imbalance.configuration.schema import field_paths
 
 

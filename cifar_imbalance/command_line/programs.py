@@ -16,6 +16,7 @@ from cifar_imbalance.configuration.checks import (
     checked_train,
 )
 from cifar_imbalance.configuration.fields import BenchmarkConfig, EvaluateConfig, FiguresConfig, TrainConfig
+from cifar_imbalance.configuration.installed import program_name
 from cifar_imbalance.configuration.overrides import keys
 from cifar_imbalance.runs.folder import find_run
 from cifar_imbalance.runs.rerun import composed_for_evaluation, composed_for_training, runs_with_logits
@@ -31,7 +32,7 @@ def train() -> None:
     def checked(composed: DictConfig, overrides: list[str]) -> TrainConfig:
         return checked_train(composed_for_training(composed, overrides), keys(overrides))
 
-    main(Program("train", "train.py", TrainConfig, checked, run))
+    main(Program("train", program_name("train"), TrainConfig, checked, run))
 
 
 def evaluate() -> None:
@@ -53,7 +54,7 @@ def evaluate() -> None:
         of_weights = not runs and find_run(config.ckpt) is None
         return checked_evaluate(config, keys(overrides), of_saved_logits=bool(runs), of_weights=of_weights)
 
-    main(Program("evaluate", "evaluate.py", EvaluateConfig, checked, run))
+    main(Program("evaluate", program_name("evaluate"), EvaluateConfig, checked, run))
 
 
 def benchmark() -> None:

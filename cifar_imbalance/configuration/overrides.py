@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -13,11 +12,11 @@ from hydra.core.override_parser.types import Override, ValueType
 from omegaconf import DictConfig, OmegaConf
 
 from cifar_imbalance.configuration.fields import OPERATORS, TrainConfig
+from cifar_imbalance.configuration.installed import CONF
 from cifar_imbalance.configuration.schema import field_paths, unknown_field
 from cifar_imbalance.configuration.typed import as_typed, parsed_override
 from cifar_imbalance.errors import UsageError, choose_from, nearest
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 QUICKSTART_KEEPS = ("seed", "runtime", "training", "plots")  # what may be overridden in the quickstart
 HYDRAS_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 HYDRAS_PLUGINS = ("launcher", "sweeper")

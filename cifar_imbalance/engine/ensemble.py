@@ -17,6 +17,7 @@ from pathlib import Path
 
 from cifar_imbalance.configuration.differences import differing_fields
 from cifar_imbalance.configuration.fields import TrainConfig
+from cifar_imbalance.configuration.installed import command
 from cifar_imbalance.configuration.typed import as_typed, expanded
 from cifar_imbalance.engine.experiment import Prepared, describe, finished_run, prepare, run_experiment
 from cifar_imbalance.engine.members import member_configs, workers_and_threads
@@ -96,11 +97,11 @@ def _train_members(
                 lines.finished(member.number, _result(member))
             failures = _side_by_side(pending, workers, lines) if workers > 1 else _one_by_one(pending, lines)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"resume with: python train.py {as_typed('resume', str(folder.path))}") from None
+        raise KeyboardInterrupt(f"resume with: {command('train')} {as_typed('resume', str(folder.path))}") from None
     if failures:
         raise TrainingFailed(
             f"{len(failures)} of {len(members)} members failed: {'; '.join(failures)}; "
-            f"resume with: python train.py {as_typed('resume', str(folder.path))}"
+            f"resume with: {command('train')} {as_typed('resume', str(folder.path))}"
         )
 
 

@@ -16,6 +16,7 @@ from cifar_imbalance import atomic
 from cifar_imbalance.augment.policy import Policy
 from cifar_imbalance.configuration.checks import check_batch_size
 from cifar_imbalance.configuration.fields import TrainConfig
+from cifar_imbalance.configuration.installed import command
 from cifar_imbalance.configuration.typed import as_typed, expanded
 from cifar_imbalance.data.experiment_data import ExperimentData, load_experiment_data
 from cifar_imbalance.engine import checkpoint
@@ -115,7 +116,7 @@ def run_experiment(config: TrainConfig, path: Path, overrides: list[str], termin
                 if not folder.checkpoint("last").exists():
                     raise
                 raise KeyboardInterrupt(
-                    f"resume with: python train.py {as_typed('resume', str(folder.path))}"
+                    f"resume with: {command('train')} {as_typed('resume', str(folder.path))}"
                 ) from None
             except Exception:
                 with suppress(OSError), folder.log.open("a", encoding="utf-8") as file:  # gone, or the disk is full

@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from cifar_imbalance.configuration.fields import TrainConfig
+from cifar_imbalance.configuration.installed import command
 from cifar_imbalance.configuration.typed import as_typed
 from cifar_imbalance.data.experiment_data import ExperimentData
 from cifar_imbalance.engine import checkpoint
@@ -124,4 +125,4 @@ def _log_summary(how: str, predictions: Predictions, summary: dict[str, Any], fo
     log.info("\ntest images, %s\n%s", how, table)
     log.info("run folder: %s", folder.path)
     log.info("page:       %s", folder.page)
-    log.info("next:       python evaluate.py %s", as_typed("ckpt", str(folder.path)))
+    log.info("next:       %s %s", command("evaluate"), as_typed("ckpt", str(folder.path)))

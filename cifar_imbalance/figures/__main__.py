@@ -1,9 +1,6 @@
 """`python -m cifar_imbalance.figures`; see `--help`."""
 
-from cifar_imbalance.errors import end_quietly
+from cifar_imbalance.console import figures
 
 if __name__ == "__main__":
-    end_quietly()
-    from cifar_imbalance.command_line import figures
-
     figures()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from cifar_imbalance.configuration.installed import command
 from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.errors import UsageError
 
@@ -21,7 +22,7 @@ def logits_sha256(folder: Path, trust: str) -> str:
     if not files[0].is_file():
         raise UsageError(
             f"teacher={folder}: it has no logits of training images (predictions/train.npz); "
-            "python evaluate.py ckpt=RUN split=train writes a folder that has them"
+            f"{command('evaluate')} ckpt=RUN split=train writes a folder that has them"
         )
     if trust == "by_recall":
         files.append(folder / "predictions" / "validation.npz")

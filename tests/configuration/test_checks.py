@@ -11,7 +11,8 @@ from omegaconf import OmegaConf
 from cifar_imbalance.configuration import checks, effects
 from cifar_imbalance.configuration.checks import check_batch_size, checked_evaluate, checked_train
 from cifar_imbalance.configuration.fields import OPERATORS, Adam, EvaluateConfig, FourPhases, Sgd, Step, TrainConfig
-from cifar_imbalance.configuration.overrides import CONF, keys, parse
+from cifar_imbalance.configuration.installed import CONF
+from cifar_imbalance.configuration.overrides import keys, parse
 from cifar_imbalance.configuration.schema import choice_blocks, field_paths, leaves, rules
 from cifar_imbalance.configuration.values import Choices
 from cifar_imbalance.errors import UsageError, nearest

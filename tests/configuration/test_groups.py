@@ -4,7 +4,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from cifar_imbalance.configuration.fields import TrainConfig
-from cifar_imbalance.configuration.overrides import CONF
+from cifar_imbalance.configuration.installed import CONF
 from cifar_imbalance.configuration.schema import choice_blocks, field_paths, rules
 
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name in field_paths(TrainConfig))

@@ -4,7 +4,7 @@ import pytest
 
 from cifar_imbalance.augment.policy import OPERATORS
 from cifar_imbalance.configuration.fields import EvaluateConfig, TrainConfig
-from cifar_imbalance.configuration.overrides import CONF
+from cifar_imbalance.configuration.installed import CONF
 from cifar_imbalance.configuration.schema import rules
 from cifar_imbalance.data.image_sets import IMAGE_SETS
 from cifar_imbalance.evidence.adjustment import ADJUSTMENTS

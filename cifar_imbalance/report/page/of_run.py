@@ -13,6 +13,8 @@ import yaml
 from jaxtyping import UInt8
 from numpy.typing import NDArray
 
+from cifar_imbalance.configuration.installed import command
+from cifar_imbalance.configuration.typed import as_typed
 from cifar_imbalance.evidence.metrics import class_metrics, confusion_matrix, recall_interval
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.report.page.charts import by_epoch_chart, lines_chart
@@ -181,11 +183,11 @@ def origin(folder: Path) -> list[Part]:
     parts: list[Part] = []
     config, overrides = folder / "config.yaml", folder / "overrides.yaml"
     if config.is_file():
-        program = "evaluate.py" if "\nckpt:" in f"\n{config.read_text()}" else "train.py"
+        program = "evaluate" if "\nckpt:" in f"\n{config.read_text()}" else "train"
         words = yaml.safe_load(overrides.read_text()) if overrides.is_file() else []
-        again = [f"python {program} {shlex.join(map(str, words or []))}".rstrip()]
-        if program == "train.py":
-            again.append(f"python train.py {shlex.quote(f'repeat={folder}')}")
+        again = [f"{command(program)} {shlex.join(map(str, words or []))}".rstrip()]
+        if program == "train":
+            again.append(f"{command(program)} {as_typed('repeat', str(folder))}")
         parts.append(Text("How to repeat it", "\n".join(again)))
         parts.append(Text("Configuration", config.read_text()))
     if (environment := folder / "environment.json").is_file():
