@@ -19,6 +19,13 @@ def evaluate() -> None:
     program()
 
 
+def export() -> None:
+    end_quietly()
+    from cifar_imbalance.command_line import export as program
+
+    program()
+
+
 def figures() -> None:
     end_quietly()
     from cifar_imbalance.command_line import figures as program
@@ -29,5 +36,12 @@ def figures() -> None:
 def benchmark() -> None:
     end_quietly()
     from cifar_imbalance.command_line import benchmark as program
+
+    program()
+
+
+def predict() -> None:
+    end_quietly()
+    from cifar_imbalance.command_line import predict as program
 
     program()

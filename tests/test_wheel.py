@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS = {"cifar-imbalance-train", "cifar-imbalance-evaluate", "cifar-imbalance-figures", "cifar-imbalance-benchmark"}
+SCRIPTS = {
+    "cifar-imbalance-train",
+    "cifar-imbalance-evaluate",
+    "cifar-imbalance-export",
+    "cifar-imbalance-figures",
+    "cifar-imbalance-predict",
+    "cifar-imbalance-benchmark",
+}
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The four programs: what each composes, checks and runs. Torch is imported only when one runs."""
+"""The programs: what each composes, checks and runs. Torch is imported only when one runs."""
 
 from __future__ import annotations
 
@@ -11,15 +11,33 @@ from cifar_imbalance.command_line.program import Program
 from cifar_imbalance.configuration.checks import (
     checked_benchmark,
     checked_evaluate,
+    checked_export,
     checked_figures,
     checked_grouping,
+    checked_predict,
     checked_train,
 )
-from cifar_imbalance.configuration.fields import BenchmarkConfig, EvaluateConfig, FiguresConfig, TrainConfig
+from cifar_imbalance.configuration.fields import (
+    BenchmarkConfig,
+    EvaluateConfig,
+    ExportConfig,
+    FiguresConfig,
+    PredictConfig,
+    TrainConfig,
+)
 from cifar_imbalance.configuration.installed import program_name
 from cifar_imbalance.configuration.overrides import keys
+from cifar_imbalance.configuration.typed import expanded
+from cifar_imbalance.errors import UsageError
 from cifar_imbalance.runs.folder import find_run
-from cifar_imbalance.runs.rerun import composed_for_evaluation, composed_for_training, runs_with_logits
+from cifar_imbalance.runs.rerun import (
+    check_adjustment,
+    composed_for_evaluation,
+    composed_for_training,
+    runs_to_use,
+    runs_with_logits,
+    single_run,
+)
 
 
 def train() -> None:
@@ -67,6 +85,40 @@ def benchmark() -> None:
         return checked_benchmark(composed)
 
     main(Program("benchmark", "cifar_imbalance.benchmark", BenchmarkConfig, checked, run))
+
+
+def export() -> None:
+    def run(config: ExportConfig, folder: Path, overrides: list[str]) -> None:
+        from cifar_imbalance.export.run import run_export
+
+        run_export(config, folder)
+
+    def checked(composed: DictConfig, overrides: list[str]) -> ExportConfig:
+        config = checked_export(composed)
+        single_run(config.ckpt)
+        return config
+
+    main(Program("export", "cifar_imbalance.export", ExportConfig, checked, run))
+
+
+def predict() -> None:
+    def run(config: PredictConfig, folder: Path, overrides: list[str]) -> None:
+        from cifar_imbalance.predict.run import run_prediction
+
+        run_prediction(config, folder)
+
+    def checked(composed: DictConfig, overrides: list[str]) -> PredictConfig:
+        config = checked_predict(composed, keys(overrides))
+        runs = runs_to_use(config.ckpt)
+        for one in runs:
+            check_adjustment(config.adjust, one)
+        if config.adjust.name == "tau_normalization" and len(runs) > 1:
+            raise UsageError(f"adjust=tau_normalization: is of one model's head, not of {len(runs)} models")
+        if not expanded(config.images, "images").exists():
+            raise UsageError(f"images={config.images}: there is no such file or folder")
+        return config
+
+    main(Program("predict", "cifar_imbalance.predict", PredictConfig, checked, run))
 
 
 def figures() -> None:

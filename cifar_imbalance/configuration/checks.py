@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from cifar_imbalance.configuration.effects import (
     check_effects,
@@ -27,8 +27,10 @@ from cifar_imbalance.configuration.fields import (
     Augmentation,
     BenchmarkConfig,
     EvaluateConfig,
+    ExportConfig,
     FiguresConfig,
     FourPhases,
+    PredictConfig,
     Runtime,
     TrainConfig,
 )
@@ -118,6 +120,24 @@ def checked_figures(composed: DictConfig, typed: Iterable[str] = ()) -> FiguresC
     check_effects(config, typed)
     _check_augmentation(config.augmentation)
     _check_dataset(config)
+    return config
+
+
+def checked_export(composed: DictConfig) -> ExportConfig:
+    """The configuration of an export as dataclasses, every value checked. Raises UsageError."""
+    if OmegaConf.is_missing(composed, "ckpt"):
+        raise UsageError("ckpt: a value is missing; write ckpt=RUN_FOLDER")
+    return as_dataclass(ExportConfig, composed)
+
+
+def checked_predict(composed: DictConfig, typed: Iterable[str] = ()) -> PredictConfig:
+    """The configuration of predictions as dataclasses, every value checked. Raises UsageError."""
+    for name in ("ckpt", "images"):
+        if OmegaConf.is_missing(composed, name):
+            raise UsageError(f"{name}: a value is missing; write ckpt=RUN_FOLDER images=FOLDER")
+    config = as_dataclass(PredictConfig, composed)
+    settle_choices(config, typed)
+    _check_runtime(config.runtime)
     return config
 
 

@@ -541,6 +541,28 @@ class FiguresConfig:
     plots: Plots = field(default_factory=Plots)
 
 
+# ---------------------------------------------------------------- use of a trained model
+@dataclass
+class ExportConfig:
+    ckpt: str = MISSING  # run folder of a single model
+    # timm: a folder that timm reads | torch: a program of torch.export | onnx: an ONNX file
+    format: Annotated[str, Choices("timm", "torch", "onnx")] = "timm"
+    output: str = MISSING  # folder for the model and classes.json
+
+
+@dataclass
+class PredictConfig:
+    ckpt: Any = MISSING  # run folder, of a model or an ensemble; a list of run folders is an ensemble
+    images: str = MISSING  # an image, or a folder of images and folders
+    top: Count = 5  # classes of each image
+    views: Annotated[str, Choices("none", "flip", "shift", "flip_shift")] = "none"  # as evaluate.py's
+    ensemble: Combining = field(default_factory=Combining)
+    adjust: Adjust = field(default_factory=Adjust)
+    eval_batch_size: Annotated[int, Range(1, 65536)] = 512
+    runtime: Runtime = field(default_factory=Runtime)
+    output: str = MISSING  # folder for predictions.csv
+
+
 # ---------------------------------------------------------------- the benchmark
 BENCHMARK_ROWS = (
     "loop",  # the whole training loop, augmentation and records included

@@ -29,11 +29,13 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".jp2", ".webp", ".avif", ".gif", 
 BITS_PER_SAMPLE, PHOTOMETRIC_INTERPRETATION, WHITE_IS_ZERO = 258, 262, 0
 
 
-def read_image(path: Path, image_size: int | None = None) -> tuple[NDArray[np.uint8], bool]:
+def read_image(
+    path: Path, image_size: int | None = None, *, field: str = "dataset.root"
+) -> tuple[NDArray[np.uint8], bool]:
     """The image as uint8 [height, width, 3], and whether the file contains further frames.
 
     With `image_size` it is resized to a square of that side, ignoring its aspect ratio (see `resized`).
-    A file that cannot be read completely raises UsageError with its name.
+    A file that cannot be read completely raises UsageError with its name and that of the configuration's `field`.
     """
     try:
         with Image.open(path) as image:
@@ -44,7 +46,7 @@ def read_image(path: Path, image_size: int | None = None) -> tuple[NDArray[np.ui
             return np.array(resized(to_rgb(image), image_size)), several_frames
     except Exception as error:  # Pillow raises many exceptions for damaged files, even SyntaxError
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise UsageError(f"dataset.root: cannot read {path}: {reason}") from error
+        raise UsageError(f"{field}: cannot read {path}: {reason}") from error
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

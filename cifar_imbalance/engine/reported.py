@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 from torch import nn
 
-from cifar_imbalance.configuration.fields import Adjust, EvaluateConfig, TrainConfig
+from cifar_imbalance.configuration.fields import Adjust, EvaluateConfig, Model, TrainConfig
 from cifar_imbalance.data.experiment_data import ExperimentData
 from cifar_imbalance.data.image_sets import ImageSet
 from cifar_imbalance.engine import checkpoint
@@ -42,6 +42,29 @@ def load_reported(module: nn.Module, state: dict[str, Any], *, name: str) -> Non
         module.load_state_dict(weights)
     except (RuntimeError, AttributeError, TypeError) as error:
         raise UsageError(f"ckpt: the checkpoint does not fit {name} with these classes") from error
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """The model that a run reports, on the CPU in evaluation mode."""
+
+    settings: Model
+    built: BuiltModel
+    class_names: list[str]
+    train_images: NDArray[np.int64]  # [K]
+    image_size: tuple[int, int]  # height and width of the run's images
+
+
+def rebuilt(run: RunFolder) -> Rebuilt:
+    """Of a finished run of one model; its images are not read. Raises UsageError if its files are damaged."""
+    stored = run.read_config()
+    state = checkpoint.load(run.reported_checkpoint(stored))
+    names, size = [str(name) for name in state["class_names"]], run.image_size()
+    model = replace(stored.model, pretrained=False, weights=None)
+    built = build_model(model, class_count=len(names), image_size=size, seed=stored.seed)
+    load_reported(built.module, state, name=model.name)
+    built.module.eval()
+    return Rebuilt(model, built, names, np.array(state["train_images"]), size)
 
 
 def load_parent(module: nn.Module, config: TrainConfig, class_names: Sequence[str]) -> None:

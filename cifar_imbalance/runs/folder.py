@@ -69,6 +69,11 @@ class RunFolder:
     def page(self) -> Path:
         return self.report / "report.html"
 
+    def image_size(self) -> tuple[int, int]:
+        """Height and width in pixels of the run's images. Raises UsageError if data.json is damaged."""
+        height, width, _ = stored.read_json(self.data, {"image_shape": list})["image_shape"]
+        return int(height), int(width)
+
     def checkpoint(self, name: str) -> Path:
         return self.path / "checkpoints" / f"{name}.pt"
 

@@ -87,6 +87,23 @@ def combined_runs(ckpt: Any) -> list[RunFolder]:
     return run.members(stored) if stored.ensemble.members > 1 else []
 
 
+def single_run(ckpt: str) -> RunFolder:
+    """The finished run of one model whose folder is `ckpt`. Raises UsageError if it is none."""
+    run = _run_folder(ckpt, "ckpt")
+    members = run.read_config().ensemble.members
+    if members > 1:
+        raise UsageError(f"ckpt={ckpt}: is an ensemble of {members}; name one of them, {run.member(0).path}")
+    if run.reported_sha256() is None:
+        raise UsageError(f"ckpt={ckpt}: it is not finished (report/summary.json, checkpoints/)")
+    return run
+
+
+def runs_to_use(ckpt: Any) -> list[RunFolder]:
+    """The finished runs whose models are used together: of a list, of an ensemble, or one. Raises UsageError."""
+    runs = combined_runs(ckpt) or [single_run(str(ckpt))]
+    return [single_run(str(run.path)) for run in runs]
+
+
 def runs_with_logits(config: DictConfig | EvaluateConfig) -> list[RunFolder]:
     """The runs whose saved logits are evaluated: those that are combined, or one whose logits are to be changed.
 

@@ -1,0 +1,1 @@
+"""`python -m cifar_imbalance.export`: a trained model in the formats of other libraries."""

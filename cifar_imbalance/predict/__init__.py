@@ -1,0 +1,1 @@
+"""`python -m cifar_imbalance.predict`: the classes of images without labels."""

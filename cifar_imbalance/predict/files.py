@@ -1,0 +1,59 @@
+"""Image files without labels, read as a run's own images were."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from cifar_imbalance.data.decode import SUFFIXES, read_image
+from cifar_imbalance.data.identity import image_hashes
+from cifar_imbalance.data.image_sets import ImageSet
+from cifar_imbalance.errors import UsageError
+
+Picture = UInt8[np.ndarray, "_ _ 3"]
+
+
+def image_files(place: Path) -> list[Path]:
+    """The image itself, or all images in a folder and its folders, by name; hidden ones are left out.
+
+    Raises UsageError if there are none.
+    """
+    if place.is_file():
+        found = [place]
+    else:
+        found = [Path(folder) / name for folder, _, names in os.walk(place) for name in names]
+        found = [file for file in found if not any(part.startswith(".") for part in file.relative_to(place).parts)]
+    found = sorted(file for file in found if file.suffix.lower() in SUFFIXES)
+    if not found:
+        what = "there is no such file or folder" if not place.exists() else "there is no image in it"
+        raise UsageError(f"images={place}: {what}")
+    return found
+
+
+def read_files(files: list[Path], size: tuple[int, int], class_names: tuple[str, ...]) -> ImageSet:
+    """The images, resized to `size` (height, width) without regard to their aspect ratio; their labels are unknown.
+
+    The labels are 0. Raises UsageError for a file that cannot be read.
+    """
+    height, width = size
+    images = np.stack([_resized(read_image(file, field="images")[0], height, width) for file in files])
+    count = len(files)
+    return ImageSet(
+        images=images,
+        labels=np.zeros(count, dtype=np.int64),
+        hashes=image_hashes(images),
+        indices=np.arange(count, dtype=np.int64),
+        class_names=class_names,
+        source="files",
+        files=tuple(map(str, files)),
+    )
+
+
+def _resized(image: Picture, height: int, width: int) -> Picture:
+    if image.shape[:2] == (height, width):
+        return image
+    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
