@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+import webbrowser
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,10 @@ def launch(program: Program) -> None:
         done: Path | None = None
         try:
             OmegaConf.resolve(composed)
-            done = _run(program, program.checked(composed, overrides), folder, overrides)
+            config = program.checked(composed, overrides)
+            done = _run(program, config, folder, overrides)
+            if done is not None and config.open:
+                webbrowser.open((done / "report" / "report.html").absolute().as_uri())
             _remove_empty(folder, program.existing)  # a resumed run has a folder of its own
         except KeyboardInterrupt:
             _remove_empty(folder, program.existing)

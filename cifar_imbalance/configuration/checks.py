@@ -107,7 +107,7 @@ def checked_grouping(composed: DictConfig, typed: Iterable[str] = ()) -> Evaluat
     fields = config.group_by if isinstance(config.group_by, list) else [config.group_by]
     if not fields or not all(isinstance(name, str) for name in fields):
         raise UsageError(f"group_by={config.group_by}: a field is expected, or a list of fields")
-    allowed = ("ckpt", "group_by", "baseline", "adjust", "plots.dpi", "plots.pdf")
+    allowed = ("ckpt", "group_by", "baseline", "adjust", "open", "plots.dpi", "plots.pdf")
     for key in typed:
         if key not in allowed and not key.startswith(("hydra", "adjust.")):
             raise UsageError(f"{key}: has no effect on a table of runs; allowed are {', '.join(allowed)}")

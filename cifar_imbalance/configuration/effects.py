@@ -48,6 +48,7 @@ OF_SAVED_LOGITS = (
     "adjust",
     "test_prior",
     "auroc",
+    "open",
     "plots.dpi",
     "plots.pdf",
 )

@@ -428,6 +428,7 @@ class TrainConfig:
     experiment: str = "custom"
     seed: Seed = 0
     deterministic: bool = False  # reject operations without a deterministic form (matters on cuda)
+    open: bool = False  # report.html in a browser, at the end
     resume: str | None = None  # run folder to continue
     repeat: str | None = None  # run folder whose configuration a new run uses
     start: str | None = None  # run folder whose configuration and reported weights a new run starts from
@@ -518,6 +519,7 @@ class EvaluateConfig:
     # by_class: of each class's logit, learnt on the validation images, for each model
     view_weights: Annotated[str, Choices("equal", "by_class")] = "equal"
     reference: str | None = None  # paper/exp2, paper/exp3 or a run folder, to compare the results with
+    open: bool = False  # report.html in a browser, at the end
     seed: Seed = 0
     deterministic: bool = False
     dataset: Dataset = field(default_factory=Dataset)

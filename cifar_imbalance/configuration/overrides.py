@@ -17,7 +17,7 @@ from cifar_imbalance.configuration.schema import field_paths, unknown_field
 from cifar_imbalance.configuration.typed import as_typed, parsed_override
 from cifar_imbalance.errors import UsageError, choose_from, nearest
 
-QUICKSTART_KEEPS = ("seed", "runtime", "training", "plots")  # what may be overridden in the quickstart
+QUICKSTART_KEEPS = ("seed", "open", "runtime", "training", "plots")  # what may be overridden in the quickstart
 HYDRAS_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 HYDRAS_PLUGINS = ("launcher", "sweeper")
 HYDRAS_VALUE = re.compile(r"\$\{\s*hydra:")

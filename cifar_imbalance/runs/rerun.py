@@ -281,7 +281,7 @@ def _of_run(composed: DictConfig, run: RunFolder, overrides: Sequence[str], free
     config = OmegaConf.masked_copy(stored, ["seed", "deterministic", "dataset", "model", "runtime", "plots"])
     config.training = {"eval_batch_size": stored.training.eval_batch_size}
     config.ensemble = {"combine": stored.ensemble.combine}
-    free_of_run = ("ckpt", "split", "views", "view_weights", "reference", "auroc")
+    free_of_run = ("ckpt", "split", "views", "view_weights", "reference", "auroc", "open")
     for name in (*free_of_run, "adjust", "test_prior", "group_by", "baseline"):
         config[name] = composed[name]
     free = (*free, *free_of_run)

@@ -250,6 +250,15 @@ def test_pages_of_sweeps_and_comparisons_open_without_noise(opened, typed, tiny_
     )
 
 
+def test_the_page_is_opened_at_the_end_if_asked_for(typed, tiny_run, tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    assert typed(tmp_path, "evaluate", f"ckpt={tiny_run}", "hydra.run.dir=shut").code == 0
+    assert opened == []
+    assert typed(tmp_path, "evaluate", f"ckpt={tiny_run}", "open=true", "hydra.run.dir=out").code == 0
+    assert opened == [(tmp_path / "out" / "report" / "report.html").as_uri()]
+
+
 def test_a_page_without_images_or_history(predictions, opened, tmp_path):
     write_report(tmp_path / "report", predictions, [], chosen_epoch=None, details={"ckpt": "some/run"})
     page = opened(path=tmp_path / "report" / "report.html")
