@@ -20,6 +20,7 @@ from cifar_imbalance.evidence.metrics import class_metrics, summarize
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.report.page.charts import bars_chart, lines_chart
 from cifar_imbalance.report.page.parts import Cell, Part, Table, number
+from cifar_imbalance.report.plots.canvas import words
 from cifar_imbalance.report.plots.comparisons import ensemble_plot
 from cifar_imbalance.report.plots.curves import evaluated_images, member_curves_plot
 from cifar_imbalance.report.tables import csv_text
@@ -190,10 +191,13 @@ def _parts(
     gains: ClassGains,
     class_names: Sequence[str],
 ) -> list[Part]:
-    columns = ["model", *(column.replace("_", " ") for column in COLUMNS)]
+    columns = ["model", *map(words, COLUMNS)]
     cells = [[Cell(name), *(number(row[column]) for column in COLUMNS)] for name, row in rows.items()]
+    of_size: dict[float, list[Mapping[str, float]]] = {}
+    for row in sizes:
+        of_size.setdefault(row["members"], []).append(row)
     lines = {
-        name.replace("_", " "): [(row["members"], row[name]) for row in sizes]
+        words(name): [(size, float(np.mean([row[name] for row in subsets]))) for size, subsets in of_size.items()]
         for name in ("accuracy", "worst_decile_recall", "worst_recall")
     }
     order = np.argsort(-gains.gain, kind="stable")
@@ -211,7 +215,7 @@ def _curves_of_members(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> 
         on = f"{evaluated_images(history)}_accuracy"
         measured = on if any(line.get(on) is not None for line in history) else "train_accuracy"
         found = [(line["epoch"], line[measured]) for line in history if line.get(measured) is not None]
-        lines[f"member {name}, {measured.replace('_', ' ')}"] = found
+        lines[f"member {name}, {words(measured)}"] = found
     return lines_chart("Accuracy of the members by epoch", lines, x="epoch", y="")
 
 

@@ -111,10 +111,6 @@ def hard_decile(baseline: Sequence[Result]) -> NDArray[np.int64] | None:
     return np.argsort(recalls, kind="stable")[: math.ceil(known / 10)]  # without images: NaN, which is last
 
 
-def words(name: str) -> str:
-    return name.replace("_", " ").replace("f1", "F1")
-
-
 def cell_text(row: Mapping[str, Any], column: str) -> str:
     value, sd = row[column], row.get(f"{column}_sd")
     if value is None or np.isnan(value):

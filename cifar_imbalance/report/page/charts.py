@@ -14,6 +14,7 @@ from cifar_imbalance.report.page.parts import Chart
 SYMBOLS_UP_TO = 40  # points of a line
 EPOCHS_UP_TO = 100  # columns of a heat map by epoch; of more epochs every so many is shown
 CLASSES_UP_TO = 300  # rows of such a heat map
+WHOLE = ("epoch", "members")  # axes of whole numbers
 Points = Sequence[tuple[float, float]]
 
 
@@ -44,10 +45,10 @@ def front_chart(title: str, groups: Mapping[str, Points], *, x: str, y: str, not
     for name, points in groups.items():
         values = np.array(points, dtype=np.float64)
         mean, sd = values.mean(axis=0), values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(2)
+        centre = [rounded(mean[0]), rounded(mean[1])]
+        series.append({"type": "scatter", "name": name, "data": [centre], "symbolSize": 13})  # first, for the legend
         runs = [[rounded(a), rounded(b)] for a, b in values]
         series.append({"type": "scatter", "name": name, "data": runs, "symbolSize": 5, "itemStyle": {"opacity": 0.5}})
-        centre = [rounded(mean[0]), rounded(mean[1])]
-        series.append({"type": "scatter", "name": name, "data": [centre], "symbolSize": 13})
         for ends in ([(-sd[0], 0), (sd[0], 0)], [(0, -sd[1]), (0, sd[1])]):
             bar = [[rounded(mean[0] + a), rounded(mean[1] + b)] for a, b in ends]
             if sd.any():
@@ -116,9 +117,17 @@ def by_epoch_chart(
 
 
 def _axes(x: str, y: str) -> dict[str, Any]:
+    whole = {"minInterval": 1} if x in WHOLE else {}
     return {
         "grid": {"containLabel": True, "left": 30, "right": 24, "top": 44, "bottom": 30},
-        "xAxis": {"type": "value", "scale": True, "name": x, "nameLocation": "middle", "nameGap": 28},
+        "xAxis": {
+            "type": "value",
+            "scale": True,
+            "name": x,
+            **whole,
+            "nameLocation": "middle",
+            "nameGap": 28,
+        },
         "yAxis": {"type": "value", "scale": True, "name": y, "nameLocation": "middle", "nameGap": 44},
     }
 

@@ -20,6 +20,7 @@ from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.report.page.charts import by_epoch_chart, lines_chart
 from cifar_imbalance.report.page.mistakes import sprite_of_mistakes
 from cifar_imbalance.report.page.parts import Card, Cell, Confusions, Page, Part, Table, Text, count, number
+from cifar_imbalance.report.plots.canvas import words
 from cifar_imbalance.report.plots.curves import evaluated_images
 
 MATRIX_UP_TO = 1000  # classes; beyond, a cell would be less than a pixel
@@ -157,10 +158,7 @@ def _curves(history: History) -> list[Part]:
     losses = {"training": points("train_loss"), on: points(f"{on}_loss")}
     results = {
         "training accuracy": points("train_accuracy"),
-        **{
-            f"{on} {name.replace('_', ' ').replace('f1', 'F1')}": points(f"{on}_{name}")
-            for name in ("accuracy", "macro_f1", "worst_recall")
-        },
+        **{words(f"{on}_{name}"): points(f"{on}_{name}") for name in ("accuracy", "macro_f1", "worst_recall")},
     }
     rates = [
         (line["epoch"] - 1 + place, line[name]) for line in history for place, name in enumerate(("lr_start", "lr_end"))

@@ -7,10 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cifar_imbalance.report.groups import GROUPS, HARD, METRICS, Result, cell_text, mean_recalls, words
+import numpy as np
+
+from cifar_imbalance.report.groups import GROUPS, HARD, METRICS, Result, cell_text, mean_recalls
 from cifar_imbalance.report.page.charts import front_chart
 from cifar_imbalance.report.page.of_run import origin
 from cifar_imbalance.report.page.parts import Cell, Page, Part, Table, Text, count, number
+from cifar_imbalance.report.plots.canvas import words
 
 
 def sweep_page(
@@ -26,7 +29,9 @@ def sweep_page(
     """`rows` are the table, `compared` the differences from the `baseline`, `text` is the whole in words."""
     parts: list[Part] = []
     first = next(iter(rows.values()))
-    shown = [name for name in (*METRICS, HARD, *GROUPS) if name in first]
+    shown = [name for name in (*METRICS, HARD) if name in first]
+    if any(first.get(name) is not None and not np.isnan(first[name]) for name in GROUPS[1:]):  # not all are many
+        shown += GROUPS
     cells = [
         [Cell(name), count(row["n"]), *(replace(number(row[c]), text=cell_text(row, c)) for c in (*shown, "seconds"))]
         for name, row in rows.items()
