@@ -16,7 +16,6 @@ ensembles.csv mean logit against mean probability, by ensemble, with intervals o
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -35,13 +34,13 @@ from cifar_imbalance.evidence.bootstrap import paired_differences
 from cifar_imbalance.evidence.combination import combine, paired
 from cifar_imbalance.evidence.metrics import class_metrics, confusion_matrix, summarize
 from cifar_imbalance.evidence.predictions import Predictions
+from cifar_imbalance.report.groups import METRICS, hard_classes
 from cifar_imbalance.report.tables import csv_text
 from cifar_imbalance.runs.folder import RunFolder, runs_in
 
 BASELINE = "exp2_tuned"
 MEMBERS = 5
 POWERS = (0.0, 0.5, 1.0, 2.0)
-METRICS = ("accuracy", "macro_f1", "worst_decile_recall", "worst_recall", "recall_sd", "loss", "calibration_error")
 CONFUSIONS = 3  # listed of each hard class
 
 
@@ -65,7 +64,8 @@ def rows_of(run: RunFolder) -> Iterator[Row]:
     found = {"none": {split: run.checked_predictions(split) for split in ("test", "validation")}}
     for file in sorted(run.path.glob("evaluations/*/config.yaml")):
         settings = yaml.safe_load(file.read_text())
-        if settings["views"] != "none" and settings["adjust"]["name"] == "none":
+        changed = settings["adjust"]["name"] != "none" or settings["test_prior"]["profile"] != "none"
+        if settings["views"] != "none" and settings["view_weights"] == "equal" and not changed:
             split = settings["split"]
             found.setdefault(settings["views"], {})[split] = file.parent / "predictions" / f"{split}.npz"
     passes = {"none": 1, "flip": 2, "shift": 5, "flip_shift": 10}
@@ -99,12 +99,6 @@ def ensembles_of(rows: Sequence[Row]) -> Iterator[Row]:
 def biased(row: Row, power: float) -> Predictions:
     settings = Adjust(name="class_bias", class_bias=ClassBias(power=power))
     return fit(settings, Given(row.validation))(row.test)
-
-
-def hard_classes(rows: Sequence[Row]) -> NDArray[np.int64]:
-    """The tenth of the classes of lowest mean recall on the baseline's validation images, the lowest first."""
-    recalls = np.mean([class_metrics(row.validation).recall for row in rows if row.name == BASELINE], axis=0)
-    return np.argsort(recalls, kind="stable")[: math.ceil(len(recalls) / 10)]
 
 
 def runs_csv(rows: Sequence[Row], found: dict[tuple[int, float | None], Predictions], hard: NDArray[np.int64]) -> str:
@@ -222,7 +216,7 @@ def ensembles_csv(rows: Sequence[Row]) -> str:
 
 
 def main(folder: Path, results: Path) -> None:
-    finished = [run for run in runs_in(folder) if run.is_finished]
+    finished = [run for run in runs_in(folder) if run.is_finished and run.read_config().ensemble.members == 1]
     rows = [row for run in finished for row in rows_of(run)]
     rows.sort(key=lambda row: (row.name != BASELINE, row.name, row.seed))
     alike = paired([row.test for row in rows], [f"{row.name} {row.seed}" for row in rows])
@@ -233,7 +227,7 @@ def main(folder: Path, results: Path) -> None:
         for number, row in enumerate(rows)
         for power in (None, *POWERS)
     }
-    hard = hard_classes(rows)
+    hard = hard_classes([row.validation for row in rows if row.name == BASELINE])
     results.mkdir(parents=True, exist_ok=True)
     (results / "runs.csv").write_text(runs_csv(rows, found, hard))
     (results / "recalls.csv").write_text(recalls_csv(rows, found))

@@ -82,6 +82,14 @@ def test_mistakes_are_one_line_and_leave_no_folder(typed, tiny_run, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
+def test_a_model_that_timm_alone_does_not_have_is_refused_by_name(typed, tiny_words, tmp_path):
+    words = ["model=resnet32", "training.epochs=1", "hydra.run.dir=ours"]
+    assert typed(tmp_path, "train", *tiny_words, *words).code == 0
+    answer = typed(tmp_path, "export", "ckpt=ours")
+    line = "format=timm: timm alone has no resnet32_cifar; allowed are torch, onnx"
+    assert (answer.code, answer.err) == (2, f"cifar_imbalance.export: {line}\n")
+
+
 def test_a_head_that_timm_does_not_have_is_refused_by_name(typed, tiny_words, tmp_path):
     words = ["model.cosine_scale=30", "training.epochs=1", "hydra.run.dir=cosine"]
     assert typed(tmp_path, "train", *tiny_words, *words).code == 0

@@ -1,6 +1,8 @@
 """Images without labels: python -m cifar_imbalance.predict ckpt=RUN images=FOLDER."""
 
 import csv
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -77,6 +79,29 @@ def test_one_photograph_of_another_size_is_resized(typed, tiny_run, photos, tmp_
     rows, _ = predicted(typed, tmp_path, f"ckpt={tiny_run}", "images=photo.jpg", "top=1")
     assert [row["file"] for row in rows] == ["photo.jpg"]
     assert set(rows[0]) == {"file", "class_1", "probability_1"}
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["ensemble.combine=mean_logit"], "ensemble.combine=mean_logit: has no effect: one model is used"),
+        (
+            ["views=flip", "adjust=class_bias"],
+            "views=flip: adjust=class_bias is fitted on saved logits of validation images, which are of no views; "
+            "leave one of them out",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_refused(typed, tiny_run, photos, tmp_path, words, line):
+    answer = typed(tmp_path, "predict", f"ckpt={tiny_run}", f"images={photos}", *words)
+    assert (answer.code, answer.err) == (2, f"cifar_imbalance.predict: {line}\n")
+
+
+def test_a_name_that_is_no_text_is_escaped(typed, tiny_run, photos, tmp_path):
+    odd = os.fsencode(tmp_path) + b"/\xff.png"
+    shutil.copy(os.fsencode(photos / "0.png"), odd)
+    rows, _ = predicted(typed, tmp_path, f"ckpt={tiny_run}", f"images={tmp_path}", "top=1")
+    assert rows[-1]["file"].endswith("/\\xff.png")
 
 
 def test_mistakes_are_one_line(typed, tiny_run, tmp_path):

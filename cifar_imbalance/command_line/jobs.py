@@ -68,6 +68,8 @@ def check_every_job(program: Program, arguments: Any) -> None:
         if arguments.multirun and composed.hydra.sweeper.get("params"):
             raise UsageError("hydra.sweeper.params: a sweep is typed, FIELD=VALUE,VALUE, so that all of it is checked")
         configs.append(program.checked(_without_hydra(composed), job))
+        if arguments.multirun and getattr(configs[-1], "open", False):
+            raise UsageError("open=true: opens the page of one run, and this is a sweep (-m)")
         kind = "sweep" if arguments.multirun else "run"
         if composed.get("output") == "":
             raise UsageError("output=: a folder is expected")

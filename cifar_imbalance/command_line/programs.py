@@ -31,7 +31,7 @@ from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.runs.folder import find_run
 from cifar_imbalance.runs.rerun import (
-    check_adjustment,
+    check_use,
     composed_for_evaluation,
     composed_for_training,
     runs_to_use,
@@ -110,10 +110,7 @@ def predict() -> None:
     def checked(composed: DictConfig, overrides: list[str]) -> PredictConfig:
         config = checked_predict(composed, keys(overrides))
         runs = runs_to_use(config.ckpt)
-        for one in runs:
-            check_adjustment(config.adjust, one)
-        if config.adjust.name == "tau_normalization" and len(runs) > 1:
-            raise UsageError(f"adjust=tau_normalization: is of one model's head, not of {len(runs)} models")
+        check_use(config, runs, keys(overrides))
         if not expanded(config.images, "images").exists():
             raise UsageError(f"images={config.images}: there is no such file or folder")
         return config

@@ -38,16 +38,20 @@ class Recomputed:
 def recompute(config: EvaluateConfig, runs: list[RunFolder], runtime: DeviceRuntime) -> Recomputed:
     """The logits of config.views of each run's model on config.split, and on validation images if all held out some.
 
+    With view_weights=by_class validation images are weighted by what was learnt on others of them. An adjustment that
+    is cross-fitted on these logits has seen a fold's labels in so far as the weights of other folds depend on them.
+
     Raises UsageError if the images or classes are not those of a run.
     """
     size = config.training.eval_batch_size
     check_batch_size("training.eval_batch_size", size, devices=runtime.devices)
     held_out = all(run.predictions("validation").is_file() for run in runs)
     data = load_experiment_data(config.dataset)  # all runs have the same
+    hashes = data.record()["sha256"]
     images = {split: split_of(data, split) for split in (config.split, *(["validation"] if held_out else []))}
     found = Recomputed({split: [] for split in images}, images[config.split].images, [], [])
     for run in runs:
-        run.check_images({split: data.record()["sha256"][split] for split in images}, f"ckpt={run.path}")
+        run.check_images({split: hashes[split] for split in images}, f"ckpt={run.path}")
         stored = run.read_config()
         built = build_evaluated(replace(config, model=stored.model, seed=stored.seed), data)
         state = checkpoint.load(run.reported_checkpoint(stored))

@@ -56,7 +56,9 @@ def to_onnx(reported: Rebuilt, folder: Path) -> Read:
         import onnxruntime
         import onnxscript as onnxscript
     except ImportError as error:
-        raise UsageError(f"format=onnx: {error.name} is not installed; pip install 'cifar_imbalance[onnx]'") from error
+        raise UsageError(
+            f"format=onnx: {error.name} is not installed; pip install onnx onnxscript onnxruntime"
+        ) from error
 
     file = folder / "model.onnx"
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of its own operators

@@ -14,6 +14,7 @@ from cifar_imbalance.engine.reported import rebuilt
 from cifar_imbalance.errors import TrainingFailed, UsageError
 from cifar_imbalance.export.deployed import Deployed
 from cifar_imbalance.export.formats import FORMATS
+from cifar_imbalance.models.build import is_ours
 from cifar_imbalance.runs.rerun import single_run
 from cifar_imbalance.terminal import Terminal
 
@@ -35,6 +36,8 @@ def run_export(config: ExportConfig, folder: Path) -> None:
             raise UsageError(
                 "format=timm: timm has no such head (model.cosine_scale, model.class_factors); allowed are torch, onnx"
             )
+        if config.format == "timm" and is_ours(settings.name):
+            raise UsageError(f"format=timm: timm alone has no {settings.name}; allowed are torch, onnx")
         folder.mkdir(parents=True, exist_ok=True)
         read = FORMATS[config.format](reported, folder)
         atomic.write_json(folder / "classes.json", reported.class_names)

@@ -63,6 +63,11 @@ def build_model(model: fields.Model, *, class_count: int, image_size: tuple[int,
     return BuiltModel(module, tuple(data["mean"]), tuple(data["std"]), input_size)
 
 
+def is_ours(name: str) -> bool:
+    """Whether timm has the model only because this package registers it."""
+    return timm.models.model_entrypoint(name.split(".")[0]).__module__.startswith(__package__.split(".")[0])
+
+
 def check_name(model: fields.Model) -> None:
     """Raises UsageError for a name that timm does not have, or has no weights for if they are requested."""
     name = model.name

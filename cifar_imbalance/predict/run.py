@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from scipy.special import softmax
 
 from cifar_imbalance import atomic
+from cifar_imbalance.configuration.checks import check_batch_size
 from cifar_imbalance.configuration.fields import PredictConfig
 from cifar_imbalance.configuration.typed import expanded
+from cifar_imbalance.data.image_sets import ImageSet
 from cifar_imbalance.engine.memory import out_of_memory_named
 from cifar_imbalance.engine.reported import given_for, predict, rebuilt
 from cifar_imbalance.engine.step import Network
@@ -30,6 +34,11 @@ log = logging.getLogger(__name__)
 LINES_SHOWN = 20
 
 
+def shown(file: Path) -> str:
+    """The file's name as text; bytes that are no UTF-8 are escaped."""
+    return os.fsencode(file).decode("utf-8", "backslashreplace")
+
+
 def run_prediction(config: PredictConfig, folder: Path) -> None:
     """Write predictions.csv into `folder`: for each image its most probable classes, and their probabilities.
 
@@ -37,15 +46,20 @@ def run_prediction(config: PredictConfig, folder: Path) -> None:
     """
     with Terminal():
         runtime = make_runtime(config.runtime, deterministic=False)
+        check_batch_size("eval_batch_size", config.eval_batch_size, devices=runtime.devices)
         runs = runs_to_use(config.ckpt)
         files = image_files(expanded(config.images, "images"))
         members: list[Predictions] = []
+        read: dict[tuple[int, int], ImageSet] = {}
         for run in runs:
             model = rebuilt(run)
             names = tuple(model.class_names)
             if members and names != members[0].class_names:
                 raise UsageError(f"ckpt={run.path}: its classes are not those of {runs[0].path}")
-            images = read_files(files, model.image_size, names)
+            if model.image_size not in read:
+                read[model.image_size] = read_files(files, model.image_size, names)
+            # Members may see them at several sizes: what pairs them is the file.
+            images = replace(read[model.image_size], hashes=np.arange(len(files), dtype=np.uint64))
             with out_of_memory_named(runtime, eval_batch_size=config.eval_batch_size):
                 network = Network.on_device(model.built, runtime)
                 size = min(config.eval_batch_size, len(files)) if runtime.devices == 1 else config.eval_batch_size
@@ -58,7 +72,7 @@ def run_prediction(config: PredictConfig, folder: Path) -> None:
         probabilities = softmax(found.logits.astype(np.float64), axis=1)
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
         lines = [
-            [str(file), *(cell for k in row for cell in (found.class_names[k], f"{probabilities[number, k]:.4f}"))]
+            [shown(file), *(cell for k in row for cell in (found.class_names[k], f"{probabilities[number, k]:.4f}"))]
             for number, (file, row) in enumerate(zip(files, order, strict=True))
         ]
         header = ["file", *(f"{word}_{place}" for place in range(1, top + 1) for word in ("class", "probability"))]

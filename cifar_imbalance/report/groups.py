@@ -101,14 +101,26 @@ def mean_recalls(group: Sequence[Result]) -> NDArray[np.float64]:
 
 
 def hard_decile(baseline: Sequence[Result]) -> NDArray[np.int64] | None:
-    """The tenth of the classes of lowest mean recall on the runs' validation images; None where none were held out."""
+    """The classes of HARD, by the runs' validation images; None where none were held out."""
     files = [result.run.predictions("validation") for result in baseline]
     if not all(file.is_file() for file in files):
         return None
-    of_runs = [class_metrics(Predictions.load(result.run.checked_predictions("validation"))) for result in baseline]
-    recalls = np.mean([metrics.recall for metrics in of_runs], axis=0)
+    return hard_classes([Predictions.load(result.run.checked_predictions("validation")) for result in baseline])
+
+
+def hard_classes(of_runs: Sequence[Predictions]) -> NDArray[np.int64]:
+    """The tenth of the classes of lowest mean recall, the lowest first."""
+    recalls = np.mean([class_metrics(predictions).recall for predictions in of_runs], axis=0)
     known = int((~np.isnan(recalls)).sum())
     return np.argsort(recalls, kind="stable")[: math.ceil(known / 10)]  # without images: NaN, which is last
+
+
+def hard_in_words(baseline: str, names: Sequence[str]) -> str:
+    """What HARD is in this table."""
+    return (
+        f"hard decile: mean recall of the {len(names)} classes that {baseline} recognised worst on its validation "
+        f"images: {', '.join(names)}"
+    )
 
 
 def cell_text(row: Mapping[str, Any], column: str) -> str:

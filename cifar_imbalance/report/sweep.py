@@ -18,7 +18,16 @@ from cifar_imbalance.evidence.combination import paired
 from cifar_imbalance.evidence.metrics import confusion_matrix
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.evidence.significance import TEST_IMAGES_ALONE, paired_test
-from cifar_imbalance.report.groups import GROUPS, HARD, METRICS, Result, cell_text, hard_decile, mean_recalls
+from cifar_imbalance.report.groups import (
+    GROUPS,
+    HARD,
+    METRICS,
+    Result,
+    cell_text,
+    hard_decile,
+    hard_in_words,
+    mean_recalls,
+)
 from cifar_imbalance.report.page.of_sweep import sweep_page
 from cifar_imbalance.report.page.write import write_page
 from cifar_imbalance.report.plots.sweeps import delta_confusion_plot, fronts_plot, recall_by_count_plot
@@ -37,12 +46,14 @@ def write_sweep_report(
     """
     folder.mkdir(parents=True, exist_ok=True)
     baseline = baseline or next(iter(groups))
+    results = [result for group in groups.values() for result in group]
+    same = paired([result.predictions for result in results], [str(result.run.path) for result in results])
     hard = hard_decile(groups[baseline])
     if hard is not None:
         groups = {name: [result.with_hard(hard) for result in group] for name, group in groups.items()}
-    results = [result for group in groups.values() for result in group]
-    names = [str(result.run.path) for result in results]
-    same = paired([result.predictions for result in results], names)
+        results = [result for group in groups.values() for result in group]
+    names = results[0].predictions.class_names
+    hard_names = [] if hard is None else [names[k] for k in hard]
     rows = {name: _row(group) for name, group in groups.items()}
     published = _published(groups)
     columns = list(next(iter(rows.values())))
@@ -58,9 +69,9 @@ def write_sweep_report(
         if name != baseline
     }
     atomic.write_text(folder / "differences.csv", _differences_csv(compared, baseline, group_by))
-    text = _text(rows, published, compared, baseline, group_by)
+    text = _text(rows, published, compared, baseline, group_by, hard_names)
     atomic.write_text(folder / "sweep.txt", text)
-    page = sweep_page(folder.parent, groups, rows, published, compared, baseline, group_by, text)
+    page = sweep_page(folder.parent, groups, rows, published, compared, baseline, group_by, text, hard_names)
     write_page(folder / "report.html", page)
     points = {
         name: [(result.metrics["accuracy"], result.metrics["worst_decile_recall"]) for result in group]
@@ -163,6 +174,7 @@ def _text(
     compared: Mapping[str, Mapping[str, Any]],
     baseline: str,
     group_by: str,
+    hard_names: Sequence[str],
 ) -> str:
     shown = ["n", *METRICS[:4], *(name for name in (HARD, *GROUPS) if name in next(iter(rows.values())))]
     shown += ["best_minus_last"]
@@ -174,6 +186,8 @@ def _text(
         cells.append([name, *(cell_text(row, column) for column in shown)])
     lines = ["Means over seeds, ± the sample standard deviation; accuracy is that of the reported epoch.", ""]
     lines += _columns(cells)
+    if hard_names:
+        lines += ["", hard_in_words(baseline, hard_names)]
     if published:
         lines += ["", "Published and repeated, in per cent of accuracy:", ""]
         lines += _columns(

@@ -71,8 +71,10 @@ class RunFolder:
 
     def image_size(self) -> tuple[int, int]:
         """Height and width in pixels of the run's images. Raises UsageError if data.json is damaged."""
-        height, width, _ = stored.read_json(self.data, {"image_shape": list})["image_shape"]
-        return int(height), int(width)
+        shape = stored.read_json(self.data, {"image_shape": list})["image_shape"]
+        if len(shape) != 3 or not all(isinstance(side, int) and side > 0 for side in shape):
+            raise stored.damaged(self.data, f"image_shape is {shape}")
+        return shape[0], shape[1]
 
     def checkpoint(self, name: str) -> Path:
         return self.path / "checkpoints" / f"{name}.pt"

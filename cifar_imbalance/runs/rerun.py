@@ -15,7 +15,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from cifar_imbalance.configuration.checks import PRIOR_IN_LOSS, needs_validation
 from cifar_imbalance.configuration.differences import CHANGE_RESULTS, fingerprint, is_execution_field
 from cifar_imbalance.configuration.effects import models_run
-from cifar_imbalance.configuration.fields import Adjust, EvaluateConfig, TrainConfig
+from cifar_imbalance.configuration.fields import Adjust, EvaluateConfig, PredictConfig, TrainConfig
 from cifar_imbalance.configuration.hardware import XLA_NAMES, resolved_runtime
 from cifar_imbalance.configuration.overrides import experiment_values, is_second_stage, keys, named_values
 from cifar_imbalance.configuration.schema import block_defaults
@@ -314,8 +314,7 @@ def _for_combination(composed: DictConfig, runs: list[RunFolder], overrides: Seq
                 "(dataset.validation=holdout)"
             )
         check_adjustment(composed.adjust, run)
-    if composed.adjust.name == "tau_normalization" and len(runs) > 1:
-        raise UsageError(f"adjust=tau_normalization: is of one model's head, not of {len(runs)} models")
+    _check_one_head(composed.adjust, runs)
     whole = find_run(composed.ckpt) if isinstance(composed.ckpt, str) else None
     if not models_run(composed):
         return _of_run(composed, whole or runs[0], overrides, ("ensemble.combine",))
@@ -351,6 +350,32 @@ def check_adjustment(adjust: Adjust | DictConfig, run: RunFolder) -> None:
             raise UsageError(f"{name}: is of one model's head, and {run.path} is an ensemble")
         if stored.model.cosine_scale is not None:
             raise UsageError(f"{name}: {run.path} has a head of cosines, whose class vectors have norm 1 already")
+
+
+def _check_one_head(adjust: Adjust | DictConfig, runs: Sequence[RunFolder]) -> None:
+    if adjust.name == "tau_normalization" and len(runs) > 1:
+        raise UsageError(f"adjust=tau_normalization: is of one model's head, not of {len(runs)} models")
+
+
+def check_use(config: PredictConfig, runs: Sequence[RunFolder], typed: Sequence[str]) -> None:
+    """Raises UsageError where the logits of new images cannot be combined and adjusted as the configuration says."""
+    for run in runs:
+        check_adjustment(config.adjust, run)
+        if config.ensemble.combine == "weighted" and not run.predictions("validation").is_file():
+            raise UsageError(
+                f"ensemble.combine=weighted: {run.path} has no logits of validation images (dataset.validation=holdout)"
+            )
+    _check_one_head(config.adjust, runs)
+    if len(runs) == 1 and "ensemble.combine" in typed:
+        raise UsageError(f"ensemble.combine={config.ensemble.combine}: has no effect: one model is used")
+    fitted = f"adjust={config.adjust.name}" if needs_validation(config.adjust) else None
+    if config.ensemble.combine == "weighted":
+        fitted = "ensemble.combine=weighted"
+    if config.views != "none" and fitted is not None:
+        raise UsageError(
+            f"views={config.views}: {fitted} is fitted on saved logits of validation images, which are of no views; "
+            "leave one of them out"
+        )
 
 
 def _corrected_by(config: TrainConfig) -> str | None:
@@ -399,6 +424,8 @@ def _as_composed(run: RunFolder) -> DictConfig:
     On a machine with fewer cores than the run had threads, they are chosen anew.
     """
     stored = OmegaConf.create(asdict(run.read_config()))
+    if "open" in stored:
+        stored.open = False  # as long as it is not typed
     if (stored.runtime.threads or 0) > (os.cpu_count() or 1):
         stored.runtime.threads = None
     return stored

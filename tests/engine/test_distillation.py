@@ -169,8 +169,8 @@ def test_an_adjusted_ensemble_teaches(typed, tmp_path, tiny_words):
     [
         (
             ["teacher={run}"],
-            "teacher={run}: it has no logits of training images (predictions/train.npz); "
-            "python evaluate.py ckpt=RUN split=train writes a folder that has them",
+            "teacher={run}: it has no logits of training images (predictions/train.npz), "
+            "which python evaluate.py ckpt=RUN split=train writes",
         ),
         (
             ["teacher={teacher}", "mixing=mixup"],
@@ -206,3 +206,13 @@ def test_what_makes_no_sense_is_refused_in_one_line(typed, tmp_path, tiny_words,
     answer = typed(tmp_path, "train", *tiny_words, *words)
     assert (answer.code, answer.err) == (2, f"train.py: {line.format(run=tiny_run, teacher=teacher)}\n")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["distilled", "distilled_by_recall"])
+def test_a_distilled_experiment_does_not_train_without_its_teacher(typed, tmp_path, name):
+    answer = typed(tmp_path, "train", f"experiment=balanced/{name}")
+    assert (answer.code, answer.err) == (
+        2,
+        f"train.py: experiment=balanced/{name}: learns from a teacher; write teacher=FOLDER, "
+        "which python evaluate.py ckpt=RUN split=train writes\n",
+    )

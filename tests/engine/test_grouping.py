@@ -1,9 +1,11 @@
 """A folder of runs as a table: python evaluate.py ckpt=SWEEP group_by=FIELD."""
 
 import csv
+import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cifar_imbalance.evidence.metrics import class_metrics, summarize
 from cifar_imbalance.evidence.predictions import Predictions
@@ -143,6 +145,25 @@ def test_adjusted_logits_are_further_groups_where_they_are_allowed(tmp_path, typ
         2,
         "evaluate.py: adjust.class_bias.power=1.0: only with adjust=class_bias, here it is logit_adjustment\n",
     )
+
+
+def test_runs_of_other_classes_are_refused_in_one_line(typed, tmp_path, tiny_words):
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 20), ("test", 6)):
+        for name in ("a", "b"):
+            (folder := tmp_path / "images" / split / name).mkdir(parents=True)
+            for number in range(count):
+                Image.fromarray(generator.integers(256, size=(16, 16, 3), dtype=np.uint8)).save(
+                    folder / f"{number}.png"
+                )
+    words = [*tiny_words, "training.epochs=1"]
+    assert typed(tmp_path, "train", *words, "hydra.run.dir=runs/digits").code == 0
+    own = ["dataset=image_folder", f"dataset.root={tmp_path / 'images'}", "training.batch_size=8"]
+    answer = typed(tmp_path, "train", *words, *own, "hydra.run.dir=runs/two")
+    assert answer.code == 0, answer.err
+    answer = typed(tmp_path, "evaluate", "ckpt=runs", "group_by=dataset.name", "hydra.run.dir=out")
+    assert answer.code == 2
+    assert re.fullmatch(r"evaluate.py: runs/\w+: its classes are not those of runs/\w+\n", answer.err), answer.err
 
 
 def test_hard_classes_are_chosen_on_validation_images_of_the_baseline(typed, tmp_path, tiny_words):

@@ -19,7 +19,8 @@ Points = Sequence[tuple[float, float]]
 
 
 def rounded(value: float, digits: int = 4) -> float | None:
-    return None if math.isnan(value) else round(float(value), digits)
+    """To so many significant digits; None for what JSON and a chart cannot have."""
+    return float(f"{value:.{digits}g}") if math.isfinite(value) else None
 
 
 def lines_chart(title: str, lines: Mapping[str, Points], *, x: str, y: str, note: str = "", height: int = 320) -> Chart:

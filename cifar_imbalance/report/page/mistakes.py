@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from cifar_imbalance.data.identity import image_hashes
 from cifar_imbalance.evidence.predictions import Predictions
 
 IMAGES_UP_TO = 1200
@@ -23,6 +24,7 @@ Images = UInt8[np.ndarray, "images height width 3"]
 def sprite_of_mistakes(predictions: Predictions, images: Images) -> tuple[str, int, int, dict[str, list[int]]]:
     """A WebP picture as a data: address, the side of an image in it, the images in a row, and the places of each pair.
 
+    The `images`, in any order, are found by their hashes; mistakes that are not among them are left out.
     Of each pair of true and predicted class the surest mistakes come first, OF_A_PAIR at most; of the pairs the worst
     confused. Pairs are named "true,predicted".
     """
@@ -31,6 +33,8 @@ def sprite_of_mistakes(predictions: Predictions, images: Images) -> tuple[str, i
     rows = np.arange(len(labels))
     margins = predictions.logits[rows, answers] - predictions.logits[rows, labels]
     wrong = wrong[np.argsort(-margins[wrong], kind="stable")]
+    place_of = {int(hashed): place for place, hashed in enumerate(image_hashes(images))}
+    wrong = wrong[[int(hashed) in place_of for hashed in predictions.hashes[wrong]]]
     of_pair: dict[tuple[int, int], list[int]] = {}
     for image in wrong:
         of_pair.setdefault((int(labels[image]), int(answers[image])), []).append(int(image))
@@ -48,7 +52,7 @@ def sprite_of_mistakes(predictions: Predictions, images: Images) -> tuple[str, i
     across = math.ceil(math.sqrt(len(chosen)))
     picture = Image.new("RGB", (across * tile, math.ceil(len(chosen) / across) * tile))
     for place, number in enumerate(chosen):
-        one = Image.fromarray(images[number])
+        one = Image.fromarray(images[place_of[int(predictions.hashes[number])]])
         one.thumbnail((tile, tile))
         picture.paste(one, (place % across * tile, place // across * tile))
     content = io.BytesIO()

@@ -48,6 +48,8 @@ def run_page(
     title = f"{experiment} on {summary['dataset']}" if experiment and "dataset" in summary else experiment
     said = [str(summary[name]) for name in ("model", "chosen_by") if summary.get(name)]
     said += [f"{name} {summary[name]}" for name in ("seed", "combine", "views", "adjust") if name in summary]
+    if summary.get("view_weights", "equal") != "equal":
+        said.append(f"view weights {summary['view_weights']}")
     said.append(f"{summary['n_images']} {summary.get('split', '')} images")
     found = [*parts, *_confusions(predictions, images), _classes(predictions)]
     found += _curves(history)
@@ -163,9 +165,8 @@ def _curves(history: History) -> list[Part]:
     rates = [
         (line["epoch"] - 1 + place, line[name]) for line in history for place, name in enumerate(("lr_start", "lr_end"))
     ]
-    phases = [
-        (phase, [line["epoch"] for line in lines]) for phase, lines in groupby(history, lambda line: line["phase"])
-    ]
+    of_phase = groupby(history, lambda line: line.get("phase", "training"))
+    phases = [(phase, [line["epoch"] for line in lines]) for phase, lines in of_phase]
     note = (
         "; ".join(f"{phase}: epochs {epochs[0]} to {epochs[-1]}" for phase, epochs in phases) if len(phases) > 1 else ""
     )
@@ -184,6 +185,8 @@ def origin(folder: Path) -> list[Part]:
         program = "evaluate" if "\nckpt:" in f"\n{config.read_text()}" else "train"
         words = yaml.safe_load(overrides.read_text()) if overrides.is_file() else []
         again = [f"{command(program)} {shlex.join(map(str, words or []))}".rstrip()]
+        if folder.parent.name == "members":  # what was typed is the ensemble's
+            again = []
         if program == "train":
             again.append(f"{command(program)} {as_typed('repeat', str(folder))}")
         parts.append(Text("How to repeat it", "\n".join(again)))

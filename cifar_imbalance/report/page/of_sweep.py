@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cifar_imbalance.report.groups import GROUPS, HARD, METRICS, Result, cell_text, mean_recalls
+from cifar_imbalance.report.groups import GROUPS, HARD, METRICS, Result, cell_text, hard_in_words, mean_recalls
 from cifar_imbalance.report.page.charts import front_chart
 from cifar_imbalance.report.page.of_run import origin
 from cifar_imbalance.report.page.parts import Cell, Page, Part, Table, Text, count, number
@@ -25,6 +25,7 @@ def sweep_page(
     baseline: str,
     group_by: str,
     text: str,
+    hard_names: Sequence[str],
 ) -> Page:
     """`rows` are the table, `compared` the differences from the `baseline`, `text` is the whole in words."""
     parts: list[Part] = []
@@ -37,6 +38,8 @@ def sweep_page(
         for name, row in rows.items()
     ]
     note = "Means over seeds, ± the sample standard deviation; accuracy is that of the reported epoch."
+    if hard_names:
+        note += f" The {hard_in_words(baseline, hard_names)}."
     parts.append(Table("Groups", [group_by, "n", *map(words, shown), "seconds"], cells, note))
     for metric in [name for name in ("worst_decile_recall", HARD) if name in first]:
         points = {name: [(r.metrics["accuracy"], r.metrics[metric]) for r in group] for name, group in groups.items()}

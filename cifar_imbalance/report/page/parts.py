@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+UNKNOWN = -1e300  # what an unknown number is sorted by
+
 
 @dataclass(frozen=True)
 class Card:
@@ -31,9 +33,9 @@ class Cell:
 
 
 def number(value: float | None, digits: int = 3, *, signed: bool = False) -> Cell:
-    """An unknown one is a dash and sorted first."""
+    """An unknown one is a dash, sorted first; by a number, since DataTables would sort the column as text otherwise."""
     if value is None or math.isnan(value):
-        return Cell("-", -math.inf)
+        return Cell("-", UNKNOWN)
     return Cell(f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}", float(value))
 
 
