@@ -197,6 +197,11 @@ def is_second_stage(experiment: str) -> bool:
     return "start" in _set_by_experiment(experiment)
 
 
+def is_distilled(experiment: str) -> bool:
+    """Whether an experiment sets `teacher`, likewise."""
+    return "teacher" in _set_by_experiment(experiment)
+
+
 @cache
 def _set_by_experiment(name: str) -> frozenset[str]:
     """The fields that an experiment's YAML sets, itself or by the choices and experiments in its defaults."""

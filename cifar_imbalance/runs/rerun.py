@@ -17,14 +17,14 @@ from cifar_imbalance.configuration.differences import CHANGE_RESULTS, fingerprin
 from cifar_imbalance.configuration.effects import models_run
 from cifar_imbalance.configuration.fields import Adjust, EvaluateConfig, PredictConfig, TrainConfig
 from cifar_imbalance.configuration.hardware import XLA_NAMES, resolved_runtime
-from cifar_imbalance.configuration.overrides import experiment_values, is_second_stage, keys, named_values
+from cifar_imbalance.configuration.overrides import experiment_values, is_distilled, is_second_stage, keys, named_values
 from cifar_imbalance.configuration.schema import block_defaults
 from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.configuration.values import WEIGHT_SUFFIXES
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.evidence.published import PREFIX, published_tables
 from cifar_imbalance.runs.folder import RunFolder, find_run, runs_in
-from cifar_imbalance.runs.teacher import is_adjusted_by_prior, with_teacher
+from cifar_imbalance.runs.teacher import HOW, is_adjusted_by_prior, with_teacher
 
 
 def training_folder(
@@ -142,6 +142,8 @@ def composed_for_training(composed: DictConfig, overrides: Sequence[str]) -> Dic
             raise UsageError(
                 f"experiment={composed.experiment}: is a second stage; write start=RUN, the run that it starts from"
             )
+        if composed.teacher is None and is_distilled(composed.experiment):
+            raise UsageError(f"experiment={composed.experiment}: learns from a teacher; write teacher=FOLDER, {HOW}")
         return with_teacher(composed)
     if given == ["resume"]:
         return _resumed(composed, overrides)

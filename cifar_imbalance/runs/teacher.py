@@ -6,7 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from cifar_imbalance.configuration.installed import command
 from cifar_imbalance.configuration.typed import expanded
@@ -22,7 +22,7 @@ def logits_sha256(folder: Path, trust: str) -> str:
     """
     files = [folder / "predictions" / "train.npz"]
     if not files[0].is_file():
-        raise UsageError(f"teacher={folder}: it has no logits of training images (predictions/train.npz); {HOW}")
+        raise UsageError(f"teacher={folder}: it has no logits of training images (predictions/train.npz), {HOW}")
     if trust == "by_recall":
         files.append(folder / "predictions" / "validation.npz")
         if not files[1].is_file():
@@ -38,8 +38,6 @@ def logits_sha256(folder: Path, trust: str) -> str:
 
 def with_teacher(config: DictConfig) -> DictConfig:
     """`config` with the checksum of its teacher's logits. Raises UsageError if it has none, or other ones."""
-    if OmegaConf.is_missing(config, "teacher"):
-        raise UsageError(f"experiment={config.experiment}: learns from a teacher; write teacher=FOLDER, {HOW}")
     if config.teacher is None:
         return config
     folder = expanded(str(config.teacher), "teacher").resolve()
