@@ -6,42 +6,31 @@ from cifar_imbalance.errors import end_quietly
 
 
 def train() -> None:
-    end_quietly()
-    from cifar_imbalance.command_line import train as program
-
-    program()
+    _start("train")
 
 
 def evaluate() -> None:
-    end_quietly()
-    from cifar_imbalance.command_line import evaluate as program
-
-    program()
+    _start("evaluate")
 
 
 def export() -> None:
-    end_quietly()
-    from cifar_imbalance.command_line import export as program
-
-    program()
-
-
-def figures() -> None:
-    end_quietly()
-    from cifar_imbalance.command_line import figures as program
-
-    program()
-
-
-def benchmark() -> None:
-    end_quietly()
-    from cifar_imbalance.command_line import benchmark as program
-
-    program()
+    _start("export")
 
 
 def predict() -> None:
-    end_quietly()
-    from cifar_imbalance.command_line import predict as program
+    _start("predict")
 
-    program()
+
+def figures() -> None:
+    _start("figures")
+
+
+def benchmark() -> None:
+    _start("benchmark")
+
+
+def _start(program: str) -> None:
+    end_quietly()
+    from cifar_imbalance import command_line
+
+    getattr(command_line, program)()

@@ -218,6 +218,11 @@ def ensembles_csv(rows: Sequence[Row]) -> str:
 def main(folder: Path, results: Path) -> None:
     finished = [run for run in runs_in(folder) if run.is_finished and run.read_config().ensemble.members == 1]
     rows = [row for run in finished for row in rows_of(run)]
+    keys = [(row.name, row.seed) for row in rows]
+    twice = [key for number, key in enumerate(keys) if key in keys[:number]]
+    if twice:
+        name, seed = twice[0]
+        raise SystemExit(f"{folder}: two runs are {name} with seed {seed}; a row has one run of each seed")
     rows.sort(key=lambda row: (row.name != BASELINE, row.name, row.seed))
     alike = paired([row.test for row in rows], [f"{row.name} {row.seed}" for row in rows])
     rows = [replace(row, test=test) for row, test in zip(rows, alike, strict=True)]

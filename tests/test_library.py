@@ -42,11 +42,13 @@ def test_the_examples_train_a_network_and_write_its_report(ran):
 
 def test_the_example_of_lightning_trains(ran):
     pytest.importorskip("lightning")
-    names, _ = ran
+    names = dict(ran[0])
     (block,) = [block for block in BLOCKS if "import lightning" in block]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Lightning's advice on workers
-        exec(block, dict(names))
+        exec(block, names)
+    assert names["trainer"].state.finished
+    assert names["trainer"].global_step == len(names["loader"])
 
 
 def test_balanced_softmax_is_cross_entropy_of_logits_plus_log_counts():
