@@ -29,6 +29,24 @@ def write(path: Path, writer: Callable[[BinaryIO], object]) -> None:
         raise
 
 
+def create_text(path: Path, text: str) -> None:
+    """Write `path`, of which a reader sees all or nothing. Raises FileExistsError if it exists: one process creates it.
+
+    On a file system without hard links (exFAT, some network drives) a reader may see it half written.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    write_text(draft, text)
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    finally:
+        draft.unlink()
+
+
 def remove_partial_files(folder: Path) -> None:
     """Delete the temporary files that a killed process left in `folder`. No other process may be writing there."""
     for temporary in folder.glob(".*.part"):

@@ -1,6 +1,7 @@
 """Files are written atomically."""
 
 import json
+import os
 
 import pytest
 
@@ -40,3 +41,18 @@ def test_the_error_of_a_folder_that_was_deleted_names_the_file(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         atomic.write_text(tmp_path / "gone" / "a.txt", "text")
     assert caught.value.filename == str(tmp_path / "gone" / "a.txt")
+
+
+def no_hard_links(source, target):
+    raise PermissionError(1, "Operation not permitted")
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_is_created_once(tmp_path, monkeypatch, links):
+    if not links:
+        monkeypatch.setattr(os, "link", no_hard_links)
+    path = tmp_path / "config.yaml"
+    atomic.create_text(path, "first")
+    with pytest.raises(FileExistsError):
+        atomic.create_text(path, "second")
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("config.yaml", "first")]

@@ -71,6 +71,13 @@ def test_programs_run_anywhere(site, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_help_names_the_programs_as_they_are_called(site, tmp_path):
+    text = typed(site, tmp_path, "train", "--help").stdout
+    assert "\ncifar-imbalance-train experiment=exp2 dataset.root=DIR  an experiment of the paper\n" in text
+    assert "\ncifar-imbalance-train                             the quickstart" in text  # columns stay where they are
+    assert ".py" not in text.partition("Flags:")[0]
+
+
 def test_a_run_of_the_quickstart_names_the_next_command(site, tmp_path):
     answer = typed(site, tmp_path, "train", "training.epochs=1", "runtime=cpu", "runtime.threads=1")
     assert answer.returncode == 0, answer.stderr

@@ -20,6 +20,7 @@ from cifar_imbalance.command_line.arguments import read_arguments
 from cifar_imbalance.command_line.jobs import check_every_job
 from cifar_imbalance.command_line.launch import launch
 from cifar_imbalance.command_line.program import Program
+from cifar_imbalance.configuration.installed import as_called
 from cifar_imbalance.configuration.schema import explain
 from cifar_imbalance.errors import (
     EXIT_FAILED,
@@ -56,6 +57,7 @@ def main(program: Program) -> None:
     OmegaConf.register_new_resolver("job_number", _job_number, replace=True)
     OmegaConf.register_new_resolver("job_name", job_name, replace=True)
     OmegaConf.register_new_resolver("evaluation_folder", evaluation_folder, replace=True)
+    OmegaConf.register_new_resolver("as_called", as_called, replace=True)
     OmegaConf.register_new_resolver("choices", lambda: _list_choices(program), replace=True)
     try:
         program.existing |= _working_folders()

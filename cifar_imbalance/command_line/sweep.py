@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cifar_imbalance import atomic
+from cifar_imbalance import atomic, locks
 from cifar_imbalance.configuration.differences import fingerprint
 from cifar_imbalance.runs.folder import runs_in
 from cifar_imbalance.runs.stored import read_json
@@ -57,7 +56,7 @@ class Sweep:
         with (self.folder / ".jobs").open("a") as file:
             try:
                 place = int(self.fingerprints[number][:12], 16)  # a byte for each job, of a file that is empty
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+                locks.lock_byte(file, place)
             except BlockingIOError:
                 yield False
                 return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,7 +50,10 @@ def processor(entry: str) -> str:
 # ---------------------------------------------------------------- cores
 def allowed_cores() -> list[int]:
     """The cores that this process may use; fewer if its control group has a quota of less CPU time (containers)."""
-    cores = sorted(os.sched_getaffinity(0))
+    if sys.platform == "linux":
+        cores = sorted(os.sched_getaffinity(0))
+    else:
+        cores = list(range(os.cpu_count() or 1))
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         return cores if quota == "max" else cores[: max(1, int(quota) // int(period))]
@@ -79,7 +83,7 @@ def core_seconds(cores: Sequence[int]) -> tuple[float, float] | None:
         ticks = [[int(value) for value in row[1:9]] for row in rows if row and row[0] in wanted]
     except (OSError, ValueError):
         return None
-    if not ticks:
+    if sys.platform == "win32" or not ticks:
         return None
     idle = sum(row[3] + row[4] for row in ticks)  # idle, and waiting for a disk
     per_second = os.sysconf("SC_CLK_TCK")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -17,3 +18,14 @@ def program_name(program: str) -> str:
 def command(program: str) -> str:
     """How the program is started from a shell."""
     return program_name(program) if FROM_WHEEL else f"python {program_name(program)}"
+
+
+def as_called(text: str) -> str:
+    """A help text, written for a clone, with the programs' names here; columns behind them stay aligned."""
+
+    def renamed(match: re.Match[str]) -> str:
+        line = command(match["program"]) + match["words"]
+        return line if match["gap"] is None else line.ljust(max(len(match[0]), len(line) + 2))
+
+    pattern = r"python (?P<program>train|evaluate)\.py(?P<words>(?: \S+)*)(?P<gap> {2,})?"
+    return re.sub(pattern, renamed, text)

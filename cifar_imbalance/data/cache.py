@@ -6,7 +6,6 @@ that start together decode only once. An entry whose files do not match the chec
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.data.identity import image_hash
 from cifar_imbalance.errors import UsageError
+from cifar_imbalance.locks import lock
 
 FORMAT = 2  # incremented when decoding or the files below change, so that older entries are not used
 
@@ -95,7 +95,7 @@ def locked(path: Path) -> Iterator[None]:
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)  # a process that failed may have removed what it had created
         with path.open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            lock(file, wait=True)
             try:
                 held = os.path.samestat(os.fstat(file.fileno()), path.stat())
             except FileNotFoundError:
@@ -105,7 +105,8 @@ def locked(path: Path) -> Iterator[None]:
             try:
                 yield
             finally:
-                path.unlink(missing_ok=True)
+                with suppress(PermissionError):  # Windows deletes no open file
+                    path.unlink(missing_ok=True)
             return
 
 

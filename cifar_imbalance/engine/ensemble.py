@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
@@ -27,6 +27,11 @@ from cifar_imbalance.report.plots import canvas
 from cifar_imbalance.runs.folder import RunFolder, claim
 from cifar_imbalance.runs.stored import check_no_links
 from cifar_imbalance.terminal import MemberLines, MemberTerminal, Message, Terminal
+
+if sys.platform == "win32":
+    from multiprocessing.connection import PipeConnection as Connection
+else:
+    from multiprocessing.connection import Connection
 
 log = logging.getLogger(__name__)
 
@@ -226,6 +231,7 @@ def _start(member: Member) -> tuple[Connection, tuple[Member, SpawnProcess]]:
 
 def _work(member: Member, connection: Connection) -> None:
     """The worker process. If the ensemble's process is gone, the pipe is broken and it ends as if interrupted."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Windows does not inherit it
     signal.signal(signal.SIGTERM, interrupt_once)  # partial files are then removed
 
     def send(message: Message) -> None:

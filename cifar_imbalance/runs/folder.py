@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import hashlib
 import io
 import json
 import logging
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +19,7 @@ from numpy.typing import NDArray
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cifar_imbalance import atomic
+from cifar_imbalance import atomic, locks
 from cifar_imbalance.configuration.fields import EvaluateConfig, TrainConfig
 from cifar_imbalance.configuration.schema import as_dataclass
 from cifar_imbalance.configuration.typed import expanded
@@ -108,7 +106,7 @@ class RunFolder:
         """Lock the folder, so that no other process trains in it. Raises UsageError if one does."""
         with self.config.open() as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released by the system, however the process ends
+                locks.lock(file)
             except BlockingIOError:
                 raise UsageError(f"resume={self.path}: another process is training in it") from None
             except OSError:
@@ -317,16 +315,12 @@ def claim(
     try:
         while True:
             attempt.mkdir(parents=True, exist_ok=True)
-            draft = attempt / f".config.{os.getpid()}.part"
-            atomic.write_text(draft, text)
             try:
-                os.link(draft, attempt / "config.yaml")  # fails if the file exists: claiming is atomic
+                atomic.create_text(attempt / "config.yaml", text)
                 break
             except FileExistsError:
                 number += 1
                 attempt = path.with_name(f"{path.name}_{number}")
-            finally:
-                draft.unlink()
         for name in parts:
             (attempt / name).mkdir(exist_ok=True)
         atomic.write_text(attempt / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(overrides)))

@@ -20,6 +20,7 @@ from omegaconf import OmegaConf
 from cifar_imbalance.errors import UsageError
 
 LARGEST_FILE = 256 * 2**20  # bytes of a file of text
+NONBLOCKING = getattr(os, "O_NONBLOCK", 0)  # Windows has neither the flag nor pipes among files
 LARGEST_CONFIG = 256 * 2**10  # bytes: YAML is read slowly, and a real one has 3 kB
 SEAL = "# sha256: "
 DAMAGE = (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, MemoryError, yaml.YAMLError)
@@ -38,7 +39,7 @@ class _PlainLoader(yaml.SafeLoader):
 def read_text(path: Path, largest: int = LARGEST_FILE) -> str:
     """The UTF-8 text of a regular file of at most `largest` bytes."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # opening a pipe does not wait for its writer
+        descriptor = os.open(path, os.O_RDONLY | NONBLOCKING)
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or status.st_size > largest:
