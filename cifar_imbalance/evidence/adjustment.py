@@ -123,13 +123,16 @@ def class_bias(settings: Adjust, given: Given) -> Adjustment:
     assert settings.class_bias is not None
     z, labels = map(torch.from_numpy, given.logits_and_labels())
     power, penalty = settings.class_bias.power, settings.class_bias.penalty
-    own = torch.nn.functional.one_hot(labels, z.shape[1]).bool()
-    own = own[:, own.any(dim=0)]  # of the classes that have images
-    log_support = own.sum(dim=0).log()
+    classes, own = labels.unique(return_inverse=True)  # those that have images
+    zeros = torch.zeros(len(classes), dtype=z.dtype)
+    log_support = zeros.index_add(0, own, torch.ones_like(z[:, 0])).log()
+    z = z - z.amax(dim=1, keepdim=True)
+    of_own, exp_z = z.gather(1, labels[:, None])[:, 0], z.exp()
 
     def loss(bias: Tensor) -> Tensor:
-        of_label = torch.log_softmax(z + bias, dim=1).gather(1, labels[:, None])
-        log_q = of_label.expand_as(own).masked_fill(~own, -torch.inf).logsumexp(dim=0) - log_support
+        of_label = of_own + bias[labels] - (exp_z @ bias.exp()).log()  # log softmax(z + bias), as a matrix product
+        largest = zeros.scatter_reduce(0, own, of_label.detach(), "amax", include_self=False)
+        log_q = zeros.index_add(0, own, (of_label - largest[own]).exp()).log() + largest - log_support
         power_mean = (torch.logsumexp(-power * log_q, dim=0) - np.log(len(log_q))) / (power or 1.0)
         return (power_mean if power else -log_q.mean()) + penalty * (bias**2).mean()
 
