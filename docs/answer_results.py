@@ -7,7 +7,8 @@ ensembles of five, and of balanced/NAME. Where a run was evaluated with views=fl
 (in its own folder, as evaluate.py does unless told otherwise), these logits count as well. Every row is given without a
 class bias and with ones of several powers, fitted on its own validation images.
 
-runs.csv      a line for each row, seed and power: metrics of the test images, training epochs and seconds, passes
+runs.csv      a line for each row, seed and power: metrics of the test and of the validation images (of these with a
+              bias fitted on others of them), training epochs and seconds, passes of a network for an image
 recalls.csv   for each class its mean recall over the seeds, by row and power
 why.json      the classes that fail, what they are taken for, and what a bias mends; of the baseline, over its seeds
 ensembles.csv mean logit against mean probability, by ensemble, with intervals over the test images
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from cifar_imbalance.configuration.fields import Adjust, ClassBias
-from cifar_imbalance.evidence.adjustment import Given, fit
+from cifar_imbalance.evidence.adjustment import Given, cross_fitted, fit
 from cifar_imbalance.evidence.auroc import auroc
 from cifar_imbalance.evidence.bootstrap import paired_differences
 from cifar_imbalance.evidence.combination import combine, paired
@@ -40,7 +41,8 @@ from cifar_imbalance.runs.folder import RunFolder, runs_in
 
 BASELINE = "exp2_tuned"
 MEMBERS = 5
-POWERS = (0.0, 0.5, 1.0, 2.0)
+POWERS = (0.0, 0.25, 0.5, 1.0, 2.0)
+VALIDATION_METRICS = ("accuracy", "worst_decile_recall")
 CONFUSIONS = 3  # listed of each hard class
 
 
@@ -96,9 +98,12 @@ def ensembles_of(rows: Sequence[Row]) -> Iterator[Row]:
                 )
 
 
+def class_bias(power: float) -> Adjust:
+    return Adjust(name="class_bias", class_bias=ClassBias(power=power))
+
+
 def biased(row: Row, power: float) -> Predictions:
-    settings = Adjust(name="class_bias", class_bias=ClassBias(power=power))
-    return fit(settings, Given(row.validation))(row.test)
+    return fit(class_bias(power), Given(row.validation))(row.test)
 
 
 def runs_csv(rows: Sequence[Row], found: dict[tuple[int, float | None], Predictions], hard: NDArray[np.int64]) -> str:
@@ -106,11 +111,14 @@ def runs_csv(rows: Sequence[Row], found: dict[tuple[int, float | None], Predicti
     for (number, power), predictions in found.items():
         row, summary = rows[number], summarize(predictions)
         recall = class_metrics(predictions).recall
+        of_validation = row.validation if power is None else cross_fitted(class_bias(power), Given(row.validation))
+        validation = summarize(of_validation)
         values = [*(summary[name] for name in METRICS), recall[hard].mean()]
+        values += [validation[name] for name in VALIDATION_METRICS]
         cells = [row.epochs, f"{row.seconds:.0f}", row.passes]
         lines.append([row.name, row.seed, "" if power is None else power, *(f"{v:.4f}" for v in values), *cells])
-    header = ["row", "seed", "class_bias_power", *METRICS, "hard_decile_recall", "epochs", "seconds", "passes"]
-    return csv_text(header, lines)
+    names = [*METRICS, "hard_decile_recall", *(f"validation_{name}" for name in VALIDATION_METRICS)]
+    return csv_text(["row", "seed", "class_bias_power", *names, "epochs", "seconds", "passes"], lines)
 
 
 def recalls_csv(rows: Sequence[Row], found: dict[tuple[int, float | None], Predictions]) -> str:
