@@ -41,6 +41,7 @@ from cifar_imbalance.configuration.hardware import (
     tpu_is_attached,
     xla_is_installed,
 )
+from cifar_imbalance.configuration.image_folder import SPLITS, has_splits
 from cifar_imbalance.configuration.schema import as_dataclass, leaves
 from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.configuration.values import LARGEST_SEED, WEIGHT_SUFFIXES
@@ -384,9 +385,14 @@ def _check_dataset(config: TrainConfig | EvaluateConfig | FiguresConfig) -> None
     dataset = config.dataset
     if dataset.name == "image_folder":
         if dataset.root is None:
-            raise UsageError("dataset.root: image_folder needs a folder with train/CLASS/ and test/CLASS/ in it")
-        for part in ("train", "test"):
-            if not (expanded(dataset.root, "dataset.root") / part).is_dir():
+            raise UsageError(
+                "dataset.root: image_folder needs a folder with train/CLASS/ and test/CLASS/ in it, or CLASS/"
+            )
+        root = expanded(dataset.root, "dataset.root")
+        if not root.is_dir():
+            raise UsageError(f"dataset.root={dataset.root}: there is no such folder")
+        for part in SPLITS if has_splits(root) else ():
+            if not (root / part).is_dir():
                 raise UsageError(
                     f"dataset.root={dataset.root}: it has no folder {part}/ ({part}/CLASS/IMAGE is expected)"
                 )

@@ -19,7 +19,9 @@ from cifar_imbalance.configuration.fields import (
     TrainConfig,
 )
 from cifar_imbalance.configuration.hardware import XLA_NAMES, resolved_runtime
+from cifar_imbalance.configuration.image_folder import has_splits
 from cifar_imbalance.configuration.schema import choice_blocks, leaves
+from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.errors import UsageError
 
 # Their defaults mean that there is none of it: that may be said even where there can be none.
@@ -122,6 +124,7 @@ def check_evaluation_effects(
     if config.split == "train":
         reasons["test_prior"] = "split=train, and it is of test or validation images"
     if of_weights:
+        reasons |= dict(_of_test_images(config.dataset))
         reasons |= dict.fromkeys(OF_TRAINING, "a file of weights is evaluated as it is")
         if config.split == "test":
             reasons |= dict.fromkeys(OF_OTHER_SPLITS, "the test images are all evaluated (split=test)")
@@ -169,7 +172,22 @@ def _without_effect(config: TrainConfig | FiguresConfig) -> Iterator[tuple[str, 
     yield from _of_runtime(config.runtime)
 
 
+def divides_itself(dataset: Dataset) -> bool:
+    """Whether a share of the images becomes the test images, since the folder has none."""
+    if dataset.name != "image_folder" or dataset.root is None:
+        return False
+    return not has_splits(expanded(dataset.root, "dataset.root"))
+
+
+def _of_test_images(dataset: Dataset) -> Iterator[tuple[str, str]]:
+    if not divides_itself(dataset):
+        where = f"dataset={dataset.name}" if dataset.name != "image_folder" else f"dataset.root={dataset.root}"
+        for field in ("test_fraction", "test_seed"):
+            yield f"dataset.{field}", f"{where} has test images of its own"
+
+
 def _of_dataset(dataset: Dataset, *, folds: bool) -> Iterator[tuple[str, str]]:
+    yield from _of_test_images(dataset)
     if dataset.validation != "holdout":
         for field in ("holdout_fraction", "holdout_balance"):
             yield f"dataset.{field}", f"dataset.validation={dataset.validation} holds out none of the training images"

@@ -52,6 +52,9 @@ class Dataset:
     root: str | None = None  # folder of the images; digits needs none
     cache_dir: str = "~/.cache/cifar_imbalance"  # decoded images
     image_size: Side | None = None  # side in pixels after decoding; null keeps the original size
+    # of image_folder without train/ and test/ in it: share of each class's images that are test images ...
+    test_fraction: Annotated[float, Range(0, 1, low_open=True, high_open=True)] = 0.2
+    test_seed: Seed = 0  # ... and which ones
     # holdout: held out from the training images | test: the test images, as papers that report the best epoch do | none
     validation: Annotated[str, Choices("holdout", "test", "none")] = "holdout"
     holdout_fraction: Annotated[float, Range(0, 1, low_open=True, high_open=True)] = 0.1  # share of the training images

@@ -29,12 +29,18 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".jp2", ".webp", ".avif", ".gif", 
 BITS_PER_SAMPLE, PHOTOMETRIC_INTERPRETATION, WHITE_IS_ZERO = 258, 262, 0
 
 
-def read_image(
-    path: Path, image_size: int | None = None, *, field: str = "dataset.root"
-) -> tuple[NDArray[np.uint8], bool]:
+Size = tuple[int, int]  # height, width
+
+
+def square(image_size: int | None) -> Size | None:
+    """The size of a square of side `image_size`; None for None, an image's own size."""
+    return None if image_size is None else (image_size, image_size)
+
+
+def read_image(path: Path, size: Size | None = None, *, field: str = "dataset.root") -> tuple[NDArray[np.uint8], bool]:
     """The image as uint8 [height, width, 3], and whether the file contains further frames.
 
-    With `image_size` it is resized to a square of that side, ignoring its aspect ratio (see `resized`).
+    With `size` it is resized, ignoring its aspect ratio (see `resized`).
     A file that cannot be read completely raises UsageError with its name and that of the configuration's `field`.
     """
     try:
@@ -43,7 +49,7 @@ def read_image(
             image.load()
             with suppress(Exception):  # unreadable EXIF does not matter if the pixels are intact
                 ImageOps.exif_transpose(image, in_place=True)
-            return np.array(resized(to_rgb(image), image_size)), several_frames
+            return np.array(resized(to_rgb(image), size)), several_frames
     except Exception as error:  # Pillow raises many exceptions for damaged files, even SyntaxError
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise UsageError(f"{field}: cannot read {path}: {reason}") from error
@@ -61,17 +67,17 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def resized(image: Image.Image, image_size: int | None) -> Image.Image:
-    """`image` as a square of side `image_size`: bilinear, antialiased when downscaling. None leaves it unchanged."""
-    if image_size is None or image.size == (image_size, image_size):
+def resized(image: Image.Image, size: Size | None) -> Image.Image:
+    """`image` at `size`: bilinear, antialiased when downscaling. None leaves it unchanged."""
+    if size is None or (image.height, image.width) == size:
         return image
     # Pillow's filter widens with the reduction factor, which antialiases
-    return image.resize((image_size, image_size), Image.Resampling.BILINEAR)
+    return image.resize(size[::-1], Image.Resampling.BILINEAR)
 
 
-def resized_array(image: NDArray[np.uint8], image_size: int | None) -> NDArray[np.uint8]:
+def resized_array(image: NDArray[np.uint8], size: Size | None) -> NDArray[np.uint8]:
     """`resized` for an already decoded image, uint8 [height, width, 3]."""
-    return np.array(resized(Image.fromarray(image), image_size))
+    return np.array(resized(Image.fromarray(image), size))
 
 
 def _from_16_bit(image: Image.Image) -> Image.Image:

@@ -12,47 +12,45 @@ from numpy.typing import NDArray
 
 from cifar_imbalance.data.cache import write_split
 from cifar_imbalance.data.class_folders import ClassFolders
-from cifar_imbalance.data.decode import read_image
+from cifar_imbalance.data.decode import Size, read_image
 from cifar_imbalance.errors import UsageError
 
 IMAGES_AT_ONCE = 1024  # decoded but not yet written: a large set need not fit into memory
 IMAGES_IN_A_TASK = 32  # with one small image per task, the overhead of the tasks dominates
 
 
-def write_class_folders(
-    folder: Path, tree: ClassFolders, *, image_size: int | None, native_side: int | None
-) -> list[str]:
-    """Write the images of `tree` into the cache's `folder`; returns notes.
+def write_class_folders(folder: Path, tree: ClassFolders, *, size: Size | None, native_size: Size | None) -> list[str]:
+    """Write the images of `tree`, resized to `size`, into the cache's `folder`; returns notes.
 
-    Raises UsageError unless all images have the size of the first one, or `native_side` (of a known data set) if given.
+    Raises UsageError unless all images have the size of the first one, or `native_size` (of a known data set) if given.
     """
-    first = tree.paths("train")[0]
-    known = (native_side, native_side, 3) if native_side else None
-    shape = known or read_image(first, image_size)[0].shape
+    first = tree.paths(next(iter(tree.splits)))[0]
+    known = native_size or size
+    shape = (*known, 3) if known else read_image(first, field=tree.owner)[0].shape
     several_frames: list[Path] = []
 
     def images(paths: list[Path]) -> Iterator[NDArray[np.uint8]]:
-        for path, (image, several) in zip(paths, _read_all(paths, image_size), strict=True):
+        for path, (image, several) in zip(paths, _read_all(paths, size, tree.owner), strict=True):
             if image.shape != shape:
                 other = "images of this data set are" if known else f"{first} is"
                 raise UsageError(
-                    f"dataset.root={tree.root}: {path} is {_pixels(image.shape)}, {other} {_pixels(shape)}; "
+                    f"{tree.owner}={tree.root}: {path} is {_pixels(image.shape)}, {other} {_pixels(shape)}; "
                     f"use images of one size, or set dataset.image_size to resize them"
                 )
             if several:
                 several_frames.append(path)
             yield image
 
-    for split in ("train", "test"):
+    for split in tree.splits:
         write_split(folder, split, images(tree.paths(split)), tree.labels(split))
     if not several_frames:
         return []
     return [f"{len(several_frames)} files have several frames, of which the first is used, such as {several_frames[0]}"]
 
 
-def _read_all(paths: Sequence[Path], image_size: int | None) -> Iterator[tuple[NDArray[np.uint8], bool]]:
+def _read_all(paths: Sequence[Path], size: Size | None, owner: str) -> Iterator[tuple[NDArray[np.uint8], bool]]:
     def read(some: Sequence[Path]) -> list[tuple[NDArray[np.uint8], bool]]:
-        return [read_image(path, image_size) for path in some]
+        return [read_image(path, size, field=owner) for path in some]
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(paths), IMAGES_AT_ONCE):

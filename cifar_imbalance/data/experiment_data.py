@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cifar_imbalance.configuration.effects import divides_itself
 from cifar_imbalance.configuration.fields import Dataset
 from cifar_imbalance.data import imbalance, splits
 from cifar_imbalance.data.copies import notes_on_copies
@@ -95,7 +96,10 @@ def load_experiment_data(dataset: Dataset) -> ExperimentData:
                 class_names=whole.class_names,
             )
         ]
+    divided = divides_itself(dataset)
     choices = {
+        "test_fraction": dataset.test_fraction if divided else None,
+        "test_seed": dataset.test_seed if divided else None,
         "validation": dataset.validation,
         "holdout_fraction": dataset.holdout_fraction,
         "holdout_balance": dataset.holdout_balance,

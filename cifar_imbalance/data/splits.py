@@ -1,4 +1,4 @@
-"""Validation images held out from the training images, and folds, by their own seed."""
+"""Test images chosen from all images, validation images held out from the training images, and folds: by own seeds."""
 
 from __future__ import annotations
 
@@ -9,6 +9,26 @@ from numpy.typing import NDArray
 
 from cifar_imbalance import keys
 from cifar_imbalance.errors import UsageError
+
+
+def test_images(
+    counts: Sequence[int], *, fraction: float, seed: int, class_names: Sequence[str]
+) -> list[NDArray[np.bool_]]:
+    """Which images of each class [n_k] are test images: round(fraction * n_k), at least 1. `counts`: n_k of each class.
+
+    Raises UsageError for a class that would keep no training image.
+    """
+    generator = keys.generator(seed, "test images")
+    chosen = []
+    for count, name in zip(counts, class_names, strict=True):
+        test = max(1, round(fraction * count))
+        if test >= count:
+            raise UsageError(
+                f"dataset.test_fraction={fraction}: {test} of the images of class {name} would be test images, "
+                f"but it has {count} and must keep one for training"
+            )
+        chosen.append(np.isin(np.arange(count), generator.permutation(count)[:test]))
+    return chosen
 
 
 def holdout(

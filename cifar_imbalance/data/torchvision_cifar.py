@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from cifar_imbalance.data.cache import locked, new_folder, write_split
-from cifar_imbalance.data.decode import resized_array
+from cifar_imbalance.data.decode import Size, resized_array
 from cifar_imbalance.errors import UsageError
 
 
@@ -62,7 +62,7 @@ def download(name: str, root: Path) -> None:
         ) from error
 
 
-def write_cifar(folder: Path, name: str, root: Path, image_size: int | None) -> tuple[str, ...]:
+def write_cifar(folder: Path, name: str, root: Path, size: Size | None) -> tuple[str, ...]:
     """Write torchvision's files in `root` into the cache's `folder`; returns class names. UsageError if damaged."""
     with _extracted(name, root) as extracted:
         for split in ("train", "test"):
@@ -72,7 +72,7 @@ def write_cifar(folder: Path, name: str, root: Path, image_size: int | None) -> 
                     images = torchvision_class(name)(extracted, train=split == "train")  # verifies MD5
             except Exception as error:  # RuntimeError, or pickle's
                 raise UsageError(f"dataset.root={root}: torchvision's files of {name} are damaged: {error}") from error
-            resized = (resized_array(image, image_size) for image in images.data)
+            resized = (resized_array(image, size) for image in images.data)
             write_split(folder, split, resized, np.asarray(images.targets, dtype=np.int64))
     return tuple(images.classes)
 

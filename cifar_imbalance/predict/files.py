@@ -6,15 +6,11 @@ import os
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
-from PIL import Image
 
-from cifar_imbalance.data.decode import SUFFIXES, read_image
+from cifar_imbalance.data.decode import SUFFIXES, Size, read_image
 from cifar_imbalance.data.identity import image_hashes
 from cifar_imbalance.data.image_sets import ImageSet
 from cifar_imbalance.errors import UsageError
-
-Picture = UInt8[np.ndarray, "_ _ 3"]
 
 
 def image_files(place: Path) -> list[Path]:
@@ -34,13 +30,12 @@ def image_files(place: Path) -> list[Path]:
     return found
 
 
-def read_files(files: list[Path], size: tuple[int, int], class_names: tuple[str, ...]) -> ImageSet:
+def read_files(files: list[Path], size: Size, class_names: tuple[str, ...]) -> ImageSet:
     """The images, resized to `size` (height, width) without regard to their aspect ratio; their labels are unknown.
 
     The labels are 0. Raises UsageError for a file that cannot be read.
     """
-    height, width = size
-    images = np.stack([_resized(read_image(file, field="images")[0], height, width) for file in files])
+    images = np.stack([read_image(file, size, field="images")[0] for file in files])
     count = len(files)
     return ImageSet(
         images=images,
@@ -51,9 +46,3 @@ def read_files(files: list[Path], size: tuple[int, int], class_names: tuple[str,
         source="files",
         files=tuple(map(str, files)),
     )
-
-
-def _resized(image: Picture, height: int, width: int) -> Picture:
-    if image.shape[:2] == (height, width):
-        return image
-    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifar_imbalance.data.decode import read_image
+from cifar_imbalance.data.decode import read_image, square
 from cifar_imbalance.errors import UsageError
 
 RED, WHITE = [255, 0, 0], [255, 255, 255]
@@ -14,7 +14,7 @@ RED, WHITE = [255, 0, 0], [255, 255, 255]
 
 def decoded(path, image, image_size=None, **options):
     image.save(path, **options)
-    pixels, _ = read_image(path, image_size)
+    pixels, _ = read_image(path, square(image_size))
     assert pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3
     return pixels
 
