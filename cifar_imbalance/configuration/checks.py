@@ -51,6 +51,7 @@ MAKE_KERAS_PYTHON = (
     "python3 -m venv keras && keras/bin/pip install tensorflow-cpu makes one, then keras_python=keras/bin/python"
 )
 PRIOR_IN_LOSS = ("balanced_softmax", "logit_adjustment")
+OTHER_IMAGES = "images=FOLDER evaluates a run on other test images"
 _FACTORS = ("contrast", "saturation", "brightness")
 
 
@@ -88,12 +89,21 @@ def checked_evaluate(
     `typed` are the fields given on the command line. An evaluation `of_saved_logits` is of runs, one `of_weights`
     is of a file that belongs to no run. Raises UsageError.
     """
+    typed = list(typed)
     config = as_dataclass(EvaluateConfig, composed)
     settle_choices(config, typed)
     if not of_saved_logits or models_run(config):
         _check_runtime(config.runtime)
         _check_batch_sizes(config)
-        _check_dataset(config)
+        if config.images is not None:
+            _check_cache(config.dataset.cache_dir)
+        else:
+            try:
+                _check_dataset(config)
+            except UsageError as error:
+                if "dataset.root" not in typed or of_weights or config.split != "test":
+                    raise
+                raise UsageError(f"{error}; {OTHER_IMAGES}") from error
     check_evaluation_effects(config, typed, of_saved_logits=of_saved_logits, of_weights=of_weights)
     if config.split == "validation" and config.dataset.validation != "holdout":
         how = f"dataset.validation={config.dataset.validation}"
@@ -401,9 +411,7 @@ def _check_dataset(config: TrainConfig | EvaluateConfig | FiguresConfig) -> None
             f"dataset.root={dataset.root}: there is no such folder; leave it out to download {dataset.name}"
         )
     if dataset.name != "digits":
-        cache = expanded(dataset.cache_dir, "dataset.cache_dir").absolute()
-        if not next(place for place in (cache, *cache.parents) if place.exists()).is_dir():
-            raise UsageError(f"dataset.cache_dir={dataset.cache_dir}: a file is where this folder should be")
+        _check_cache(dataset.cache_dir)
     if (dataset.folds is None) != (dataset.without_fold is None):
         raise UsageError("dataset.folds, dataset.without_fold: one needs the other")
     if dataset.folds is not None and dataset.without_fold is not None and dataset.without_fold >= dataset.folds:
@@ -412,6 +420,12 @@ def _check_dataset(config: TrainConfig | EvaluateConfig | FiguresConfig) -> None
         raise UsageError(f"dataset.root={dataset.root}: digits are part of scikit-learn and have no folder")
     if dataset.imbalance.profile != "none" and dataset.imbalance.factor == 1:
         raise UsageError(f"dataset.imbalance.factor=1.0: {dataset.imbalance.profile} needs a factor above 1")
+
+
+def _check_cache(cache_dir: str) -> None:
+    cache = expanded(cache_dir, "dataset.cache_dir").absolute()
+    if not next(place for place in (cache, *cache.parents) if place.exists()).is_dir():
+        raise UsageError(f"dataset.cache_dir={cache_dir}: a file is where this folder should be")
 
 
 def _check_weights(path: str, value: str | None) -> None:

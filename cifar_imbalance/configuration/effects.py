@@ -43,6 +43,7 @@ NONE_OF_IT = {
 OF_SAVED_LOGITS = (
     "ckpt",
     "split",
+    "images",
     "views",
     "view_weights",
     "reference",
@@ -123,6 +124,8 @@ def check_evaluation_effects(
         reasons |= dict.fromkeys(("test_prior.factor", "test_prior.seed"), "test_prior.profile=none keeps all images")
     if config.split == "train":
         reasons["test_prior"] = "split=train, and it is of test or validation images"
+    if config.images is not None:
+        reasons["dataset.root"] = "the images are those of images=, and the run's own are not read"
     if of_weights:
         reasons |= dict(_of_test_images(config.dataset))
         reasons |= dict.fromkeys(OF_TRAINING, "a file of weights is evaluated as it is")
@@ -136,8 +139,8 @@ def check_evaluation_effects(
 
 
 def models_run(config: Any) -> bool:
-    """Whether a combination needs more logits than runs save: those of views, or of training images."""
-    return config.views != "none" or config.split == "train"
+    """Whether a combination needs more logits than runs save: those of views, of training images, of other images."""
+    return config.views != "none" or config.split == "train" or config.images is not None
 
 
 def labels_count_nothing(distillation: Distillation) -> bool:

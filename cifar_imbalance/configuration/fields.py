@@ -515,6 +515,8 @@ class ShiftedPrior:
 class EvaluateConfig:
     ckpt: Any = MISSING  # run folder, checkpoint of a run, or file of weights; a list of run folders is an ensemble
     split: Annotated[str, Choices("test", "validation", "train")] = "test"
+    # test images other than the run's: a folder of CLASS/IMAGE or test/CLASS/IMAGE, whose classes are some of the run's
+    images: str | None = None
     group_by: Any = None  # with a folder of runs, such as a sweep's, as ckpt: a field or a list of fields; a table
     baseline: str | None = None  # with group_by: the group that the others are compared with; null: the first
     # of each image, whose logits are averaged: the image and its mirror image, its shifts by 1/16 of the side each way

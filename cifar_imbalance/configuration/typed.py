@@ -22,6 +22,7 @@ PATHS = (
     "repeat",
     "start",
     "reference",
+    "images",
     "dataset.root",
     "dataset.cache_dir",
     "model.weights",

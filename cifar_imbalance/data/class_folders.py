@@ -30,6 +30,8 @@ from cifar_imbalance.terminal import count_of_classes, one_line
 
 _File = tuple[str, int, int, int, int]  # name, size in bytes, times of modification and change in nanoseconds, inode
 
+CLASSES_NAMED = 10  # in an error
+
 
 @dataclass(frozen=True)
 class OfClass:
@@ -213,7 +215,8 @@ def list_test_folders(root: Path, class_names: Sequence[str], *, owner: str) -> 
     known = {_composed(name): name for name in class_names}
     for name in classes:
         if name not in known:
-            raise reader.error(f"class {name} is none of the run's classes{nearest(name, known)}")
+            listed = ", ".join([*list(known)[:CLASSES_NAMED], *(["..."] if len(known) > CLASSES_NAMED else [])])
+            raise reader.error(f"class {name} is none of the run's, which are {listed}{nearest(name, known)}")
     test = reader.images_of_known({known[name]: folder for name, folder in classes.items()}, class_names)
     return ClassFolders(root, tuple(class_names), {"test": test}, reader.notes, owner)
 

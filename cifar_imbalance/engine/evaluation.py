@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifar_imbalance import atomic
-from cifar_imbalance.configuration.checks import check_batch_size
+from cifar_imbalance.configuration.checks import OTHER_IMAGES, check_batch_size
 from cifar_imbalance.configuration.effects import models_run
 from cifar_imbalance.configuration.fields import Adjust, EvaluateConfig
 from cifar_imbalance.configuration.typed import expanded
-from cifar_imbalance.data.experiment_data import ExperimentData, load_experiment_data
+from cifar_imbalance.data.experiment_data import load_experiment_data
+from cifar_imbalance.data.image_sets import ImageSet
 from cifar_imbalance.engine import checkpoint
-from cifar_imbalance.engine.memory import out_of_memory_named
+from cifar_imbalance.engine.memory import OF_EVALUATION, out_of_memory_named
+from cifar_imbalance.engine.other_images import load_other_images, said_of
 from cifar_imbalance.engine.recomputed import recompute
 from cifar_imbalance.engine.reported import (
     build_evaluated,
@@ -36,7 +38,7 @@ from cifar_imbalance.evidence.combination import combine, paired
 from cifar_imbalance.evidence.metrics import class_metrics, summarize
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.evidence.priors import shifted
-from cifar_imbalance.models.build import BuiltModel
+from cifar_imbalance.models.build import BuiltModel, build_model
 from cifar_imbalance.models.weights import load_weights
 from cifar_imbalance.report.ensemble import MemberResults, write_ensemble_report
 from cifar_imbalance.report.groups import Result, grouped, read_result
@@ -66,18 +68,13 @@ def run_evaluation(config: EvaluateConfig, path: Path, overrides: list[str]) -> 
         canvas.use(config.plots)
         runtime = make_runtime(config.runtime, deterministic=config.deterministic)
         check_batch_size("training.eval_batch_size", config.training.eval_batch_size, devices=runtime.devices)
-        data = load_experiment_data(config.dataset)
-        images = split_of(data, config.split)
-        details, train_images = _load_weights(config, built := build_evaluated(config, data), data)
-        batch_size = config.training.eval_batch_size
-        with out_of_memory_named(runtime, eval_batch_size=batch_size):
-            network = Network.on_device(built, runtime)
-            splits = {config.split: images}
-            if config.split == "train" and data.validation is not None and data.validation is not data.test:
-                splits["validation"] = data.validation  # by which a student may trust this teacher
+        evaluated = _on_own_images(config) if config.images is None else _on_other_images(config)
+        details, batch_size = evaluated.details, config.training.eval_batch_size
+        with out_of_memory_named(runtime, {"training.eval_batch_size": batch_size}, OF_EVALUATION):
+            network = Network.on_device(evaluated.built, runtime)
             found = {
-                split: predict(network, of_split, batch_size, train_images=train_images, views=config.views)
-                for split, of_split in splits.items()
+                split: predict(network, images, batch_size, train_images=evaluated.train_images, views=config.views)
+                for split, images in evaluated.splits.items()
             }
             predictions = found[config.split]
         reference = _reference(config, predictions)
@@ -87,8 +84,9 @@ def run_evaluation(config: EvaluateConfig, path: Path, overrides: list[str]) -> 
             of_split.save(folder.predictions(split))
         epoch = details.get("chosen_epoch")
         compared, parts = _compared(config, predictions, reference, folder)
+        images = evaluated.splits[config.split].images
         summary = write_report(
-            folder.report, predictions, [], chosen_epoch=epoch, details=details, images=images.images, parts=parts
+            folder.report, predictions, [], chosen_epoch=epoch, details=details, images=images, parts=parts
         )
         _log_summary(config, details["chosen_by"], predictions, summary, compared, folder)
         return folder.path
@@ -122,6 +120,9 @@ def run_combination(config: EvaluateConfig, runs: list[RunFolder], path: Path, o
             adjusted = (config.adjust.name, changed)
         answer = combined if adjusted is None else adjusted[1]
         compared, parts = _compared(config, answer, reference, folder)
+        if computed is not None and computed.details:
+            details |= computed.details
+            details.pop("test_set_use")  # of the runs' own test images
         images = None if computed is None else computed.images
         predictions, summary = write_ensemble_report(
             folder.report, members, how, details=details, adjusted=adjusted, images=images, parts=parts
@@ -266,6 +267,8 @@ def _log_summary(
     """Log the table, with config.auroc the areas under the ROC curves, and what was `compared` with a reference."""
     table = terminal_table(class_metrics(predictions), summary, predictions.class_names)
     log.info("%s images, %s\n%s", config.split, how, table)
+    if "test_images" in summary:
+        log.info("the test images are %s\n", summary["test_images"])
     if config.auroc:
         areas = auroc(predictions)
         atomic.write_text(folder.report / "auroc.csv", auroc_csv(areas, predictions.class_names))
@@ -293,32 +296,68 @@ def _short_name(ckpt: Any) -> str:
     return Path(ckpt).name if isinstance(ckpt, str) else f"{len(ckpt)} runs"
 
 
-def _load_weights(
-    config: EvaluateConfig, built: BuiltModel, data: ExperimentData
-) -> tuple[dict[str, Any], NDArray[np.int64] | None]:
-    """Load the weights into the model; returns their origin for summary.json, and the training images of each class
-    [K], None for weights from elsewhere."""
-    details: dict[str, Any] = {"ckpt": config.ckpt, "model": config.model.name, "dataset": config.dataset.name}
-    details |= {"split": config.split, **_views(config)}
-    run = find_run(config.ckpt)
-    path, how = expanded(config.ckpt, "ckpt"), "the checkpoint that was named"
+@dataclass(frozen=True)
+class _Evaluated:
+    """A model with its weights, and the images that it is evaluated on."""
+
+    built: BuiltModel
+    splits: dict[str, ImageSet]  # config.split, and what else a teacher needs
+    details: dict[str, Any]  # for summary.json
+    train_images: NDArray[np.int64] | None  # [K], of each class in training; None for weights from elsewhere
+
+
+def _on_own_images(config: EvaluateConfig) -> _Evaluated:
+    """On the images of config.dataset, of the run or for a file of weights."""
+    data = load_experiment_data(config.dataset)
+    splits = {config.split: split_of(data, config.split)}
+    if config.split == "train" and data.validation is not None and data.validation is not data.test:
+        splits["validation"] = data.validation  # by which a student may trust this teacher
+    built, run = build_evaluated(config, data), find_run(config.ckpt)
+    path = expanded(config.ckpt, "ckpt")
     if run is None and not checkpoint.is_one(path):
         if load_weights(built.module, path, name=config.model.name, field="ckpt"):
             count = len(data.train.class_names)
             raise UsageError(f"ckpt={config.ckpt}: its head does not have the {count} classes of {config.dataset.name}")
-        return {**details, "chosen_by": "a file of weights"}, None
+        return _Evaluated(built, splits, {**_details(config), "chosen_by": "a file of weights"}, None)
+    state, details = _state(config, run)
+    if run is not None:
+        hint = f"; {OTHER_IMAGES}" if config.split == "test" else ""
+        run.check_images({config.split: data.record()["sha256"][config.split]}, f"ckpt={config.ckpt}", hint)
+    check_classes(state, data, f"ckpt={config.ckpt}")
+    load_reported(built.module, state, name=config.model.name)
+    return _Evaluated(built, splits, details, np.array(state["train_images"]))
+
+
+def _on_other_images(config: EvaluateConfig) -> _Evaluated:
+    """On the images of config.images, of some of the run's classes."""
+    run = find_run(config.ckpt)
+    assert run is not None  # checked with the command line
+    state, details = _state(config, run)
+    names = [str(name) for name in state["class_names"]]
+    (images,) = load_other_images(config, [(run, names)])
+    model = replace(config.model, pretrained=False, weights=None)
+    built = build_model(model, class_count=len(names), image_size=run.image_size(), seed=config.seed)
+    load_reported(built.module, state, name=config.model.name)
+    details |= said_of(config, images, [run])
+    return _Evaluated(built, {"test": images}, details, np.array(state["train_images"]))
+
+
+def _state(config: EvaluateConfig, run: RunFolder | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The checkpoint that is evaluated, and its origin for summary.json."""
+    path, how = expanded(config.ckpt, "ckpt"), "the checkpoint that was named"
     if run is not None and path.is_dir():
         name, how = reported_epoch(run.read_config())
         path = run.checkpoint(name)
         if not run.is_finished:
             how += " so far: the run is not finished"
     state = checkpoint.load(path)
-    if run is not None:
-        run.check_images({config.split: data.record()["sha256"][config.split]}, f"ckpt={config.ckpt}")
-    check_classes(state, data, f"ckpt={config.ckpt}")
-    load_reported(built.module, state, name=config.model.name)
-    details |= {"seed": config.seed, "chosen_epoch": state["epoch"], "chosen_by": how}
-    return details, np.array(state["train_images"])
+    return state, {**_details(config), "seed": config.seed, "chosen_epoch": state["epoch"], "chosen_by": how}
+
+
+def _details(config: EvaluateConfig) -> dict[str, Any]:
+    """The first entries of summary.json."""
+    details = {"ckpt": config.ckpt, "model": config.model.name, "dataset": config.dataset.name}
+    return {**details, "split": config.split, **_views(config)}
 
 
 def _views(config: EvaluateConfig) -> dict[str, str]:

@@ -22,7 +22,7 @@ from cifar_imbalance.data.experiment_data import ExperimentData, load_experiment
 from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.engine.features import what_is_trained
 from cifar_imbalance.engine.loop import Loop
-from cifar_imbalance.engine.memory import out_of_memory_named
+from cifar_imbalance.engine.memory import OF_TRAINING, out_of_memory_named
 from cifar_imbalance.engine.reported import load_parent
 from cifar_imbalance.engine.results import model_names, report_run
 from cifar_imbalance.engine.step import EvaluationStep, Network, TrainingStep, WeightAverage, resident
@@ -139,7 +139,8 @@ def _train_and_report(
     runtime, data, built = prepared.runtime, prepared.data, prepared.built
     describe(folder, config, data, built, runtime, resumed=state is not None)
     training = config.training
-    with out_of_memory_named(runtime, batch_size=training.batch_size, eval_batch_size=training.eval_batch_size):
+    sizes = {f"training.{name}": getattr(training, name) for name in ("batch_size", "eval_batch_size")}
+    with out_of_memory_named(runtime, sizes, OF_TRAINING):
         loop = make_loop(config, runtime, folder, data, prepared.policy, built, state, prepared.teacher)
         loop.run(terminal)
         report_run(loop, data)

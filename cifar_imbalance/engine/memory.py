@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -10,17 +10,21 @@ import torch
 from cifar_imbalance.errors import TrainingFailed
 from cifar_imbalance.runtimes.base import DeviceRuntime
 
+# What needs less, of what the user of each program can change.
+OF_TRAINING = "a smaller batch, model.resolution or runtime.precision=bfloat16"
+OF_EVALUATION = "a smaller batch or runtime.precision=bfloat16"
+OF_PREDICTION = "a smaller batch, fewer images at a time or runtime.precision=bfloat16"
+
 
 @contextmanager
-def out_of_memory_named(runtime: DeviceRuntime, **batch_sizes: int) -> Iterator[None]:
-    """Turns an exhausted memory into TrainingFailed, which names the fields that the memory depends on."""
+def out_of_memory_named(runtime: DeviceRuntime, fields: Mapping[str, object], what_needs_less: str) -> Iterator[None]:
+    """Turns an exhausted memory into TrainingFailed, which names the `fields` that the memory depends on, by value."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if type(error) is RuntimeError and "can't allocate memory" not in str(error):  # torch's error on the CPU
             raise
-        fields = ", ".join(f"training.{name}={size}" for name, size in batch_sizes.items())
+        listed = ", ".join(f"{name}={value}" for name, value in fields.items())
         raise TrainingFailed(
-            f"the memory of runtime={runtime.name} is too small for {fields}; a smaller batch, model.resolution or "
-            "runtime.precision=bfloat16 needs less"
+            f"the memory of runtime={runtime.name} is too small for {listed}; {what_needs_less} needs less"
         ) from error

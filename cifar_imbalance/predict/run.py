@@ -15,7 +15,7 @@ from cifar_imbalance.configuration.checks import check_batch_size
 from cifar_imbalance.configuration.fields import PredictConfig
 from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.data.image_sets import ImageSet
-from cifar_imbalance.engine.memory import out_of_memory_named
+from cifar_imbalance.engine.memory import OF_PREDICTION, out_of_memory_named
 from cifar_imbalance.engine.reported import given_for, predict, rebuilt
 from cifar_imbalance.engine.step import Network
 from cifar_imbalance.errors import UsageError
@@ -56,11 +56,12 @@ def run_prediction(config: PredictConfig, folder: Path) -> None:
             names = tuple(model.class_names)
             if members and names != members[0].class_names:
                 raise UsageError(f"ckpt={run.path}: its classes are not those of {runs[0].path}")
-            if model.image_size not in read:
-                read[model.image_size] = read_files(files, model.image_size, names)
-            # Members may see them at several sizes: what pairs them is the file.
-            images = replace(read[model.image_size], hashes=np.arange(len(files), dtype=np.uint64))
-            with out_of_memory_named(runtime, eval_batch_size=config.eval_batch_size):
+            needed = {"eval_batch_size": config.eval_batch_size, "images": f"{config.images} ({len(files)} files)"}
+            with out_of_memory_named(runtime, needed, OF_PREDICTION):
+                if model.image_size not in read:
+                    read[model.image_size] = read_files(files, model.image_size, names)
+                # Members may see them at several sizes: what pairs them is the file.
+                images = replace(read[model.image_size], hashes=np.arange(len(files), dtype=np.uint64))
                 network = Network.on_device(model.built, runtime)
                 size = min(config.eval_batch_size, len(files)) if runtime.devices == 1 else config.eval_batch_size
                 members.append(predict(network, images, size, train_images=model.train_images, views=config.views))

@@ -17,11 +17,13 @@ from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.evidence.probabilities import measured
 from cifar_imbalance.evidence.significance import TEST_IMAGES_ALONE
 from cifar_imbalance.report import tables
+from cifar_imbalance.report.page.mistakes import Mistakes
 from cifar_imbalance.report.page.of_run import run_page
 from cifar_imbalance.report.page.parts import Part
 from cifar_imbalance.report.page.write import write_page
 from cifar_imbalance.report.plots.classes import CELLS_UP_TO, confusion_plot, per_class_plot
 from cifar_imbalance.report.plots.curves import curves_plot, evaluated_images, learning_rate_plot
+from cifar_imbalance.report.plots.images import gallery_plot
 from cifar_imbalance.report.plots.recalls import recall_by_epoch_plot, value_by_epoch_plot
 from cifar_imbalance.runs.stored import sealed
 
@@ -42,7 +44,8 @@ def write_report(
 
     `history` is one mapping per epoch, as in metrics.jsonl, `recalls` the recall of each class [K] after each epoch,
     `class_values` what a controller sets, "weight" or "level", and its values [K] in each epoch; without them their
-    plots are omitted. `images` are those of the predictions, whose mistakes report.html shows, below `parts`.
+    plots are omitted. `images` are those of the predictions, whose mistakes report.html, below `parts`, and
+    gallery.png show.
     `details` (how the epoch was chosen, which split, which run) come first in summary.json; a result of the same name
     overrides one. Returns the content of summary.json.
     """
@@ -67,6 +70,9 @@ def write_report(
     if recalls and class_values is not None:
         value, values = class_values
         value_by_epoch_plot(folder / f"{value}_by_epoch.png", values, names, value=value, final_recalls=recalls[-1])
+    mistakes = None if images is None else Mistakes(predictions, images)
+    if mistakes is not None and mistakes.pairs:
+        gallery_plot(folder / "gallery.png", mistakes.worst(), mistakes.image, names)
     page = run_page(
         folder.parent,
         predictions,
@@ -74,7 +80,7 @@ def write_report(
         history,
         recalls=recalls,
         class_values=class_values,
-        images=images,
+        mistakes=mistakes,
         parts=parts,
     )
     write_page(folder / "report.html", page)

@@ -173,12 +173,13 @@ class RunFolder:
         assert isinstance(recorded, dict)
         return recorded
 
-    def check_images(self, sha256: dict[str, str | None], owner: str) -> None:
-        """Raises UsageError if the SHA-256 of the given image sets are not those recorded by the run."""
+    def check_images(self, sha256: dict[str, str | None], owner: str, hint: str = "") -> None:
+        """Raises UsageError, with the `hint`, if the SHA-256 of the given image sets are not those of the run."""
         recorded = self.recorded_sha256()
         for name, value in sha256.items():
             if recorded.get(name) != value:
-                raise UsageError(f"{owner}: the {name} images are not those of the run (dataset.root, data.json)")
+                why = "dataset.root, data.json"
+                raise UsageError(f"{owner}: the {name} images are not those of the run ({why}){hint}")
 
     def read_history(self, up_to_epoch: int | None = None) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl for epochs 1 to `up_to_epoch`; later ones belong to an epoch to be repeated.

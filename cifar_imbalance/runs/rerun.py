@@ -260,6 +260,7 @@ def composed_for_evaluation(composed: DictConfig, overrides: Sequence[str]) -> D
     if composed.baseline is not None:
         raise UsageError(f"baseline={composed.baseline}: only with group_by=FIELD, a table of the runs in a folder")
     _check_reference(composed.reference, composed.split)
+    _check_other_images(composed)
     if isinstance(composed.ckpt, ListConfig) or expanded(composed.ckpt, "ckpt").exists():
         runs = runs_with_logits(composed)
         if runs:
@@ -283,7 +284,7 @@ def _of_run(composed: DictConfig, run: RunFolder, overrides: Sequence[str], free
     config = OmegaConf.masked_copy(stored, ["seed", "deterministic", "dataset", "model", "runtime", "plots"])
     config.training = {"eval_batch_size": stored.training.eval_batch_size}
     config.ensemble = {"combine": stored.ensemble.combine}
-    free_of_run = ("ckpt", "split", "views", "view_weights", "reference", "auroc", "open")
+    free_of_run = ("ckpt", "split", "images", "views", "view_weights", "reference", "auroc", "open")
     for name in (*free_of_run, "adjust", "test_prior", "group_by", "baseline"):
         config[name] = composed[name]
     free = (*free, *free_of_run)
@@ -294,6 +295,8 @@ def _of_run(composed: DictConfig, run: RunFolder, overrides: Sequence[str], free
     _apply(
         config, named_values(overrides, composed, EvaluateConfig), EvaluateConfig, may_differ, f"ckpt={composed.ckpt}"
     )
+    if config.images is not None:
+        _check_fitted(config)
     return config
 
 
@@ -321,7 +324,7 @@ def _for_combination(composed: DictConfig, runs: list[RunFolder], overrides: Seq
     if not models_run(composed):
         return _of_run(composed, whole or runs[0], overrides, ("ensemble.combine",))
     sets = [replace(run.read_config().dataset, root=None, cache_dir="") for run in runs]
-    if any(dataset != sets[0] for dataset in sets):
+    if composed.images is None and any(dataset != sets[0] for dataset in sets):
         asked = f"views={composed.views}" if composed.split != "train" else "split=train"
         raise UsageError(f"{asked}: the models are run on one set of images, and these runs have different ones")
     return _of_run(composed, whole or runs[0], overrides, ("ensemble.combine", "training.eval_batch_size"))
@@ -370,6 +373,11 @@ def check_use(config: PredictConfig, runs: Sequence[RunFolder], typed: Sequence[
     _check_one_head(config.adjust, runs)
     if len(runs) == 1 and "ensemble.combine" in typed:
         raise UsageError(f"ensemble.combine={config.ensemble.combine}: has no effect: one model is used")
+    _check_fitted(config)
+
+
+def _check_fitted(config: PredictConfig | DictConfig) -> None:
+    """Raises UsageError if logits of views are to be changed by what is fitted on saved logits."""
     fitted = f"adjust={config.adjust.name}" if needs_validation(config.adjust) else None
     if config.ensemble.combine == "weighted":
         fitted = "ensemble.combine=weighted"
@@ -377,6 +385,24 @@ def check_use(config: PredictConfig, runs: Sequence[RunFolder], typed: Sequence[
         raise UsageError(
             f"views={config.views}: {fitted} is fitted on saved logits of validation images, which are of no views; "
             "leave one of them out"
+        )
+
+
+def _check_other_images(composed: DictConfig) -> None:
+    """Raises UsageError for a folder of other test images that does not exist, and for what needs the run's own."""
+    if composed.images is None:
+        return
+    given = f"images={composed.images}"
+    if not expanded(str(composed.images), "images").is_dir():
+        raise UsageError(f"{given}: there is no such folder; CLASS/IMAGE or test/CLASS/IMAGE is expected in it")
+    if composed.split != "test":
+        raise UsageError(f"split={composed.split}: {given} are test images; leave one of them out")
+    if composed.reference is not None:
+        raise UsageError(f"reference={composed.reference}: its results are not of {given}; leave one of them out")
+    if composed.view_weights != "equal":
+        raise UsageError(
+            f"view_weights={composed.view_weights}: they are learnt on the run's own images, which are not read with "
+            f"{given}; leave one of them out"
         )
 
 
@@ -408,6 +434,10 @@ def _check_reference(reference: str | None, split: str) -> None:
 
 def _for_weights(composed: DictConfig, path: Path, overrides: Sequence[str]) -> DictConfig:
     typed = keys(overrides)
+    if composed.images is not None:
+        raise UsageError(
+            f"images={composed.images}: only with a run, whose classes are known; ckpt={composed.ckpt} is none"
+        )
     if path.is_dir():
         raise UsageError(f"ckpt={composed.ckpt}: this is not a run folder (there is no config.yaml in it)")
     if not path.is_file() or path.suffix not in WEIGHT_SUFFIXES:

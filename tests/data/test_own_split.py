@@ -153,7 +153,7 @@ def test_classes_may_be_called_train_and_test(tmp_path, load):
 def test_a_tree_with_one_of_the_two_folders_is_not_divided(tmp_path, load):
     make(tmp_path / "images" / "train", {"cat": 5, "dog": 5})
     assert has_splits(tmp_path / "images")
-    with pytest.raises(UsageError, match="there is no folder .*images/test; train/CLASS and test/CLASS are expected"):
+    with pytest.raises(UsageError, match=r"there is no folder .*images/test; train/CLASS and test/CLASS are expected"):
         load()
 
 

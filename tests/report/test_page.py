@@ -1,21 +1,26 @@
 """report.html in headless Chromium, and what it is made of."""
 
+import base64
 import hashlib
+import io
 import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.special import softmax
 
 from cifar_imbalance.data.identity import image_hashes
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.report.page import mistakes
-from cifar_imbalance.report.page.parts import Confusions
+from cifar_imbalance.report.page.mistakes import Mistakes
+from cifar_imbalance.report.page.parts import Confusions, Sprite
 from cifar_imbalance.report.page.write import ASSETS, policy
 from cifar_imbalance.report.write import write_report
 
@@ -106,38 +111,76 @@ def test_the_page_is_one_small_file_whose_policy_allows_no_request(file):
     assert HOSTILE not in text
 
 
-def test_mistakes_are_found_in_the_picture(predictions, images, tmp_path):
-    address, tile, across, places = mistakes.sprite_of_mistakes(predictions, images)
-    import base64
-    import io
+def decoded(sprite):
+    content = base64.b64decode(sprite.address.partition(",")[2])
+    return np.array(Image.open(io.BytesIO(content)).convert("RGB"))
 
-    picture = np.array(Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))).convert("RGB"))
-    assert tile == 32
+
+def check_tiles(sprite, places, images):
+    """The images are at these places of the sprite, which is lossy."""
+    picture, tile = decoded(sprite), sprite.tile
+    for place, image in zip(places, images, strict=True):
+        row, column = place // sprite.across * tile, place % sprite.across * tile
+        found = picture[row + 8 : row + 24, column + 8 : column + 24].mean(axis=(0, 1))
+        assert found == pytest.approx(image[0, 0].astype(float), abs=12)
+
+
+def surest(predictions, true, predicted):
+    """The mistakes of a pair, and their probabilities, by descending probability."""
+    of_pair = np.flatnonzero((predictions.labels == true) & (predictions.predicted == predicted))
+    probabilities = softmax(predictions.logits[of_pair].astype(float), axis=1)[:, predicted]
+    order = np.argsort(-probabilities, kind="stable")
+    return of_pair[order], probabilities[order]
+
+
+def test_mistakes_are_found_in_the_picture(predictions, images):
+    sprite, places = Mistakes(predictions, images).sprite()
+    assert sprite.tile == 32
     counts = [len(of_pair) for of_pair in places.values()]
     assert counts == sorted(counts, reverse=True)
     assert sum(counts) <= mistakes.IMAGES_UP_TO
     for pair in list(places)[:20]:
-        true, predicted = map(int, pair.split(","))
-        of_pair = np.flatnonzero((predictions.labels == true) & (predictions.predicted == predicted))
-        margin = predictions.logits[of_pair, predicted] - predictions.logits[of_pair, true]
-        for place, number in zip(places[pair], of_pair[np.argsort(-margin)], strict=False):
-            row, column = place // across * tile, place % across * tile
-            found = picture[row + 8 : row + 24, column + 8 : column + 24].mean(axis=(0, 1))
-            assert found == pytest.approx(images[number, 0, 0].astype(float), abs=12)  # lossy
+        of_pair, _ = surest(predictions, *map(int, pair.split(",")))
+        check_tiles(sprite, places[pair], images[of_pair][: len(places[pair])])
 
 
 def test_images_are_found_by_their_hashes_in_any_order(predictions, images):
-    straight = mistakes.sprite_of_mistakes(predictions, images)
-    assert mistakes.sprite_of_mistakes(predictions, images[::-1].copy()) == straight
+    straight = Mistakes(predictions, images).sprite()
+    assert Mistakes(predictions, images[::-1].copy()).sprite() == straight
     some = predictions.take(np.arange(0, 2000, 3))  # as test_prior leaves some
-    _, _, _, places = mistakes.sprite_of_mistakes(some, images)
+    _, places = Mistakes(some, images).sprite()
     assert sum(map(len, places.values())) == min(1200, int((some.predicted != some.labels).sum()))
-    assert mistakes.sprite_of_mistakes(predictions, images[:0].reshape(0, 32, 32, 3)) == ("", 0, 0, {})
+    assert Mistakes(predictions, images[:0].reshape(0, 32, 32, 3)).sprite() == (Sprite(), {})
 
 
-def test_without_mistakes_there_is_no_picture(predictions, images):
-    right = predictions.take(np.flatnonzero(predictions.predicted == predictions.labels)[:50])
-    assert mistakes.sprite_of_mistakes(right, images[:50]) == ("", 0, 0, {})
+def test_without_mistakes_there_is_no_picture_and_no_gallery(predictions, images, tmp_path):
+    places = np.flatnonzero(predictions.predicted == predictions.labels)[:50]
+    right = predictions.take(places)
+    assert Mistakes(right, images[:50]).sprite() == (Sprite(), {})
+    write_report(tmp_path / "report", right, [], chosen_epoch=None, details={"ckpt": "run"}, images=images[places])
+    assert not (tmp_path / "report" / "gallery.png").exists()
+    assert 'class="gallery"' not in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_the_gallery_has_the_surest_mistakes_of_the_most_confused_pairs(predictions, images):
+    found = Mistakes(predictions, images).gallery(with_pairs=True)
+    wrong = np.stack([predictions.labels, predictions.predicted])[:, predictions.labels != predictions.predicted]
+    pairs, counts = np.unique(wrong, axis=1, return_counts=True)
+    by_count = {(int(t), int(p)): int(n) for (t, p), n in zip(pairs.T, counts, strict=True)}
+    shown = list(dict.fromkeys(one.pair for one in found.images))
+    assert len(shown) == mistakes.GALLERY_PAIRS
+    order = [(-by_count[pair], -surest(predictions, *pair)[1][0]) for pair in shown]
+    assert order == sorted(order)
+    assert max(n for pair, n in by_count.items() if pair not in shown) <= min(by_count[pair] for pair in shown)
+    numbers = []
+    for pair in shown:
+        of_pair, probabilities = surest(predictions, *pair)
+        of_this = [one for one in found.images if one.pair == pair]
+        assert len(of_this) == min(by_count[pair], mistakes.GALLERY_OF_A_PAIR)
+        assert [one.probability for one in of_this] == pytest.approx(probabilities[: len(of_this)].tolist())
+        assert {(one.true, one.predicted) for one in of_this} == {tuple(predictions.class_names[k] for k in pair)}
+        numbers += of_pair[: len(of_this)].tolist()
+    check_tiles(found.sprite, range(len(numbers)), images[numbers])
 
 
 # ---------------------------------------------------------------- in a browser
@@ -237,6 +280,41 @@ def test_pairs_are_reached_by_keyboard_and_show_their_images(opened, predictions
     assert f"{mistaken} of {names[true]} taken for {names[predicted]}" in panel.inner_text()
     assert panel.locator(".tile").count() >= mistaken
     assert panel.locator(".tile").first.evaluate("e => e.style.backgroundImage").startswith('url("data:image/webp')
+
+
+def test_the_gallery_is_reached_by_keyboard_and_shows_names_as_text(opened, predictions, images):
+    page = opened()
+    gallery = table(page, "Worst-confused images")
+    expected = Mistakes(predictions, images).gallery(with_pairs=True).images
+    buttons = gallery.locator("button.pair")
+    assert buttons.count() == len(expected)
+    texts = [f"{one.true} → {one.predicted} {one.probability:.3f}" for one in expected]
+    assert [" ".join(text.split()) for text in buttons.all_inner_texts()] == texts
+    tile = gallery.locator(".tile").nth(len(expected) // 2)
+    assert tile.evaluate("e => getComputedStyle(e).backgroundImage").startswith('url("data:image/webp')
+    buttons.first.focus()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.dataset.pair") == ",".join(map(str, expected[1].pair))
+    page.keyboard.press("Enter")
+    assert f"of {expected[1].true} taken for {expected[1].predicted}" in page.locator(".panel").inner_text()
+
+
+def test_a_hostile_name_in_the_gallery_is_text(opened, predictions, images, tmp_path):
+    names = ('<b>&"x', "Käfer im Gras", *predictions.class_names[2:])
+    few = predictions.take(np.flatnonzero(predictions.labels < 2))
+    logits = few.logits.copy()
+    logits[np.arange(len(logits)), 1 - few.labels] += 9  # every image is taken for the other class
+    files = np.array([f"test/{names[k]}/{n}.png" for n, k in enumerate(few.labels)])
+    few = replace(few, logits=logits, class_names=names, files=files)
+    write_report(tmp_path / "report", few, [], chosen_epoch=None, details={"ckpt": "run"}, images=images)
+    page = opened(path=tmp_path / "report" / "report.html", width=390)
+    first = table(page, "Worst-confused images").locator("button.pair").first
+    assert set(first.locator(".classes").inner_text().split(" → ")) == set(names[:2])
+    assert first.get_attribute("title").startswith(("test/<b>", "test/Käfer im Gras/"))
+    assert page.locator(".gallery b").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    with Image.open(tmp_path / "report" / "gallery.png") as picture:
+        assert picture.width > 200
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import yaml
-from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from cifar_imbalance.configuration.installed import command
@@ -18,14 +17,13 @@ from cifar_imbalance.configuration.typed import as_typed
 from cifar_imbalance.evidence.metrics import class_metrics, confusion_matrix, recall_interval
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.report.page.charts import by_epoch_chart, lines_chart
-from cifar_imbalance.report.page.mistakes import sprite_of_mistakes
+from cifar_imbalance.report.page.mistakes import Mistakes
 from cifar_imbalance.report.page.parts import Card, Cell, Confusions, Page, Part, Table, Text, count, number
 from cifar_imbalance.report.plots.canvas import words
 from cifar_imbalance.report.plots.curves import evaluated_images
 
 MATRIX_UP_TO = 1000  # classes; beyond, a cell would be less than a pixel
 PAIRS = 50  # most confused ones
-Images = UInt8[np.ndarray, "images height width 3"]
 History = Sequence[Mapping[str, Any]]
 
 
@@ -37,10 +35,10 @@ def run_page(
     *,
     recalls: Sequence[NDArray[np.float64]] = (),
     class_values: tuple[str, Sequence[NDArray[Any]]] | None = None,
-    images: Images | None = None,
+    mistakes: Mistakes | None = None,
     parts: Sequence[Part] = (),
 ) -> Page:
-    """The page of `predictions`, of which `images` are shown where they are known.
+    """The page of `predictions`, of which the `mistakes` are shown where the images are known.
 
     `folder` is the run's, whose configuration and environment are given; `parts` are further ones, which come first.
     """
@@ -51,7 +49,7 @@ def run_page(
     if summary.get("view_weights", "equal") != "equal":
         said.append(f"view weights {summary['view_weights']}")
     said.append(f"{summary['n_images']} {summary.get('split', '')} images")
-    found = [*parts, *_confusions(predictions, images), _classes(predictions)]
+    found = [*parts, *_confusions(predictions, mistakes), _classes(predictions)]
     found += _curves(history)
     order = class_metrics(predictions).worst_first
     if recalls:
@@ -64,6 +62,7 @@ def run_page(
     return Page(
         title=title or f"Evaluation of {_names(summary.get('ckpt', 'predictions'))}",
         subtitle=", ".join(said),
+        notice=f"The test images are {summary['test_images']}." if "test_images" in summary else "",
         cards=_cards(summary),
         parts=[*found, *origin(folder)],
     )
@@ -93,8 +92,8 @@ def _cards(summary: Mapping[str, Any]) -> list[Card]:
     return cards
 
 
-def _confusions(predictions: Predictions, images: Images | None) -> list[Part]:
-    """The matrix, and the table of most confused pairs, by which the keyboard reaches their images."""
+def _confusions(predictions: Predictions, mistakes: Mistakes | None) -> list[Part]:
+    """The matrix, the table of most confused pairs, by which the keyboard reaches their images, and the gallery."""
     names = predictions.class_names
     classes = len(names)
     support = np.bincount(predictions.labels, minlength=classes)
@@ -103,8 +102,8 @@ def _confusions(predictions: Predictions, images: Images | None) -> list[Part]:
     parts: list[Part] = []
     shown = classes <= MATRIX_UP_TO
     if shown:
-        sprite = ("", 0, 0, {}) if images is None else sprite_of_mistakes(predictions, images)
-        parts.append(Confusions(names, cells, support.tolist(), *sprite))
+        shown_mistakes = () if mistakes is None else mistakes.sprite()
+        parts.append(Confusions(names, cells, support.tolist(), *shown_mistakes))
     wrong = sorted((cell for cell in cells if cell[0] != cell[1]), key=lambda cell: -cell[2])[:PAIRS]
     rows = [
         [
@@ -116,7 +115,11 @@ def _confusions(predictions: Predictions, images: Images | None) -> list[Part]:
         for t, p, n in wrong
     ]
     columns = ["true → predicted", "images", "share of the class", "the other way round"]
-    return [*parts, Table("Most confused pairs", columns, rows)] if rows else parts
+    if rows:
+        parts.append(Table("Most confused pairs", columns, rows))
+    if mistakes is not None and mistakes.pairs:
+        parts.append(mistakes.gallery(with_pairs=shown))
+    return parts
 
 
 def _classes(predictions: Predictions) -> Table:

@@ -71,20 +71,45 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Sprite:
+    """Images in rows, as one picture."""
+
+    address: str = ""  # a data: address
+    tile: int = 0  # side in pixels of an image in it
+    across: int = 0  # images in a row
+
+
+@dataclass(frozen=True)
+class GalleryImage:
+    true: str  # class
+    predicted: str
+    probability: float  # of the predicted class
+    file: str = ""
+    pair: tuple[int, int] | None = None  # true class, predicted class, whose images are shown on demand
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Images with their classes, in the order of their places in the sprite."""
+
+    sprite: Sprite
+    images: Sequence[GalleryImage]
+    kind: str = "gallery"
+
+
+@dataclass(frozen=True)
 class Confusions:
     """The confusion matrix, and the images of its mistakes, if there are any, in one picture."""
 
     names: Sequence[str]
     cells: Sequence[tuple[int, int, int]]  # true class, predicted class, images; those with images
     support: Sequence[int]  # images of each class
-    sprite: str = ""  # a data: address
-    tile: int = 0  # side in pixels of an image in the sprite
-    across: int = 0  # images in a row of it
+    sprite: Sprite = field(default_factory=Sprite)
     places: dict[str, list[int]] = field(default_factory=dict)  # "true,predicted": where its images are
     kind: str = "confusions"
 
 
-Part = Chart | Table | Text | Confusions
+Part = Chart | Table | Text | Confusions | Gallery
 
 
 @dataclass(frozen=True)
@@ -93,3 +118,4 @@ class Page:
     subtitle: str
     cards: Sequence[Card]
     parts: Sequence[Part]
+    notice: str = ""  # above everything else

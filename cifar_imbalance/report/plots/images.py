@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from cifar_imbalance.evidence.mistakes import Confused
 from cifar_imbalance.report.plots.canvas import (
     BLUE,
     GREEN,
@@ -57,6 +58,39 @@ def image_grid_plot(
         if row_names and number % columns == 0:
             label = row_names[number // columns]
             axes.text(-0.08, 0.5, label, transform=axes.transAxes, ha="right", va="center", **style)
+    figure.suptitle(fitted(title, figure, 11), **name_style(11))
+    save_figure(figure, path)
+
+
+def gallery_plot(
+    path: Path, pairs: Sequence[Confused], image: Callable[[int], NDArray[np.uint8]], class_names: Sequence[str]
+) -> None:
+    """A row for each pair of classes: images that were confused, as `image` gives them by place [height, width, 3].
+
+    Below each is the probability of the predicted class.
+    """
+    columns = max(len(pair.places) for pair in pairs)
+    height, width, _ = image(int(pairs[0].places[0])).shape
+    # in one picture, since a plot with axes for each image takes a second
+    gap, below = max(1, width // 12), max(2, height // 3)
+    down, across = height + below, width + gap
+    grid = np.full((len(pairs) * down, columns * across, 3), 255, dtype=np.uint8)
+    names = tick_names(class_names)
+    largest = max(len(names[pair.true]) + len(names[pair.predicted]) for pair in pairs)
+    inches = 1.1 * across / max(height, width)
+    figure = new_figure(columns * inches + 0.1 * largest + 1.2, len(pairs) * 1.1 * down / max(height, width) + 0.9)
+    axes = figure.add_subplot()
+    for row, pair in enumerate(pairs):
+        for column, (place, probability) in enumerate(zip(pair.places, pair.probabilities, strict=True)):
+            grid[row * down : row * down + height, column * across : column * across + width] = image(int(place))
+            middle = column * across + width / 2 - 0.5
+            text = f"{probability:.3f}"
+            axes.text(middle, row * down + height + 0.1 * below, text, ha="center", va="top", fontsize=8)
+        label = f"{names[pair.true]} → {names[pair.predicted]}  "
+        axes.text(-gap, row * down + height / 2, label, ha="right", va="center", **name_style(9))
+    axes.imshow(grid, interpolation="nearest")
+    axes.set_axis_off()
+    title = "Surest mistakes of the most confused pairs (true → predicted), with the probability of the predicted class"
     figure.suptitle(fitted(title, figure, 11), **name_style(11))
     save_figure(figure, path)
 

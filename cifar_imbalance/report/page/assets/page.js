@@ -44,14 +44,15 @@
   function tiles(part, key) {
     const places = part.places[key] || [];
     const box = element("div", undefined, "tiles");
-    const side = Math.max(part.tile, 40);
+    const { address, tile: size, across } = part.sprite;
+    const side = Math.max(size, 40);
     for (const place of places) {
       const tile = element("div", undefined, "tile");
-      const factor = side / part.tile;
+      const factor = side / size;
       tile.style.width = tile.style.height = `${side}px`;
-      tile.style.backgroundImage = `url(${part.sprite})`;
-      tile.style.backgroundSize = `${part.across * side}px auto`;
-      tile.style.backgroundPosition = `-${(place % part.across) * part.tile * factor}px -${Math.floor(place / part.across) * part.tile * factor}px`;
+      tile.style.backgroundImage = `url(${address})`;
+      tile.style.backgroundSize = `${across * side}px auto`;
+      tile.style.backgroundPosition = `-${(place % across) * size * factor}px -${Math.floor(place / across) * size * factor}px`;
       box.append(tile);
     }
     return box;
