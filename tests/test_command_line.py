@@ -131,7 +131,7 @@ MISTAKES = [
     ("evaluate", "", "ckpt: a value is missing; write ckpt=RUN_FOLDER (or a checkpoint, or a file of weights)"),
     ("evaluate", "ckpt=absent", "ckpt=absent: there is no such file or folder"),
     ("evaluate", "ckpt=FILE", "ckpt=FILE: allowed are run folders and files that end in .safetensors, .pth, .pt, .bin"),
-    ("evaluate", "optimizer=adam", "optimizer: there is no such field; allowed are adjust, auroc, baseline, ckpt, dataset, deterministic, ensemble, group_by, model, open, plots, reference, runtime, seed, split, test_prior, training, view_weights, views"),
+    ("evaluate", "optimizer=adam", "optimizer: there is no such field; allowed are adjust, auroc, baseline, ckpt, dataset, deterministic, ensemble, group_by, images, model, open, plots, reference, runtime, seed, split, test_prior, training, view_weights, views"),
 ]  # fmt: skip
 
 

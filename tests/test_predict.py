@@ -97,6 +97,21 @@ def test_what_does_not_go_together_is_refused(typed, tiny_run, photos, tmp_path,
     assert (answer.code, answer.err) == (2, f"cifar_imbalance.predict: {line}\n")
 
 
+@pytest.mark.parametrize("where", ["logits_of_views", "read_image"])
+def test_a_full_memory_names_what_can_be_changed(typed, tiny_run, photos, tmp_path, monkeypatch, where):
+    def full(*_, **__):
+        raise MemoryError("Unable to allocate 10 GiB")
+
+    module = {"logits_of_views": "engine.reported", "read_image": "predict.files"}[where]
+    monkeypatch.setattr(f"cifar_imbalance.{module}.{where}", full)
+    answer = typed(tmp_path, "predict", f"ckpt={tiny_run}", f"images={photos}", "runtime=cpu")
+    line = (
+        f"the memory of runtime=cpu is too small for eval_batch_size=512, images={photos} ({COUNT} files); "
+        "a smaller batch, fewer images at a time or runtime.precision=bfloat16 needs less"
+    )
+    assert (answer.code, answer.err) == (1, f"cifar_imbalance.predict: {line}\n")
+
+
 def test_a_name_that_is_no_text_is_escaped(typed, tiny_run, photos, tmp_path):
     odd = os.fsencode(tmp_path) + b"/\xff.png"
     shutil.copy(os.fsencode(photos / "0.png"), odd)

@@ -26,6 +26,7 @@ OF_AN_ENSEMBLE = {
     "class_gains.csv",
     "classification_report.csv",
     "errors.csv",
+    "gallery.png",
     "classification_report.txt",
     "confusion.png",
     "curves.png",

@@ -36,6 +36,7 @@ FILES = {
     "report/errors.csv",
     "report/summary.json",
     "report/confusion.png",
+    "report/gallery.png",
     "report/per_class.png",
     "report/report.html",
     "report/curves.png",
@@ -216,14 +217,14 @@ def test_a_batch_larger_than_the_data_is_rejected_before_a_folder_is_created(tin
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate ..."),
-        RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory: you tried ..."),
-        MemoryError("Unable to allocate 10 GiB"),
-    ],
-)
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate ..."),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory: you tried ..."),
+    MemoryError("Unable to allocate 10 GiB"),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY)
 def test_running_out_of_memory_gives_a_one_line_error_and_a_logged_traceback(tiny, tmp_path, monkeypatch, error):
     def full(*_):
         raise error

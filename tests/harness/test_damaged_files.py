@@ -119,7 +119,8 @@ def without_plots():
         path.with_name("curves.json").write_text(json.dumps(lines))
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("confusion_plot", "per_class_plot", "curves_plot", "learning_rate_plot", "recall_by_epoch_plot"):
+        names = ("confusion_plot", "per_class_plot", "gallery_plot", "curves_plot", "learning_rate_plot")
+        for name in (*names, "recall_by_epoch_plot"):
             patch.setattr(f"cifar_imbalance.report.write.{name}", lambda *_, **__: None)
         patch.setattr("cifar_imbalance.report.ensemble.ensemble_plot", lambda *_, **__: None)
         patch.setattr("cifar_imbalance.report.ensemble.member_curves_plot", keep)

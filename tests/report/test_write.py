@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from cifar_imbalance.data.identity import image_hashes
 from cifar_imbalance.evidence.metrics import intervals_and_confusions, summarize
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.evidence.significance import TEST_IMAGES_ALONE
@@ -47,6 +49,13 @@ def test_recalls_after_each_epoch_add_a_plot(predictions, tmp_path):
 def test_without_a_history_there_are_no_training_plots(predictions, tmp_path):
     write_report(tmp_path, predictions, [], chosen_epoch=None, details={})
     assert {path.name for path in tmp_path.iterdir()} == ALWAYS
+
+
+def test_with_images_the_mistakes_are_a_plot(predictions, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 12, 3), dtype=np.uint8)
+    predictions = replace(predictions, hashes=image_hashes(images))
+    write_report(tmp_path, predictions, [], chosen_epoch=None, details={}, images=images)
+    assert {path.name for path in tmp_path.iterdir()} == ALWAYS | {"gallery.png"}
 
 
 def test_the_summary_is_the_details_and_then_the_metrics(predictions, tmp_path):
