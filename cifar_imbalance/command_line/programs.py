@@ -55,7 +55,8 @@ def train() -> None:
 
 def evaluate() -> None:
     def run(config: EvaluateConfig, folder: Path, overrides: list[str]) -> Path | None:
-        from cifar_imbalance.engine.evaluation import run_combination, run_evaluation, run_grouping
+        from cifar_imbalance.engine.evaluation import run_combination, run_evaluation
+        from cifar_imbalance.engine.grouping import run_grouping
 
         if config.group_by is not None:
             return run_grouping(config, folder, overrides)
