@@ -14,6 +14,7 @@ from cifar_imbalance.report.page.parts import Chart
 SYMBOLS_UP_TO = 40  # points of a line
 EPOCHS_UP_TO = 100  # columns of a heat map by epoch; of more epochs every so many is shown
 CLASSES_UP_TO = 300  # rows of such a heat map
+BLUE, RED = "#0072b2", "#d55e00"  # as in the plots
 WHOLE = ("epoch", "members")  # axes of whole numbers
 Points = Sequence[tuple[float, float]]
 
@@ -80,6 +81,48 @@ def bars_chart(title: str, values: Sequence[tuple[str, float]], *, y: str, note:
     axes["xAxis"] = {"type": "category", "data": [name for name, _ in values], "axisLabel": {"rotate": 60}}
     series = [{"type": "bar", "data": [rounded(value) for _, value in values]}]
     return Chart(title, {**axes, "tooltip": _tooltip("item", "bar"), "series": series}, 360, note)
+
+
+def intervals_chart(
+    title: str,
+    values: Sequence[tuple[str, float, float, float]],
+    verdicts: Sequence[str],
+    *,
+    x: str,
+    note: str = "",
+) -> Chart:
+    """A row for each name, from the top: a point at its value on the line from low to high, coloured by its verdict."""
+    series: list[dict[str, Any]] = []
+    for verdict, label, colour in (("", "within noise", "#8d98b3"), ("gained", "gained", BLUE), ("lost", "lost", RED)):
+        of_this = [row for row, one in enumerate(verdicts) if one == verdict]
+        if not of_this:
+            continue
+        points = [
+            {"name": values[row][0], "value": [rounded(values[row][1]), row, *map(rounded, values[row][2:])]}
+            for row in of_this
+        ]
+        lines: list[Any] = []
+        for row in of_this:  # a line without a value between two intervals is broken there
+            lines += [[rounded(values[row][2]), row], [rounded(values[row][3]), row], [None, None]]
+        series.append({"type": "scatter", "name": label, "data": points, "symbolSize": 7, "color": colour})
+        series.append(
+            {"type": "line", "name": label, "data": lines, "symbol": "none", "silent": True, "color": colour}
+            | {"lineStyle": {"width": 1.5}}
+        )
+    option = {
+        "grid": {"containLabel": True, "left": 8, "right": 24, "top": 44, "bottom": 30},
+        "legend": _legend(),
+        "xAxis": {"type": "value", "name": x, "nameLocation": "middle", "nameGap": 28},
+        "yAxis": {
+            "type": "category",
+            "data": [name for name, *_ in values],
+            "inverse": True,
+            "axisLabel": {"interval": 0 if len(values) <= CLASSES_UP_TO else "auto"},
+        },
+        "tooltip": _tooltip("item", "interval"),
+        "series": series,
+    }
+    return Chart(title, option, 110 + min(14 * len(values), 4000), note)
 
 
 def by_epoch_chart(

@@ -16,13 +16,17 @@ from cifar_imbalance.report.plots.canvas import (
     GREY,
     ORANGE,
     RED,
+    fitted,
+    name_axis,
     name_extremes,
     new_figure,
     save_figure,
+    tick_names,
     words,
 )
 from cifar_imbalance.terminal import count_of_classes
 
+CELLS_UP_TO = 1000  # rows: more would be less than a few pixels each
 # With ten classes the worst decile is the worst class: dashes keep both lines visible.
 _SIZE_CURVES = (("accuracy", BLUE, "-"), ("worst_decile_recall", ORANGE, "-"), ("worst_recall", RED, "--"))
 
@@ -95,4 +99,45 @@ def side_by_side_plot(
     axes.grid(color="0.9")
     axes.legend(frameon=False, fontsize=10, loc="upper left")
     axes.set_title("\n".join(textwrap.wrap(f"Recall of each class: {title}", 80)), fontsize=11, parse_math=False)
+    save_figure(figure, path)
+
+
+def class_differences_plot(
+    path: Path,
+    difference: NDArray[np.float64],
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+    verdicts: Sequence[str],
+    class_names: Sequence[str],
+    *,
+    title: str,
+) -> None:
+    """Difference of each class's recall with its 95 % interval, arrays [K], the largest loss at the top.
+
+    Classes without images are left out; of more than 1,000 those of the largest differences are drawn.
+    """
+    known = np.flatnonzero(~np.isnan(difference))
+    if len(known) > CELLS_UP_TO:
+        known = known[np.argsort(-np.abs(difference[known]), kind="stable")[:CELLS_UP_TO]]
+    order = known[np.argsort(difference[known], kind="stable")]
+    few = len(order) <= 20
+    figure = new_figure(9.5, 2.2 + (0.32 if few else 0.2) * len(order))
+    axes = figure.add_subplot()
+    axes.axvline(0, color="black", linewidth=1)
+    kinds = (("", GREY, "o", "within noise"), ("gained", BLUE, "^", "gained"), ("lost", RED, "v", "lost"))
+    for verdict, colour, marker, label in kinds:
+        rows = np.flatnonzero(np.array(verdicts)[order] == verdict)
+        chosen = order[rows]
+        ends = [difference[chosen] - low[chosen], high[chosen] - difference[chosen]]
+        label = f"{label}: {count_of_classes(len(chosen))}"
+        style = {"color": colour, "elinewidth": 1.2, "markersize": 4.5, "label": label}
+        axes.errorbar(difference[chosen], rows, xerr=ends, fmt=marker, **style)
+    name_axis(axes, "y", tick_names([class_names[k] for k in order]), 10.0 if few else 8.5)
+    axes.set_ylim(len(order) - 0.4, -0.6)
+    axes.tick_params(axis="x", top=True, labeltop=True)
+    axes.grid(axis="x", color="0.88")
+    axes.set_axisbelow(True)
+    axes.set_xlabel("difference of mean recall, 95 % interval over the seeds")
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    figure.suptitle(fitted(f"Recall of each class: {title}", figure, 12), fontsize=12, parse_math=False)
     save_figure(figure, path)

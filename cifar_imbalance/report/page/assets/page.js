@@ -10,6 +10,7 @@
   const texts = {
     point: (option) => (p) =>
       [p.name || p.seriesName, `${option.xAxis.name}: ${p.value[0]}`, `${option.yAxis.name}: ${p.value[1]}`].join("\n"),
+    interval: () => (p) => `${p.name}: ${p.value[0]}\n95 %: ${p.value[2]} to ${p.value[3]}`,
     bar: () => (p) => `${p.name}: ${p.value}`,
     by_epoch: (option) => (p) =>
       `${option.yAxis.data[p.value[1]]}, epoch ${option.xAxis.data[p.value[0]]}\n${p.seriesName}: ${p.value[2]}`,
