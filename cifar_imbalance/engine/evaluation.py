@@ -38,6 +38,7 @@ from cifar_imbalance.evidence.priors import shifted
 from cifar_imbalance.models.build import BuiltModel
 from cifar_imbalance.models.weights import load_weights
 from cifar_imbalance.report.ensemble import MemberResults, write_ensemble_report
+from cifar_imbalance.report.page.adjustments import adjustment_parts
 from cifar_imbalance.report.page.parts import Part
 from cifar_imbalance.report.plots import canvas
 from cifar_imbalance.report.reference import Reference, differences, read_reference
@@ -84,7 +85,14 @@ def run_evaluation(config: EvaluateConfig, path: Path, overrides: list[str]) -> 
         epoch = details.get("chosen_epoch")
         compared, parts = _compared(config, predictions, reference, folder)
         summary = write_report(
-            folder.report, predictions, [], chosen_epoch=epoch, details=details, images=images.images, parts=parts
+            folder.report,
+            predictions,
+            [],
+            chosen_epoch=epoch,
+            details=details,
+            images=images.images,
+            parts=parts,
+            below=_adjustments(config, predictions),
         )
         _log_summary(config, details["chosen_by"], predictions, summary, compared, folder)
         return folder.path
@@ -229,6 +237,16 @@ def _compared(
 def _short_name(ckpt: Any) -> str:
     """A short name of the evaluated run."""
     return Path(ckpt).name if isinstance(ckpt, str) else f"{len(ckpt)} runs"
+
+
+def _adjustments(config: EvaluateConfig, predictions: Predictions) -> list[Part]:
+    """What adjustments would change, for the page of a finished run's reported epoch on the test images."""
+    run = find_run(config.ckpt)
+    as_reported = config.split == "test" and config.views == "none" and expanded(config.ckpt, "ckpt").is_dir()
+    if run is None or not (run.is_finished and as_reported):
+        return []
+    file = run.checked_predictions("validation")
+    return adjustment_parts([run], Predictions.load(file), predictions) if file.is_file() else []
 
 
 def _load_weights(

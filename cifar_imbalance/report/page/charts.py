@@ -14,7 +14,7 @@ from cifar_imbalance.report.page.parts import Chart
 SYMBOLS_UP_TO = 40  # points of a line
 EPOCHS_UP_TO = 100  # columns of a heat map by epoch; of more epochs every so many is shown
 CLASSES_UP_TO = 300  # rows of such a heat map
-BLUE, RED = "#0072b2", "#d55e00"  # as in the plots
+BLUE, ORANGE, RED = "#0072b2", "#e69f00", "#d55e00"  # as in the plots
 WHOLE = ("epoch", "members")  # axes of whole numbers
 Points = Sequence[tuple[float, float]]
 
@@ -125,6 +125,35 @@ def intervals_chart(
     return Chart(title, option, 110 + min(14 * len(values), 4000), note)
 
 
+def marked_lines_chart(
+    title: str,
+    lines: Mapping[str, tuple[str, Sequence[tuple[str, float, float]]]],
+    mark: tuple[str, float, float],
+    *,
+    x: str,
+    y: str,
+    note: str = "",
+) -> Chart:
+    """Lines of a colour through named points (name, x, y), and one large point of its own, the `mark`."""
+
+    def data(points: Sequence[tuple[str, float, float]]) -> list[dict[str, Any]]:
+        return [{"name": name, "value": [rounded(a), rounded(b)]} for name, a, b in points]
+
+    label = {"show": True, "formatter": "{b}", "position": "top", "fontSize": 11}
+    series: list[dict[str, Any]] = [
+        {"type": "line", "name": name, "data": data(points), "color": colour, "symbolSize": 7, "label": label}
+        | {"labelLayout": {"hideOverlap": True}}
+        for name, (colour, points) in lines.items()
+    ]
+    series.append(
+        {"type": "scatter", "name": mark[0], "data": data([mark]), "symbol": "diamond", "symbolSize": 16, "color": RED}
+        | {"label": {**label, "fontWeight": "bold"}, "z": 3}
+    )
+    return Chart(
+        title, {**_axes(x, y), "legend": _legend(), "tooltip": _tooltip("item", "point"), "series": series}, 400, note
+    )
+
+
 def by_epoch_chart(
     title: str, values: Sequence[NDArray[Any]], names: Sequence[str], *, order: NDArray[np.int64], value: str
 ) -> Chart:
@@ -155,7 +184,7 @@ def by_epoch_chart(
             "precision": 2,
         },
         "tooltip": _tooltip("item", "by_epoch"),
-        "series": [{"type": "heatmap", "name": value, "data": data}],
+        "series": [{"type": "heatmap", "name": value, "data": data, "progressive": 0}],
     }
     return Chart(title, option, 160 + min(8 * len(shown), 900), note)
 

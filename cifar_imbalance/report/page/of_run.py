@@ -39,19 +39,22 @@ def run_page(
     class_values: tuple[str, Sequence[NDArray[Any]]] | None = None,
     images: Images | None = None,
     parts: Sequence[Part] = (),
+    below: Sequence[Part] = (),
 ) -> Page:
     """The page of `predictions`, of which `images` are shown where they are known.
 
-    `folder` is the run's, whose configuration and environment are given; `parts` are further ones, which come first.
+    `folder` is the run's, whose configuration and environment are given; `parts` are further ones, which come first,
+    and others stand `below` the classes.
     """
     experiment = summary.get("experiment")
     title = f"{experiment} on {summary['dataset']}" if experiment and "dataset" in summary else experiment
     said = [str(summary[name]) for name in ("model", "chosen_by") if summary.get(name)]
-    said += [f"{name} {summary[name]}" for name in ("seed", "combine", "views", "adjust") if name in summary]
+    settings = ["seed", *(["combine"] if summary.get("members") != 1 else []), "views", "adjust"]
+    said += [f"{name} {summary[name]}" for name in settings if name in summary]
     if summary.get("view_weights", "equal") != "equal":
         said.append(f"view weights {summary['view_weights']}")
     said.append(f"{summary['n_images']} {summary.get('split', '')} images")
-    found = [*parts, *_confusions(predictions, images), _classes(predictions)]
+    found = [*parts, *_confusions(predictions, images), _classes(predictions), *below]
     found += _curves(history)
     order = class_metrics(predictions).worst_first
     if recalls:
