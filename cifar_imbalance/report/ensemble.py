@@ -215,7 +215,7 @@ def _parts(
     return [
         Table("Members and combinations", columns, cells),
         lines_chart("By the number of members", lines, x="members", y="", note="Means over subsets of the members."),
-        bars_chart("Gain of each class", ordered, y="recall of the ensemble less the members' mean"),
+        bars_chart("Gain of each class", ordered, y="recall less the members' mean"),
     ]
 
 

@@ -78,7 +78,11 @@ def scatter_chart(
 def bars_chart(title: str, values: Sequence[tuple[str, float]], *, y: str, note: str = "") -> Chart:
     """A bar for each name, in the order given."""
     axes = _axes("", y)
-    axes["xAxis"] = {"type": "category", "data": [name for name, _ in values], "axisLabel": {"rotate": 60}}
+    axes["xAxis"] = {
+        "type": "category",
+        "data": [name for name, _ in values],
+        "axisLabel": {"rotate": 90, "fontSize": 10, "hideOverlap": True},
+    }
     series = [{"type": "bar", "data": [rounded(value) for _, value in values]}]
     return Chart(title, {**axes, "tooltip": _tooltip("item", "bar"), "series": series}, 360, note)
 
@@ -117,7 +121,7 @@ def intervals_chart(
             "type": "category",
             "data": [name for name, *_ in values],
             "inverse": True,
-            "axisLabel": {"interval": 0 if len(values) <= CLASSES_UP_TO else "auto"},
+            "axisLabel": {"fontSize": 10, "interval": 0 if len(values) <= CLASSES_UP_TO else "auto"},
         },
         "tooltip": _tooltip("item", "interval"),
         "series": series,
@@ -170,9 +174,14 @@ def by_epoch_chart(
     limits = [entry[2] for entry in data if entry[2] is not None] or [0.0, 1.0]
     note = "" if len(shown) == len(order) else f"The first {len(shown)} of {len(order)} classes."
     option = {
-        "grid": {"containLabel": True, "left": 8, "right": 24, "top": 12, "bottom": 64},
+        "grid": {"containLabel": True, "left": 8, "right": 24, "top": 12, "bottom": 84},
         "xAxis": {"type": "category", "data": epochs, "name": "epoch", "nameLocation": "middle", "nameGap": 26},
-        "yAxis": {"type": "category", "data": [names[k] for k in shown], "inverse": True},
+        "yAxis": {
+            "type": "category",
+            "data": [names[k] for k in shown],
+            "inverse": True,
+            "axisLabel": {"fontSize": 10, "hideOverlap": True},
+        },
         "visualMap": {
             "dimension": 2,
             "min": min(0.0, *limits),
@@ -186,7 +195,7 @@ def by_epoch_chart(
         "tooltip": _tooltip("item", "by_epoch"),
         "series": [{"type": "heatmap", "name": value, "data": data, "progressive": 0}],
     }
-    return Chart(title, option, 160 + min(8 * len(shown), 900), note)
+    return Chart(title, option, 170 + min(11 * len(shown), 1400), note)
 
 
 def _axes(x: str, y: str) -> dict[str, Any]:

@@ -48,9 +48,9 @@ def run_page(
     """
     experiment = summary.get("experiment")
     title = f"{experiment} on {summary['dataset']}" if experiment and "dataset" in summary else experiment
-    said = [str(summary[name]) for name in ("model", "chosen_by") if summary.get(name)]
+    said = [_in_words(summary[name]) for name in ("model", "chosen_by") if summary.get(name)]
     settings = ["seed", *(["combine"] if summary.get("members") != 1 else []), "views", "adjust"]
-    said += [f"{name} {summary[name]}" for name in settings if name in summary]
+    said += [f"{name} {_in_words(summary[name])}" for name in settings if name in summary]
     if summary.get("view_weights", "equal") != "equal":
         said.append(f"view weights {summary['view_weights']}")
     said.append(f"{summary['n_images']} {summary.get('split', '')} images")
@@ -70,6 +70,10 @@ def run_page(
         cards=_cards(summary),
         parts=[*found, *origin(folder)],
     )
+
+
+def _in_words(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _names(ckpt: Any) -> str:
