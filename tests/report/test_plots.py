@@ -31,6 +31,14 @@ from cifar_imbalance.report.write import write_report
 ODD_NAMES = ("$a_b$", "x_{2", "$", "\\frac", "猫", "кошка", "قطة", "🐱", "", "two\nlines", "\x07", "n" * 200)
 
 
+@pytest.fixture(autouse=True)
+def pngs_alone():
+    """PDFs would take as long again."""
+    canvas.use(Plots(pdf=False))
+    yield
+    canvas.use(Plots())
+
+
 @pytest.fixture
 def drawn(monkeypatch) -> list[Figure]:
     """The figures that are saved, in order."""
@@ -94,7 +102,7 @@ def draw_all(folder: Path, predictions: Predictions, history: list[dict[str, obj
 def test_every_plot_is_a_png_and_no_other_files_are_left(tmp_path):
     paths = draw_all(tmp_path, predictions_of(("cat", "dog", "owl")), history_of(3))
     assert all(min(size_of(path)) >= 250 for path in paths)
-    assert sorted(tmp_path.iterdir()) == sorted([*paths, *(path.with_suffix(".pdf") for path in paths)])
+    assert sorted(tmp_path.iterdir()) == sorted(paths)
 
 
 def test_names_of_100_classes_do_not_overlap(tmp_path, drawn):
@@ -226,12 +234,9 @@ def test_one_spike_does_not_flatten_the_losses_and_is_marked_with_its_value(tmp_
 
 
 def test_plots_have_the_chosen_resolution_and_a_pdf_if_wanted(tmp_path):
-    try:
-        for dpi, pdf in ((50, True), (200, False)):
-            canvas.use(Plots(dpi=dpi, pdf=pdf))
-            curves_plot(tmp_path / f"{dpi}.png", history_of(2))
-    finally:
-        canvas.use(Plots())
+    for dpi, pdf in ((50, True), (200, False)):
+        canvas.use(Plots(dpi=dpi, pdf=pdf))
+        curves_plot(tmp_path / f"{dpi}.png", history_of(2))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["200.png", "50.pdf", "50.png"]
     for dpi, size in ((50, (350, 145)), (200, (1400, 580))):
         with Image.open(tmp_path / f"{dpi}.png") as image:
@@ -410,13 +415,14 @@ def test_drawing_does_not_change_matplotlibs_global_state(tmp_path):
 
 
 def test_pdfs_have_embedded_truetype_fonts_and_no_type_3(tmp_path):
+    canvas.use(Plots())
     for path in draw_all(tmp_path, predictions_of(("cat", "dog", "кошка")), history_of(2)):
         content = path.with_suffix(".pdf").read_bytes()
         assert b"/FontFile2" in content and b"/Type3" not in content
 
 
 def test_figures_of_up_to_100_classes_fit_a_paper(tmp_path, drawn):
-    for count in (2, 10, 20, 100):
+    for count in (2, 20, 100):
         names = tuple(f"class number {index}" for index in range(count))
         draw_all(tmp_path, predictions_of(names), history_of(30))
         recall_by_epoch_plot(tmp_path / "recalls.png", [np.linspace(0, 1, count)] * 30, names, images="test")
