@@ -145,6 +145,6 @@ def class_differences_plot(
     axes.grid(axis="x", color="0.88")
     axes.set_axisbelow(True)
     axes.set_xlabel("difference of mean recall, 95 % interval over the seeds")
-    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(loc="outside lower center", ncols=2 if few else 3, frameon=False)
     figure.suptitle(fitted(f"Recall of each class: {title}", figure, 8), parse_math=False)
     save_figure(figure, path)
