@@ -100,6 +100,7 @@ def tiny_words():
         "training.batch_size=64",
         "runtime=cpu",
         "runtime.threads=1",
+        "plots.pdf=false",
     ]
 
 

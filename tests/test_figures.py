@@ -9,7 +9,7 @@ from cifar_imbalance.configuration.fields import Dataset
 from cifar_imbalance.data.experiment_data import load_experiment_data
 from cifar_imbalance.figures import draw
 
-PLOTS = ["augmented.png", "class_counts.png", "samples.png"]
+PLOTS = [f"{name}.{kind}" for name in ("augmented", "class_counts", "samples") for kind in ("pdf", "png")]
 
 
 def test_a_data_set_is_plotted_without_training(tmp_path, typed):
@@ -52,12 +52,12 @@ def test_no_sample_is_shown_twice_and_a_small_class_has_empty_places():
     assert len(set(shown.tolist())) == len(shown) == 25
 
 
-def test_figures_have_the_chosen_resolution_and_a_pdf_each(tmp_path, typed):
-    answer = typed(tmp_path, "figures", "plots.dpi=60", "plots.pdf=true", "output=f")
+def test_figures_are_a_papers_page_wide_at_the_chosen_resolution_without_pdf_if_so_wanted(tmp_path, typed):
+    answer = typed(tmp_path, "figures", "plots.dpi=60", "plots.pdf=false", "output=f")
     assert answer.code == 0, answer.err
-    assert sorted(path.name for path in (tmp_path / "f").iterdir()) == sorted(
-        PLOTS + [name.replace(".png", ".pdf") for name in PLOTS]
-    )
+    assert sorted(path.name for path in (tmp_path / "f").iterdir()) == PLOTS[1::2]
+    with Image.open(tmp_path / "f" / "samples.png") as image:
+        assert image.width <= 7 * 60
 
 
 def test_with_many_classes_one_image_of_each_is_shown(tmp_path, typed):

@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Group
 from rich.table import Table
 
-from cifar_imbalance.report.plots.canvas import new_figure, save_figure
+from cifar_imbalance.report.plots.canvas import PAGE, new_figure, paper, save_figure
 
 Results = dict[str, Any]
 
@@ -46,20 +46,19 @@ def operator_table(results: Results) -> Table:
     return table
 
 
+@paper()
 def benchmark_plot(path: Path, results: Results) -> None:
     """Images per second of each row as bars, with the smallest and the largest round."""
     rows = results["images_per_second"]
-    figure = new_figure(8, 1.2 + 0.45 * len(rows))
+    figure = new_figure(PAGE, 0.8 + 0.25 * len(rows))
     axes = figure.add_subplot()
     names = list(reversed(rows))
     medians = [rows[name]["median"] for name in names]
     spread = [[rows[n]["median"] - rows[n]["min"] for n in names], [rows[n]["max"] - rows[n]["median"] for n in names]]
-    bars = axes.barh(names, medians, xerr=spread, color="#1f5fa8", ecolor="0.4", capsize=3)
+    bars = axes.barh(names, medians, xerr=spread, color="#1f5fa8", ecolor="0.4", capsize=2)
     axes.bar_label(bars, labels=[f"{value:.0f}" for value in medians], label_type="center", color="white")
     axes.set_xlabel("images per second (median, smallest and largest round)")
-    axes.set_title(
-        f"{results['model']}, {results['image_size']} px, batch {results['batch_size']}", fontsize=11, loc="left"
-    )
+    axes.set_title(f"{results['model']}, {results['image_size']} px, batch {results['batch_size']}", loc="left")
     axes.grid(axis="x", color="0.9")
     axes.set_axisbelow(True)
     for side in ("top", "right"):

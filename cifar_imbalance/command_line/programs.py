@@ -15,6 +15,7 @@ from cifar_imbalance.configuration.checks import (
     checked_figures,
     checked_grouping,
     checked_predict,
+    checked_seeds,
     checked_train,
 )
 from cifar_imbalance.configuration.fields import (
@@ -34,6 +35,7 @@ from cifar_imbalance.runs.rerun import (
     check_use,
     composed_for_evaluation,
     composed_for_training,
+    of_many_seeds,
     runs_to_use,
     runs_with_logits,
     single_run,
@@ -55,10 +57,14 @@ def train() -> None:
 
 def evaluate() -> None:
     def run(config: EvaluateConfig, folder: Path, overrides: list[str]) -> Path | None:
-        from cifar_imbalance.engine.evaluation import run_combination, run_evaluation, run_grouping
+        from cifar_imbalance.engine.evaluation import run_combination, run_evaluation
+        from cifar_imbalance.engine.grouping import run_grouping
+        from cifar_imbalance.engine.seeds import run_against_seeds
 
         if config.group_by is not None:
             return run_grouping(config, folder, overrides)
+        if of_many_seeds(config):
+            return run_against_seeds(config, folder, overrides)
         runs = runs_with_logits(config)
         if runs:
             return run_combination(config, runs, folder, overrides)
@@ -68,6 +74,8 @@ def evaluate() -> None:
         config = composed_for_evaluation(composed, overrides)
         if config.group_by is not None:
             return checked_grouping(config, keys(overrides))
+        if of_many_seeds(config):
+            return checked_seeds(config, keys(overrides))
         runs = runs_with_logits(config)
         of_weights = not runs and find_run(config.ckpt) is None
         return checked_evaluate(config, keys(overrides), of_saved_logits=bool(runs), of_weights=of_weights)

@@ -7,7 +7,7 @@ anything heavy, so that a mistake is reported at once.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -118,11 +118,22 @@ def checked_grouping(composed: DictConfig, typed: Iterable[str] = ()) -> Evaluat
     fields = config.group_by if isinstance(config.group_by, list) else [config.group_by]
     if not fields or not all(isinstance(name, str) for name in fields):
         raise UsageError(f"group_by={config.group_by}: a field is expected, or a list of fields")
-    allowed = ("ckpt", "group_by", "baseline", "adjust", "open", "plots.dpi", "plots.pdf")
-    for key in typed:
-        if key not in allowed and not key.startswith(("hydra", "adjust.")):
-            raise UsageError(f"{key}: has no effect on a table of runs; allowed are {', '.join(allowed)}")
+    _check_typed(typed, ("ckpt", "group_by", "baseline", "adjust", "open", "plots.dpi", "plots.pdf"), "a table of runs")
     return config
+
+
+def checked_seeds(composed: DictConfig, typed: Iterable[str] = ()) -> EvaluateConfig:
+    """The configuration of a comparison of folders of runs as dataclasses, all values checked. Raises UsageError."""
+    config = as_dataclass(EvaluateConfig, composed)
+    settle_choices(config, typed)
+    _check_typed(typed, ("ckpt", "reference", "open", "plots.dpi", "plots.pdf"), "a comparison of folders of runs")
+    return config
+
+
+def _check_typed(typed: Iterable[str], allowed: Sequence[str], what: str) -> None:
+    for key in typed:
+        if not (key.startswith("hydra") or any(key == one or key.startswith(f"{one}.") for one in allowed)):
+            raise UsageError(f"{key}: has no effect on {what}; allowed are {', '.join(allowed)}")
 
 
 def checked_figures(composed: DictConfig, typed: Iterable[str] = ()) -> FiguresConfig:

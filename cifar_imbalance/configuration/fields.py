@@ -422,8 +422,8 @@ class Runtime:
 
 @dataclass
 class Plots:
-    dpi: Annotated[int, Range(50, 600)] = 100  # of the PNG files
-    pdf: bool = False  # a PDF beside each PNG
+    dpi: Annotated[int, Range(50, 600)] = 200  # of the PNG files
+    pdf: bool = True  # beside each PNG, with TrueType fonts
 
 
 @dataclass

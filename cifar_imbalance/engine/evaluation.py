@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from cifar_imbalance import atomic
 from cifar_imbalance.configuration.checks import OTHER_IMAGES, check_batch_size
 from cifar_imbalance.configuration.effects import models_run
-from cifar_imbalance.configuration.fields import Adjust, EvaluateConfig
+from cifar_imbalance.configuration.fields import EvaluateConfig
 from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.data.experiment_data import load_experiment_data
 from cifar_imbalance.data.image_sets import ImageSet
@@ -31,7 +30,7 @@ from cifar_imbalance.engine.reported import (
     split_of,
 )
 from cifar_imbalance.engine.step import Network
-from cifar_imbalance.errors import UsageError, choose_from
+from cifar_imbalance.errors import UsageError
 from cifar_imbalance.evidence.adjustment import cross_fitted, fit
 from cifar_imbalance.evidence.auroc import auroc
 from cifar_imbalance.evidence.combination import combine, paired
@@ -41,16 +40,14 @@ from cifar_imbalance.evidence.priors import shifted
 from cifar_imbalance.models.build import BuiltModel, build_model
 from cifar_imbalance.models.weights import load_weights
 from cifar_imbalance.report.ensemble import MemberResults, write_ensemble_report
-from cifar_imbalance.report.groups import Result, grouped, read_result
+from cifar_imbalance.report.page.adjustments import adjustment_parts
 from cifar_imbalance.report.page.parts import Part
 from cifar_imbalance.report.plots import canvas
 from cifar_imbalance.report.reference import Reference, differences, read_reference
 from cifar_imbalance.report.side_by_side import write_side_by_side
-from cifar_imbalance.report.sweep import write_sweep_report
 from cifar_imbalance.report.tables import auroc_csv, terminal_table, view_weights_csv
 from cifar_imbalance.report.write import write_report
-from cifar_imbalance.runs.folder import RunFolder, claim, find_run, reported_epoch, runs_in
-from cifar_imbalance.runs.rerun import check_adjustment
+from cifar_imbalance.runs.folder import RunFolder, claim, find_run, reported_epoch
 from cifar_imbalance.runtimes.environment import environment
 from cifar_imbalance.runtimes.select import make_runtime
 from cifar_imbalance.terminal import Terminal
@@ -79,14 +76,21 @@ def run_evaluation(config: EvaluateConfig, path: Path, overrides: list[str]) -> 
             predictions = found[config.split]
         reference = _reference(config, predictions)
         settled = replace(config, runtime=runtime.settled(config.runtime))
-        folder = _new_folder(path, settled, overrides, terminal, environment(runtime))
+        folder = new_folder(path, settled, overrides, terminal, environment(runtime))
         for split, of_split in found.items():
             of_split.save(folder.predictions(split))
         epoch = details.get("chosen_epoch")
         compared, parts = _compared(config, predictions, reference, folder)
         images = evaluated.splits[config.split].images
         summary = write_report(
-            folder.report, predictions, [], chosen_epoch=epoch, details=details, images=images, parts=parts
+            folder.report,
+            predictions,
+            [],
+            chosen_epoch=epoch,
+            details=details,
+            images=images,
+            parts=parts,
+            below=_adjustments(config, predictions),
         )
         _log_summary(config, details["chosen_by"], predictions, summary, compared, folder)
         return folder.path
@@ -110,7 +114,7 @@ def run_combination(config: EvaluateConfig, runs: list[RunFolder], path: Path, o
         combined = combine(members.predictions, how, validation=members.validation)
         changed, record = _adjusted(config, runs[0], members, combined)
         reference = _reference(config, members.predictions[0] if changed is None else changed)
-        folder = _new_folder(path, config, overrides, terminal, environment(runtime))
+        folder = new_folder(path, config, overrides, terminal, environment(runtime))
         details = {"ckpt": config.ckpt, "split": config.split, **_views(config), "combine": how}
         details |= members.details()
         adjusted = None
@@ -140,64 +144,6 @@ def run_combination(config: EvaluateConfig, runs: list[RunFolder], path: Path, o
         members_used = f"{len(runs)} members, {how}, {logits}" if len(runs) > 1 else logits
         _log_summary(config, members_used, predictions, summary, compared, folder)
         return folder.path
-
-
-def run_grouping(config: EvaluateConfig, path: Path, overrides: list[str]) -> Path:
-    """Group the finished runs in the folder config.ckpt by config.group_by and report them as a table.
-
-    Raises UsageError if none is finished, for an unknown field or baseline, and for runs on different images.
-    """
-    with Terminal() as terminal:
-        canvas.use(config.plots)
-        fields = config.group_by if isinstance(config.group_by, list) else [config.group_by]
-        runs = list(runs_in(expanded(config.ckpt, "ckpt")))
-        finished = [run for run in runs if run.is_finished]
-        if not finished:
-            raise UsageError(
-                f"ckpt={config.ckpt}: none of the {len(runs)} runs in it is finished (report/summary.json)"
-            )
-        groups = grouped(finished, fields)
-        if config.baseline is not None and config.baseline not in groups:
-            raise choose_from("baseline", config.baseline, groups)
-        results = {name: [read_result(run) for run in of_group] for name, of_group in groups.items()}
-        if config.adjust.name != "none":
-            results |= _adjusted_groups(config.adjust, results)
-        folder = _new_folder(path, config, overrides, terminal, environment(None))
-        name = " ".join(fields)
-        text = write_sweep_report(folder.report, results, group_by=name, baseline=config.baseline)
-        log.info("%s", text)
-        if len(finished) < len(runs):
-            log.info("not finished, so not in the table: %d of %d runs", len(runs) - len(finished), len(runs))
-        log.info("written to: %s", folder.path)
-        log.info("page:       %s", folder.page)
-        return folder.path
-
-
-def _adjusted_groups(adjust: Adjust, groups: Mapping[str, Sequence[Result]]) -> dict[str, list[Result]]:
-    """The groups once more, each run's logits adjusted. Those of which a run does not allow it are logged and left out.
-
-    Raises UsageError if that is all of them.
-    """
-    found: dict[str, list[Result]] = {}
-    reason = None
-    for name, group in groups.items():
-        try:
-            for result in group:
-                check_adjustment(adjust, result.run)
-            found[f"{name}, {adjust.name}"] = [_adjusted_result(adjust, result) for result in group]
-        except UsageError as error:
-            reason = error
-            log.info("left out: %s, %s (%s)", name, adjust.name, error)
-    if not found and reason is not None:
-        raise reason
-    return found
-
-
-def _adjusted_result(adjust: Adjust, result: Result) -> Result:
-    file = result.run.checked_predictions("validation")
-    validation = Predictions.load(file) if file.is_file() else None
-    adjustment = fit(adjust, given_for(adjust, result.run, validation, result.predictions))
-    return result.changed(adjustment(result.predictions), adjustment.fitted)
 
 
 def _adjusted(
@@ -246,7 +192,7 @@ def _reference(config: EvaluateConfig, predictions: Predictions) -> Reference | 
     return reference
 
 
-def _new_folder(
+def new_folder(
     path: Path, config: EvaluateConfig, overrides: list[str], terminal: Terminal, here: dict[str, Any]
 ) -> RunFolder:
     """A folder for this evaluation alone, without the files of a run or of another evaluation."""
@@ -304,6 +250,21 @@ class _Evaluated:
     splits: dict[str, ImageSet]  # config.split, and what else a teacher needs
     details: dict[str, Any]  # for summary.json
     train_images: NDArray[np.int64] | None  # [K], of each class in training; None for weights from elsewhere
+
+
+def _adjustments(config: EvaluateConfig, predictions: Predictions) -> list[Part]:
+    """What adjustments would change, for the page of a finished run's reported epoch on the test images."""
+    run = find_run(config.ckpt)
+    as_reported = (
+        config.split == "test"
+        and config.views == "none"
+        and config.images is None
+        and expanded(config.ckpt, "ckpt").is_dir()
+    )
+    if run is None or not (run.is_finished and as_reported):
+        return []
+    file = run.checked_predictions("validation")
+    return adjustment_parts([run], Predictions.load(file), predictions) if file.is_file() else []
 
 
 def _on_own_images(config: EvaluateConfig) -> _Evaluated:

@@ -17,6 +17,7 @@ from cifar_imbalance.evidence.combination import combine
 from cifar_imbalance.evidence.metrics import class_metrics
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.report.ensemble import MemberResults, write_ensemble_report
+from cifar_imbalance.report.page.adjustments import adjustment_parts
 from cifar_imbalance.report.tables import terminal_table
 from cifar_imbalance.report.write import write_report
 from cifar_imbalance.runs.folder import RunFolder, history_sha256, reported_epoch
@@ -64,6 +65,7 @@ def report_run(loop: Loop, data: ExperimentData) -> None:
         details=details,
         recalls=loop.recalls,
         images=data.test.images,
+        below=adjustment_parts([folder], predictions.get("validation"), predictions["test"]),
         class_values=None if (value := loop.controller.changes) is None else (value, loop.class_values),
     )
     description = f"epoch {state['epoch']} ({how})"

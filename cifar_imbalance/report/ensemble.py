@@ -18,6 +18,7 @@ from cifar_imbalance.evidence.combination import combine, mixture_weights, paire
 from cifar_imbalance.evidence.diversity import METRICS_BY_SIZE, ClassGains, class_gains, metrics_by_size
 from cifar_imbalance.evidence.metrics import class_metrics, summarize
 from cifar_imbalance.evidence.predictions import Predictions
+from cifar_imbalance.report.page.adjustments import adjustment_parts
 from cifar_imbalance.report.page.charts import bars_chart, lines_chart
 from cifar_imbalance.report.page.parts import Cell, Part, Table, number
 from cifar_imbalance.report.plots.canvas import words
@@ -46,6 +47,7 @@ DETAILS = ("model", "weights", "dataset", "seed", "epochs", "chosen_epoch", "cho
 class MemberResults:
     """The results of an ensemble's members, which are finished runs."""
 
+    folders: list[RunFolder]
     names: list[str]  # unique
     predictions: list[Predictions]  # on the same images in the same order
     validation: list[Predictions] | None  # None if they have no validation images, or different ones
@@ -81,6 +83,7 @@ class MemberResults:
                 if how == "weighted":
                     raise
         return cls(
+            folders=list(folders),
             names=_names(folders),
             predictions=predictions,
             validation=validation,
@@ -144,7 +147,14 @@ def write_ensemble_report(
         shown.append(_curves_of_members(histories))
     answer = answers[how] if adjusted is None else adjusted[1]
     details = {**details, **extra}
-    return answer, write_report(folder, answer, [], chosen_epoch=None, details=details, images=images, parts=shown)
+    below: list[Part] = []
+    if adjusted is None and details.get("split") == "test" and members.validation is not None:
+        held_out = combine(members.validation, how, validation=members.validation)
+        below = adjustment_parts(members.folders, held_out, answer)
+    summary = write_report(
+        folder, answer, [], chosen_epoch=None, details=details, images=images, parts=shown, below=below
+    )
+    return answer, summary
 
 
 def _write_comparison_with_members(
@@ -205,7 +215,7 @@ def _parts(
     return [
         Table("Members and combinations", columns, cells),
         lines_chart("By the number of members", lines, x="members", y="", note="Means over subsets of the members."),
-        bars_chart("Gain of each class", ordered, y="recall of the ensemble less the members' mean"),
+        bars_chart("Gain of each class", ordered, y="recall less the members' mean"),
     ]
 
 

@@ -16,6 +16,7 @@ from cifar_imbalance.errors import choose_from
 from cifar_imbalance.evidence.metrics import class_metrics, summarize
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.runs.folder import RunFolder
+from cifar_imbalance.terminal import count_of_classes
 
 METRICS = ("accuracy", "macro_f1", "worst_decile_recall", "worst_recall", "recall_sd", "loss", "calibration_error")
 GROUPS = ("many", "medium", "few")
@@ -118,8 +119,8 @@ def hard_classes(of_runs: Sequence[Predictions]) -> NDArray[np.int64]:
 def hard_in_words(baseline: str, names: Sequence[str]) -> str:
     """What HARD is in this table."""
     return (
-        f"hard decile: mean recall of the {len(names)} classes that {baseline} recognised worst on its validation "
-        f"images: {', '.join(names)}"
+        f"hard decile: mean recall of the {count_of_classes(len(names))} that {baseline} recognised worst on its "
+        f"validation images: {', '.join(names)}"
     )
 
 

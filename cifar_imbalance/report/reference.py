@@ -44,7 +44,7 @@ def differences(reference: Reference, runs: Sequence[RunFolder], evaluated: Eval
     weights, whose `runs` are none, what is known of both is.
     """
     if runs and reference.run is not None:
-        found = [_differing(reference.run, run) for run in runs]
+        found = [differing(reference.run, run) for run in runs]
     else:
         known = [facts_of(run.read_config()) for run in runs]
         found = [
@@ -59,7 +59,7 @@ def differences(reference: Reference, runs: Sequence[RunFolder], evaluated: Eval
     return lines
 
 
-def _differing(reference: RunFolder, run: RunFolder) -> dict[str, tuple[Any, Any]]:
+def differing(reference: RunFolder, run: RunFolder) -> dict[str, tuple[Any, Any]]:
     """The fields in which two runs differ, and their training images if those do."""
     images = reference.recorded_sha256().get("train"), run.recorded_sha256().get("train")
     others = {"training images": (f"SHA-256 {images[0]!s:.8}", f"{images[1]!s:.8}")} if images[0] != images[1] else {}

@@ -39,13 +39,14 @@ def write_report(
     class_values: tuple[str, Sequence[NDArray[Any]]] | None = None,
     images: UInt8[np.ndarray, "images height width 3"] | None = None,
     parts: Sequence[Part] = (),
+    below: Sequence[Part] = (),
 ) -> dict[str, Any]:
     """Write tables, summary.json, plots and report.html of `predictions` into `folder`, which is made if there is none.
 
     `history` is one mapping per epoch, as in metrics.jsonl, `recalls` the recall of each class [K] after each epoch,
     `class_values` what a controller sets, "weight" or "level", and its values [K] in each epoch; without them their
-    plots are omitted. `images` are those of the predictions, whose mistakes report.html, below `parts`, and
-    gallery.png show.
+    plots are omitted. `images` are those of the predictions, whose mistakes gallery.png shows, and report.html between
+    `parts` and those `below`.
     `details` (how the epoch was chosen, which split, which run) come first in summary.json; a result of the same name
     overrides one. Returns the content of summary.json.
     """
@@ -82,6 +83,7 @@ def write_report(
         class_values=class_values,
         mistakes=mistakes,
         parts=parts,
+        below=below,
     )
     write_page(folder / "report.html", page)
     # Last: if the summary exists, the report is complete.

@@ -24,6 +24,7 @@ from cifar_imbalance.configuration.values import WEIGHT_SUFFIXES
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.evidence.published import PREFIX, published_tables
 from cifar_imbalance.runs.folder import RunFolder, find_run, runs_in
+from cifar_imbalance.runs.seeds import is_folder_of_runs, runs_of_seeds
 from cifar_imbalance.runs.teacher import HOW, is_adjusted_by_prior, with_teacher
 
 
@@ -257,14 +258,18 @@ def composed_for_evaluation(composed: DictConfig, overrides: Sequence[str]) -> D
         composed.ckpt = str(composed.ckpt)  # a folder may be named 0
     if composed.group_by is not None:
         return _for_groups(composed)
+    if of_many_seeds(composed):
+        return _for_seeds(composed)
     if composed.baseline is not None:
         raise UsageError(f"baseline={composed.baseline}: only with group_by=FIELD, a table of the runs in a folder")
-    _check_reference(composed.reference, composed.split)
+    _check_reference(composed.reference, composed.split, composed.ckpt)
     _check_other_images(composed)
     if isinstance(composed.ckpt, ListConfig) or expanded(composed.ckpt, "ckpt").exists():
         runs = runs_with_logits(composed)
         if runs:
             return _for_combination(composed, runs, overrides)
+    if is_folder_of_runs(composed.ckpt):
+        raise UsageError(f"ckpt={composed.ckpt}: is a folder of runs; add group_by=FIELD or reference=FOLDER")
     path = expanded(str(composed.ckpt), "ckpt")
     if not path.exists():
         raise UsageError(f"ckpt={composed.ckpt}: there is no such file or folder")
@@ -336,6 +341,26 @@ def _for_groups(composed: DictConfig) -> DictConfig:
         raise UsageError(f"ckpt={_text(composed.ckpt)}: with group_by a folder of runs is expected, such as a sweep's")
     if next(runs_in(expanded(composed.ckpt, "ckpt")), None) is None:
         raise UsageError(f"ckpt={composed.ckpt}: there are no runs in it")
+    return composed
+
+
+def of_many_seeds(config: DictConfig | EvaluateConfig) -> bool:
+    """Whether a folder of runs is to be compared with a reference."""
+    return config.group_by is None and config.reference is not None and is_folder_of_runs(config.ckpt)
+
+
+def _for_seeds(composed: DictConfig) -> DictConfig:
+    """The configuration of a comparison of two folders of runs. Raises UsageError if they cannot be compared."""
+    reference, ckpt = composed.reference, composed.ckpt
+    if not is_folder_of_runs(reference):
+        what = "a table of the paper" if reference.startswith(PREFIX) else "no folder of runs"
+        raise UsageError(f"reference={reference}: is {what}, and ckpt={ckpt} is one; name another folder of runs")
+    if expanded(reference, "reference").resolve() == expanded(ckpt, "ckpt").resolve():
+        raise UsageError(f"reference={reference}: is ckpt itself; name another folder of runs")
+    for field, path in (("ckpt", ckpt), ("reference", reference)):
+        for run in runs_of_seeds(path, field):
+            if not run.predictions("test").is_file():
+                raise UsageError(f"{field}={path}: {run.path.name} has no saved logits (predictions/test.npz)")
     return composed
 
 
@@ -417,7 +442,7 @@ def _corrected_by(config: TrainConfig) -> str | None:
     return f"sampler={config.sampler.name}" if config.sampler.name != "instance" else None
 
 
-def _check_reference(reference: str | None, split: str) -> None:
+def _check_reference(reference: str | None, split: str, ckpt: Any) -> None:
     """Raises UsageError for a reference that is neither a table of the paper nor a run with logits of `split`."""
     if reference is None:
         return
@@ -428,6 +453,9 @@ def _check_reference(reference: str | None, split: str) -> None:
         if split != "test":
             raise UsageError(f"split={split}: the tables of the paper are of the test images, allowed is test")
         return
+    if is_folder_of_runs(reference):
+        shown = _text(ckpt)
+        raise UsageError(f"reference={reference}: is a folder of runs, and ckpt={shown} is none; name one of its runs")
     if not _run_folder(reference, "reference").predictions(split).is_file():
         raise UsageError(f"reference={reference}: it has no saved logits of split={split} (predictions/{split}.npz)")
 

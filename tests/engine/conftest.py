@@ -10,6 +10,7 @@ from cifar_imbalance.configuration.fields import (
     Flip,
     Model,
     Optimizer,
+    Plots,
     Runtime,
     Schedule,
     TrainConfig,
@@ -25,6 +26,7 @@ TINY = TrainConfig(
     schedule=Schedule(name="constant", max_lr=0.003),
     training=Training(epochs=2, batch_size=64),
     runtime=Runtime(name="cpu"),
+    plots=Plots(pdf=False),
 )
 
 

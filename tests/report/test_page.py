@@ -361,6 +361,20 @@ def test_the_page_is_opened_at_the_end_if_asked_for(typed, tiny_run, tmp_path, m
     assert opened == [(tmp_path / "out" / "report" / "report.html").as_uri()]
 
 
+def test_the_page_of_a_run_shows_what_adjusting_its_logits_would_trade(opened, tiny_run):
+    text = (tiny_run / "report" / "report.html").read_text()
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)[1])
+    series = [part["option"]["series"] for part in data.values() if part["kind"] == "chart"]
+    (front,) = [one for one in series if any(line["name"] == "as trained" for line in one)]
+    assert [line["name"] for line in front] == ["logit adjustment", "class bias", "as trained"]
+    summary = json.loads((tiny_run / "report" / "summary.json").read_text())
+    trained = [summary["accuracy"], summary["worst_decile_recall"]]
+    assert front[0]["data"][0]["value"] == front[2]["data"][0]["value"] == pytest.approx(trained, abs=1e-4)
+    page = opened(path=tiny_run / "report" / "report.html")
+    note = table(page, "What adjusting the logits would trade").locator(".note").inner_text()
+    assert re.match(r"Adjusted logits, fitted on the \d+ validation images, shown on the 535 test images\.", note)
+
+
 def test_a_sweep_opens_no_pages(typed, tmp_path):
     answer = typed(tmp_path, "train", "-m", "seed=0,1", "open=true")
     line = "train.py: open=true: opens the page of one run, and this is a sweep (-m)\n"

@@ -10,6 +10,7 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib import pyplot
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -21,7 +22,7 @@ from cifar_imbalance.report import write
 from cifar_imbalance.report.plots import canvas, classes
 from cifar_imbalance.report.plots.canvas import name_axis, new_figure
 from cifar_imbalance.report.plots.classes import confusion_plot, per_class_plot
-from cifar_imbalance.report.plots.comparisons import ensemble_plot, side_by_side_plot
+from cifar_imbalance.report.plots.comparisons import class_differences_plot, ensemble_plot, side_by_side_plot
 from cifar_imbalance.report.plots.curves import curves_plot, learning_rate_plot, member_curves_plot
 from cifar_imbalance.report.plots.images import class_counts_plot, image_grid_plot
 from cifar_imbalance.report.plots.recalls import recall_by_epoch_plot
@@ -30,12 +31,25 @@ from cifar_imbalance.report.write import write_report
 ODD_NAMES = ("$a_b$", "x_{2", "$", "\\frac", "猫", "кошка", "قطة", "🐱", "", "two\nlines", "\x07", "n" * 200)
 
 
+@pytest.fixture(autouse=True)
+def pngs_alone():
+    """PDFs would take as long again."""
+    canvas.use(Plots(pdf=False))
+    yield
+    canvas.use(Plots())
+
+
 @pytest.fixture
 def drawn(monkeypatch) -> list[Figure]:
     """The figures that are saved, in order."""
     figures: list[Figure] = []
-    save = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (figures.append(self), save(self, *a, **k))[1])
+    save = FigureCanvasAgg.print_png
+
+    def print_png(self, *arguments, **named):
+        figures.append(self.figure)
+        return save(self, *arguments, **named)
+
+    monkeypatch.setattr(FigureCanvasAgg, "print_png", print_png)
     return figures
 
 
@@ -95,12 +109,16 @@ def test_names_of_100_classes_do_not_overlap(tmp_path, drawn):
     predictions = predictions_of(tuple(f"aquarium_fish_{index}" for index in range(100)))
     confusion_plot(tmp_path / "confusion.png", confusion_matrix(predictions), predictions.class_names)
     per_class_plot(tmp_path / "per_class.png", class_metrics(predictions), predictions.class_names)
-    assert size_of(tmp_path / "confusion.png")[0] >= 2000
+    assert size_of(tmp_path / "confusion.png")[0] == 1400  # 7 inches at 200 dpi
     for figure, axis in ((drawn[0], "x"), (drawn[0], "y"), (drawn[1], "y")):
+        figure.set_dpi(400)  # so that sizes are hardly rounded to pixels
+        figure.canvas.draw()
         boxes = [label.get_window_extent() for label in getattr(figure.axes[0], f"get_{axis}ticklabels")()]
-        ends = sorted((box.x0, box.x1) if axis == "x" else (box.y0, box.y1) for box in boxes)
+        inches = [(box.x0 / 400, box.x1 / 400) if axis == "x" else (box.y0 / 400, box.y1 / 400) for box in boxes]
+        ends = sorted(inches)
+        assert len(ends) == 100
         assert all(before[1] <= after[0] for before, after in pairwise(ends))
-        assert min(end - start for start, end in ends) >= 8  # pixels
+        assert min(end - start for start, end in ends) >= 0.045  # inches
 
 
 def test_of_very_many_classes_as_many_are_drawn_as_can_be_seen(tmp_path, drawn, monkeypatch):
@@ -118,9 +136,9 @@ def test_of_very_many_classes_as_many_are_drawn_as_can_be_seen(tmp_path, drawn, 
 
 
 def test_an_axis_names_as_many_classes_as_there_is_room_for():
-    axes = new_figure(6, 60).add_subplot()
+    axes = new_figure(4, 40).add_subplot()
     names = [f"class_{index}" for index in range(200)]
-    for axis, named in (("x", names[::5]), ("y", names)):
+    for axis, named in (("x", names[::4]), ("y", names)):
         name_axis(axes, axis, names, 8.0, rotation=90)
         assert tick_names(axes.figure, axis) == named
 
@@ -216,17 +234,15 @@ def test_one_spike_does_not_flatten_the_losses_and_is_marked_with_its_value(tmp_
 
 
 def test_plots_have_the_chosen_resolution_and_a_pdf_if_wanted(tmp_path):
-    try:
-        for dpi, pdf in ((50, True), (200, False)):
-            canvas.use(Plots(dpi=dpi, pdf=pdf))
-            curves_plot(tmp_path / f"{dpi}.png", history_of(2))
-    finally:
-        canvas.use(Plots())
+    for dpi, pdf in ((50, True), (200, False)):
+        canvas.use(Plots(dpi=dpi, pdf=pdf))
+        curves_plot(tmp_path / f"{dpi}.png", history_of(2))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["200.png", "50.pdf", "50.png"]
-    for dpi, size in ((50, (600, 240)), (200, (2400, 960))):
+    for dpi, size in ((50, (350, 145)), (200, (1400, 580))):
         with Image.open(tmp_path / f"{dpi}.png") as image:
             assert image.size == size
-    assert (tmp_path / "50.pdf").read_bytes().startswith(b"%PDF")
+    content = (tmp_path / "50.pdf").read_bytes()
+    assert content.startswith(b"%PDF") and b"/MediaBox [ 0 0 504 208.8 ]" in content  # a page's width, in points
 
 
 def test_names_that_differ_in_their_middle_alone_stay_different():
@@ -396,3 +412,34 @@ def test_drawing_does_not_change_matplotlibs_global_state(tmp_path):
     draw_all(tmp_path, predictions_of(("cat", "dog")), history_of(2))
     assert dict(matplotlib.rcParams) == before
     assert pyplot.get_fignums() == []
+
+
+def test_pdfs_have_embedded_truetype_fonts_and_no_type_3(tmp_path):
+    canvas.use(Plots())
+    for path in draw_all(tmp_path, predictions_of(("cat", "dog", "кошка")), history_of(2)):
+        content = path.with_suffix(".pdf").read_bytes()
+        assert b"/FontFile2" in content and b"/Type3" not in content
+
+
+def test_figures_of_up_to_100_classes_fit_a_paper(tmp_path, drawn):
+    for count in (2, 20, 100):
+        names = tuple(f"class number {index}" for index in range(count))
+        draw_all(tmp_path, predictions_of(names), history_of(30))
+        recall_by_epoch_plot(tmp_path / "recalls.png", [np.linspace(0, 1, count)] * 30, names, images="test")
+    sizes = [tuple(figure.get_size_inches()) for figure in drawn]
+    assert all(canvas.COLUMN <= width <= canvas.PAGE and height <= canvas.LONGEST_PAGE for width, height in sizes)
+
+
+def test_a_long_difference_of_classes_is_drawn_by_its_order_and_verdict(tmp_path, drawn):
+    difference = np.array([0.1, -0.2, np.nan, 0.3])
+    verdicts = ["", "lost", "", "gained"]
+    low, high = difference - 0.1, difference + 0.1
+    class_differences_plot(tmp_path / "d.png", difference, low, high, verdicts, tuple("abcd"), title="t")
+    (axes,) = drawn[0].axes
+    assert tick_names(drawn[0]) == ["b", "a", "d"]
+    points = {bars.get_label(): bars[0].get_xydata().tolist() for bars in axes.containers}
+    assert points == {
+        "within noise: 1 class": [[0.1, 1.0]],
+        "gained: 1 class": [[0.3, 2.0]],
+        "lost: 1 class": [[-0.2, 0.0]],
+    }

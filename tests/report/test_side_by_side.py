@@ -77,7 +77,9 @@ def test_only_classes_whose_interval_excludes_0_are_gained_or_lost(names, tmp_pa
     assert apple[5:8] == ["0.81", "0.41", "-0.40"] and apple[-1] == "lost"
     unprinted = [int(line.split()[0]) for line in text if line.split()[0:1] and line.split()[-1] == "-"]
     assert len(unprinted) == 42 and unprinted == sorted(unprinted)  # all have our recall of 0.5 here
-    assert {path.name for path in tmp_path.iterdir()} == {f"side_by_side.{kind}" for kind in ("txt", "csv", "png")}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"side_by_side.{kind}" for kind in ("txt", "csv", "png", "pdf")
+    }
 
 
 def test_a_chinese_name_keeps_the_columns_aligned(names, tmp_path):

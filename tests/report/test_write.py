@@ -20,8 +20,7 @@ ALWAYS = {
     "classification_report.csv",
     "errors.csv",
     "summary.json",
-    "confusion.png",
-    "per_class.png",
+    *(f"{name}.{kind}" for name in ("confusion", "per_class") for kind in ("png", "pdf")),
     "report.html",
 }
 HISTORY = [{"epoch": 1, "phase": "training", "lr_start": 0.1, "lr_end": 0.1, "train_loss": 2.0, "train_accuracy": 0.3}]
@@ -37,7 +36,7 @@ def predictions() -> Predictions:
 def test_a_report_contains_tables_summary_and_plots(predictions, tmp_path):
     write_report(tmp_path / "run" / "report", predictions, HISTORY, chosen_epoch=1, details={})
     written = {path.name for path in (tmp_path / "run" / "report").iterdir()}
-    assert written == ALWAYS | {"curves.png", "learning_rate.png"}
+    assert written == ALWAYS | {f"{name}.{kind}" for name in ("curves", "learning_rate") for kind in ("png", "pdf")}
 
 
 def test_recalls_after_each_epoch_add_a_plot(predictions, tmp_path):

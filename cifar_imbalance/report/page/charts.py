@@ -14,6 +14,7 @@ from cifar_imbalance.report.page.parts import Chart
 SYMBOLS_UP_TO = 40  # points of a line
 EPOCHS_UP_TO = 100  # columns of a heat map by epoch; of more epochs every so many is shown
 CLASSES_UP_TO = 300  # rows of such a heat map
+BLUE, ORANGE, RED = "#0072b2", "#e69f00", "#d55e00"  # as in the plots
 WHOLE = ("epoch", "members")  # axes of whole numbers
 Points = Sequence[tuple[float, float]]
 
@@ -77,9 +78,84 @@ def scatter_chart(
 def bars_chart(title: str, values: Sequence[tuple[str, float]], *, y: str, note: str = "") -> Chart:
     """A bar for each name, in the order given."""
     axes = _axes("", y)
-    axes["xAxis"] = {"type": "category", "data": [name for name, _ in values], "axisLabel": {"rotate": 60}}
+    axes["xAxis"] = {
+        "type": "category",
+        "data": [name for name, _ in values],
+        "axisLabel": {"rotate": 90, "fontSize": 10, "hideOverlap": True},
+    }
     series = [{"type": "bar", "data": [rounded(value) for _, value in values]}]
     return Chart(title, {**axes, "tooltip": _tooltip("item", "bar"), "series": series}, 360, note)
+
+
+def intervals_chart(
+    title: str,
+    values: Sequence[tuple[str, float, float, float]],
+    verdicts: Sequence[str],
+    *,
+    x: str,
+    note: str = "",
+) -> Chart:
+    """A row for each name, from the top: a point at its value on the line from low to high, coloured by its verdict."""
+    series: list[dict[str, Any]] = []
+    for verdict, label, colour in (("", "within noise", "#8d98b3"), ("gained", "gained", BLUE), ("lost", "lost", RED)):
+        of_this = [row for row, one in enumerate(verdicts) if one == verdict]
+        if not of_this:
+            continue
+        points = [
+            {"name": values[row][0], "value": [rounded(values[row][1]), row, *map(rounded, values[row][2:])]}
+            for row in of_this
+        ]
+        lines: list[Any] = []
+        for row in of_this:  # a line without a value between two intervals is broken there
+            lines += [[rounded(values[row][2]), row], [rounded(values[row][3]), row], [None, None]]
+        series.append({"type": "scatter", "name": label, "data": points, "symbolSize": 7, "color": colour})
+        series.append(
+            {"type": "line", "name": label, "data": lines, "symbol": "none", "silent": True, "color": colour}
+            | {"lineStyle": {"width": 1.5}}
+        )
+    option = {
+        "grid": {"containLabel": True, "left": 8, "right": 24, "top": 44, "bottom": 30},
+        "legend": _legend(),
+        "xAxis": {"type": "value", "name": x, "nameLocation": "middle", "nameGap": 28},
+        "yAxis": {
+            "type": "category",
+            "data": [name for name, *_ in values],
+            "inverse": True,
+            "axisLabel": {"fontSize": 10, "interval": 0 if len(values) <= CLASSES_UP_TO else "auto"},
+        },
+        "tooltip": _tooltip("item", "interval"),
+        "series": series,
+    }
+    return Chart(title, option, 110 + min(14 * len(values), 4000), note)
+
+
+def marked_lines_chart(
+    title: str,
+    lines: Mapping[str, tuple[str, Sequence[tuple[str, float, float]]]],
+    mark: tuple[str, float, float],
+    *,
+    x: str,
+    y: str,
+    note: str = "",
+) -> Chart:
+    """Lines of a colour through named points (name, x, y), and one large point of its own, the `mark`."""
+
+    def data(points: Sequence[tuple[str, float, float]]) -> list[dict[str, Any]]:
+        return [{"name": name, "value": [rounded(a), rounded(b)]} for name, a, b in points]
+
+    label = {"show": True, "formatter": "{b}", "position": "top", "fontSize": 11}
+    series: list[dict[str, Any]] = [
+        {"type": "line", "name": name, "data": data(points), "color": colour, "symbolSize": 7, "label": label}
+        | {"labelLayout": {"hideOverlap": True}}
+        for name, (colour, points) in lines.items()
+    ]
+    series.append(
+        {"type": "scatter", "name": mark[0], "data": data([mark]), "symbol": "diamond", "symbolSize": 16, "color": RED}
+        | {"label": {**label, "fontWeight": "bold"}, "z": 3}
+    )
+    return Chart(
+        title, {**_axes(x, y), "legend": _legend(), "tooltip": _tooltip("item", "point"), "series": series}, 400, note
+    )
 
 
 def by_epoch_chart(
@@ -98,9 +174,14 @@ def by_epoch_chart(
     limits = [entry[2] for entry in data if entry[2] is not None] or [0.0, 1.0]
     note = "" if len(shown) == len(order) else f"The first {len(shown)} of {len(order)} classes."
     option = {
-        "grid": {"containLabel": True, "left": 8, "right": 24, "top": 12, "bottom": 64},
+        "grid": {"containLabel": True, "left": 8, "right": 24, "top": 12, "bottom": 84},
         "xAxis": {"type": "category", "data": epochs, "name": "epoch", "nameLocation": "middle", "nameGap": 26},
-        "yAxis": {"type": "category", "data": [names[k] for k in shown], "inverse": True},
+        "yAxis": {
+            "type": "category",
+            "data": [names[k] for k in shown],
+            "inverse": True,
+            "axisLabel": {"fontSize": 10, "hideOverlap": True},
+        },
         "visualMap": {
             "dimension": 2,
             "min": min(0.0, *limits),
@@ -112,9 +193,9 @@ def by_epoch_chart(
             "precision": 2,
         },
         "tooltip": _tooltip("item", "by_epoch"),
-        "series": [{"type": "heatmap", "name": value, "data": data}],
+        "series": [{"type": "heatmap", "name": value, "data": data, "progressive": 0}],
     }
-    return Chart(title, option, 160 + min(8 * len(shown), 900), note)
+    return Chart(title, option, 170 + min(11 * len(shown), 1400), note)
 
 
 def _axes(x: str, y: str) -> dict[str, Any]:

@@ -37,19 +37,22 @@ def run_page(
     class_values: tuple[str, Sequence[NDArray[Any]]] | None = None,
     mistakes: Mistakes | None = None,
     parts: Sequence[Part] = (),
+    below: Sequence[Part] = (),
 ) -> Page:
     """The page of `predictions`, of which the `mistakes` are shown where the images are known.
 
-    `folder` is the run's, whose configuration and environment are given; `parts` are further ones, which come first.
+    `folder` is the run's, whose configuration and environment are given; `parts` are further ones, which come first,
+    and others stand `below` the classes.
     """
     experiment = summary.get("experiment")
     title = f"{experiment} on {summary['dataset']}" if experiment and "dataset" in summary else experiment
-    said = [str(summary[name]) for name in ("model", "chosen_by") if summary.get(name)]
-    said += [f"{name} {summary[name]}" for name in ("seed", "combine", "views", "adjust") if name in summary]
+    said = [_in_words(summary[name]) for name in ("model", "chosen_by") if summary.get(name)]
+    settings = ["seed", *(["combine"] if summary.get("members") != 1 else []), "views", "adjust"]
+    said += [f"{name} {_in_words(summary[name])}" for name in settings if name in summary]
     if summary.get("view_weights", "equal") != "equal":
         said.append(f"view weights {summary['view_weights']}")
     said.append(f"{summary['n_images']} {summary.get('split', '')} images")
-    found = [*parts, *_confusions(predictions, mistakes), _classes(predictions)]
+    found = [*parts, *_confusions(predictions, mistakes), _classes(predictions), *below]
     found += _curves(history)
     order = class_metrics(predictions).worst_first
     if recalls:
@@ -66,6 +69,10 @@ def run_page(
         cards=_cards(summary),
         parts=[*found, *origin(folder)],
     )
+
+
+def _in_words(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _names(ckpt: Any) -> str:

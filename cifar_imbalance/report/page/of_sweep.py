@@ -16,6 +16,10 @@ from cifar_imbalance.report.page.parts import Cell, Page, Part, Table, Text, cou
 from cifar_imbalance.report.plots.canvas import words
 
 
+def _interval(mean: float, half: float | None) -> Cell:
+    return number(None) if half is None else Cell(f"{mean - half:+.4f} to {mean + half:+.4f}", mean - half)
+
+
 def sweep_page(
     folder: Path,
     groups: Mapping[str, Sequence[Result]],
@@ -47,7 +51,7 @@ def sweep_page(
         note = "Runs small, their means large, bars: sample standard deviation."
         parts.append(front_chart(title, points, x="accuracy", y=words(metric), note=note))
     differing = [
-        [Cell(name), Cell(words(metric)), count(found["n"]), number(mean, 4, signed=True), number(half, 4)]
+        [Cell(name), Cell(words(metric)), count(found["n"]), number(mean, 4, signed=True), _interval(mean, half)]
         for name, found in compared.items()
         for metric, (mean, half) in found["differences"].items()
     ]

@@ -1,4 +1,7 @@
-"""Shared plotting helpers: figures without a display or pyplot's global state, colours, class names that fit."""
+"""Shared plotting helpers: figures as wide as a paper's column or page, colours, class names that fit.
+
+They need no display and leave matplotlib's global state alone.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,17 @@ import logging
 import math
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import font_manager
+from matplotlib import font_manager, rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -27,11 +32,32 @@ from cifar_imbalance.configuration.fields import Plots
 
 log = logging.getLogger(__name__)
 
-DPI = 100
+DPI = 100  # at which figures are laid out
+COLUMN, PAGE = 3.4, 7.0  # inches: the widths of a figure in one column of a paper, and across both
+LONGEST_PAGE = 9.2  # inches, of a figure of up to 100 classes
+STYLE: dict[Any, Any] = {
+    "font.size": 7,
+    "axes.titlesize": 8,
+    "axes.labelsize": 7,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "legend.fontsize": 6.5,
+    "figure.titlesize": 8,
+    "axes.linewidth": 0.6,
+    "grid.linewidth": 0.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "lines.linewidth": 1.1,
+    "lines.markersize": 3,
+    "legend.handlelength": 1.6,
+    "pdf.fonttype": 42,  # TrueType, as journals ask for; matplotlib's own type 3 is what they refuse
+}
 LARGEST_IMAGE = 10**8  # pixels: a larger plot, of very many classes, has a lower resolution
 LONGEST_NAME = 28  # characters
 LARGEST_SIDE = 60  # inches
-NAME_SPACE = 0.15  # inches between the names of an axis, at least
+SMALLEST_NAME = 3.6  # points: smaller names are left out instead
 EXTREMES_NAMED = 8  # classes at either end of a scatter plot
 # matplotlib's own font first; then common ones for other scripts, if installed.
 _FONTS = (
@@ -49,13 +75,22 @@ BLUE, ORANGE, GREEN, RED, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#7
 COLOURS = (BLUE, ORANGE, GREEN, RED, "#cc79a7", "#56b4e9", "#000000", "#b8a800")
 
 
+@contextmanager
+def paper() -> Iterator[None]:
+    """Sizes of text and lines for print while a figure is drawn and saved; a decorator of the plots, too."""
+    with rc_context(STYLE):
+        yield
+
+
 def new_figure(width: float, height: float) -> Figure:
-    layout = ConstrainedLayoutEngine(h_pad=0.08)  # inches
+    layout = ConstrainedLayoutEngine(h_pad=0.05)  # inches
     figure = Figure(figsize=(width, height), dpi=DPI, layout=layout, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
 
+ROOM = 0.84  # of a figure's side that an axis has
+LINE = 1.08  # height of a line of names, in font sizes
 _plots = Plots()
 
 
@@ -70,12 +105,17 @@ def save_figure(figure: Figure, path: Path) -> None:
     buffer = io.BytesIO()
     width, height = figure.get_size_inches()
     largest = max(DPI, math.isqrt(int(LARGEST_IMAGE / (width * height))))
-    figure.savefig(buffer, format="png", dpi=min(_plots.dpi, largest))
+    # Not Figure.savefig, which draws everything twice for each file.
+    figure.set_dpi(min(_plots.dpi, largest))
+    FigureCanvasAgg(figure).print_png(buffer)
     atomic.write(path, lambda file: file.write(buffer.getvalue()))
     if _plots.pdf:
+        figure.set_layout_engine("none")  # it has done its work
         pages = io.BytesIO()
-        figure.savefig(pages, format="pdf", metadata={"CreationDate": None})
+        FigureCanvasPdf(figure).print_pdf(pages, metadata={"CreationDate": None})
         atomic.write(path.with_suffix(".pdf"), lambda file: file.write(pages.getvalue()))
+    figure.set_dpi(DPI)
+    FigureCanvasAgg(figure)
 
 
 def fitted(text: str, figure: Figure, size: float) -> str:
@@ -98,10 +138,15 @@ def name_style(size: float) -> dict[str, Any]:
 
 
 def name_axis(axes: Axes, which: str, names: Sequence[str], size: float, rotation: float = 0.0) -> None:
-    """Names at 0, 1, 2, ... of the axis `which`, "x" or "y": as many as there is room for, at equal distances."""
+    """Names at 0, 1, 2, ... of the axis `which`, "x" or "y", of `size` points or as small as they must be to fit.
+
+    If that is less than SMALLEST_NAME, as many are named as there is room for, at equal distances.
+    """
     box = axes.figure.bbox
-    step = math.ceil(len(names) * NAME_SPACE * DPI / (box.height if which == "y" else box.width))
-    places, names = range(0, len(names), step), names[::step]
+    points = ROOM * (box.height if which == "y" else box.width) / DPI * 72 / max(1, len(names))  # for each name
+    size = min(size, max(points / LINE, SMALLEST_NAME))
+    step = math.ceil(size * LINE / points - 1e-6)
+    places, names = range(0, len(names), max(1, step)), names[:: max(1, step)]
     style = name_style(size)
     if which == "y":
         axes.set_yticks(places, names, **style)
@@ -152,16 +197,16 @@ def name_extremes(
     if len(order) > 2 * most:
         order = np.concatenate([order[:most], order[-most:]])
     names = tick_names(class_names)
-    style = name_style(8)
+    style = name_style(6)
     axes.figure.canvas.draw()  # so that positions in pixels are known
     occupied: list[Bbox] = []
     for index in sorted(order, key=lambda k: -abs(by[k])):
         # Upper right, lower right, upper left, lower left; a name that would overlap another is omitted.
         for dx, dy, ha, va in (
-            (4, 3, "left", "bottom"),
-            (4, -3, "left", "top"),
-            (-4, 3, "right", "bottom"),
-            (-4, -3, "right", "top"),
+            (3, 2, "left", "bottom"),
+            (3, -2, "left", "top"),
+            (-3, 2, "right", "bottom"),
+            (-3, -2, "right", "top"),
         ):
             place: dict[str, Any] = {"xytext": (dx, dy), "textcoords": "offset points", "ha": ha, "va": va}
             label = axes.annotate(names[index], (x[index], y[index]), **place, **style)

@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 from cifar_imbalance.evidence.metrics import ClassMetrics, recall_interval
 from cifar_imbalance.report.plots.canvas import (
     BLUE,
+    COLUMN,
     GREY,
     LARGEST_SIDE,
     ORANGE,
+    PAGE,
     RED,
     fitted,
     name_axis,
     new_figure,
+    paper,
     save_figure,
     tick_names,
 )
@@ -29,6 +32,7 @@ NUMBERS_IN_CELLS_UP_TO = 20  # classes
 CELLS_UP_TO = 1000  # rows of a confusion matrix, and bars: more would be less than a few pixels each
 
 
+@paper()
 def confusion_plot(path: Path, matrix: NDArray[np.int64], class_names: Sequence[str], *, group: int = 1) -> None:
     """Heat map of counts [K, K] (rows are the true classes), each row divided by its sum; absent classes are grey.
 
@@ -38,20 +42,23 @@ def confusion_plot(path: Path, matrix: NDArray[np.int64], class_names: Sequence[
     support = matrix.sum(axis=1, keepdims=True)
     shares = np.divide(matrix, support, out=np.full(matrix.shape, np.nan), where=support > 0)
     few = classes <= NUMBERS_IN_CELLS_UP_TO
-    side = 2.8 + 0.62 * classes if few else min(3.5 + 0.19 * classes, LARGEST_SIDE)
-    figure = new_figure(max(side, 6.5) + 0.6, max(side, 6.5))
-    title = "Confusion matrix: each row is a true class, its diagonal cell is the recall"
-    large = 11 if few else min(16.0, max(10.0, 0.9 * side))  # font size of labels
+    # Beyond 150 classes a page is too small for their names; such a plot is for the screen.
+    side = min(max(COLUMN, 1.3 + 0.29 * classes), PAGE) if few else min(max(PAGE, 0.047 * classes), LARGEST_SIDE)
+    figure = new_figure(side, side + 0.5)
+    title = "Confusion matrix; on its diagonal the recalls"
+    large = 7.0 if side <= PAGE else side  # font size of labels
     axes = figure.add_subplot()
     # On a linear scale the confusions, a few per cent each, would be invisible next to the diagonal.
     norm = PowerNorm(0.5, vmin=0, vmax=1)
     colours = colormaps["Blues"].with_extremes(bad="0.85")
     image = axes.imshow(np.ma.masked_invalid(shares), cmap=colours, norm=norm, interpolation="nearest")
-    bar = figure.colorbar(image, ax=axes, shrink=0.75, aspect=35, pad=0.01, ticks=[0, 0.01, 0.05, 0.1, 0.25, 0.5, 1])
-    bar.ax.set_yticklabels(["0", "0.01", "0.05", "0.1", "0.25", "0.5", "1"])
-    bar.set_label("share of the true class (colours on a square-root scale)", fontsize=0.9 * large)
+    bar = figure.colorbar(
+        image, ax=axes, location="bottom", shrink=0.75, aspect=35, pad=0.01, ticks=[0, 0.01, 0.05, 0.1, 0.25, 0.5, 1]
+    )
+    bar.ax.set_xticklabels(["0", "0.01", "0.05", "0.1", "0.25", "0.5", "1"])
+    bar.set_label("share of the true class (colours on a square-root scale)", fontsize=large)
     absent = support[:, 0] == 0
-    size = 10.0 if few else 8.0
+    size = 7.0 if few else 5.5
     absent_classes = np.repeat(absent, group)[: len(class_names)]
     name_axis(axes, "y", tick_names(class_names, absent_classes)[::group], size)
     name_axis(axes, "x", tick_names(class_names)[::group], size, rotation=45.0 if few else 90)
@@ -59,19 +66,20 @@ def confusion_plot(path: Path, matrix: NDArray[np.int64], class_names: Sequence[
     axes.set_xlabel("predicted class", fontsize=large)
     if group > 1:
         title = f"Confusion matrix: each row is {group} true classes, named by the first"
-    figure.suptitle(fitted(title, figure, 1.2 * large), fontsize=1.2 * large)
-    _cell_borders(axes, classes, every=1, color="white" if few else "0.92", linewidth=1.0 if few else 0.4)
+    figure.suptitle(fitted(title, figure, 8 / 7 * large), fontsize=8 / 7 * large)
+    _cell_borders(axes, classes, every=1, color="white" if few else "0.92", linewidth=0.6 if few else 0.2)
     if not few:
         # Every tenth border is darker, to guide the eye from a cell to both names.
-        _cell_borders(axes, classes, every=10, color="0.6", linewidth=0.6)
+        _cell_borders(axes, classes, every=10, color="0.6", linewidth=0.35)
     if few:
         for row, column in np.argwhere(matrix > 0):
             share = shares[row, column]
             colour = "white" if norm(share) > 0.6 else "black"
-            axes.text(column, row, _share_text(share), ha="center", va="center", fontsize=9, color=colour)
+            axes.text(column, row, _share_text(share), ha="center", va="center", fontsize=5.5, color=colour)
     save_figure(figure, path)
 
 
+@paper()
 def per_class_plot(path: Path, metrics: ClassMetrics, class_names: Sequence[str]) -> None:
     """Recall of every class, worst at the top, with Wilson's 95 % interval; precision as dots; absent classes last.
 
@@ -83,7 +91,8 @@ def per_class_plot(path: Path, metrics: ClassMetrics, class_names: Sequence[str]
         title = f"Recall by class, the {CELLS_UP_TO} worst of {len(order)}"
         order = order[:CELLS_UP_TO]
     classes, present = len(order), min(len(order), len(metrics.worst_first))
-    figure = new_figure(9.5, 2.2 + (0.32 if classes <= 20 else 0.2) * classes)
+    few = classes <= 20
+    figure = new_figure(COLUMN if few else PAGE, 1.2 + (0.15 if few else 0.08) * classes)
     axes = figure.add_subplot()
     places = np.arange(present)
     recall = metrics.recall[order[:present]]
@@ -92,17 +101,19 @@ def per_class_plot(path: Path, metrics: ClassMetrics, class_names: Sequence[str]
     errors = np.clip([recall - low, high - recall], 0, None)
     axes.barh(places, recall, height=0.72, color="#a9c6e8", label="recall")
     label = "95 % interval of recall"
-    axes.errorbar(recall, places, xerr=errors, fmt="none", ecolor=BLUE, elinewidth=1.2, capsize=2.0, label=label)
-    axes.plot(metrics.precision[order[:present]], places, "o", color=ORANGE, markersize=4.5, label="precision")
+    axes.errorbar(recall, places, xerr=errors, fmt="none", ecolor=BLUE, elinewidth=0.8, capsize=1.2, label=label)
+    axes.plot(
+        metrics.precision[order[:present]], places, "o", color=ORANGE, markersize=3 if few else 2, label="precision"
+    )
     mean = metrics.macro(metrics.recall)
-    axes.axvline(mean, color=RED, linewidth=1.2, linestyle="--", label=f"macro recall {mean:.3f}")
+    axes.axvline(mean, color=RED, linewidth=0.8, linestyle="--", label=f"macro recall {mean:.3f}")
     for place in range(present, classes):
-        axes.text(0.005, place, "no images", va="center", fontsize=8, color=GREY)
+        axes.text(0.005, place, "no images", va="center", fontsize=6 if few else 5, color=GREY)
     names = tick_names(class_names, metrics.absent, metrics.never_predicted)
-    name_axis(axes, "y", [names[index] for index in order], 10.0 if classes <= 20 else 8.5)
+    name_axis(axes, "y", [names[index] for index in order], 7.0 if few else 5.5)
     axes.set_ylim(classes - 0.4, -0.6)
     axes.set_xlim(-0.01, 1.01)
-    axes.set_xticks(np.linspace(0, 1, 11))
+    axes.set_xticks(np.linspace(0, 1, 6 if few else 11))
     # A tall plot has ticks at both ends.
     axes.tick_params(axis="x", top=True, labeltop=True)
     axes.grid(axis="x", color="0.88")
@@ -111,9 +122,9 @@ def per_class_plot(path: Path, metrics: ClassMetrics, class_names: Sequence[str]
     if metrics.train_images is not None:
         right = axes.secondary_yaxis("right")
         right.set_yticks(range(classes), [str(metrics.train_images[index]) for index in order])
-        right.tick_params(length=0, labelsize=9 if classes <= 20 else 8)
+        right.tick_params(length=0, labelsize=6.5 if few else 5)
         right.set_ylabel("training images")
-    figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=9, title=title, title_fontsize=13)
+    figure.legend(loc="outside upper center", ncols=2 if few else 4, frameon=False, title=title, title_fontsize=8)
     save_figure(figure, path)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,49 +12,57 @@ from numpy.typing import NDArray
 from cifar_imbalance.evidence.diversity import ClassGains
 from cifar_imbalance.report.plots.canvas import (
     BLUE,
+    COLUMN,
     GREY,
     ORANGE,
+    PAGE,
     RED,
+    fitted,
+    name_axis,
     name_extremes,
     new_figure,
+    paper,
     save_figure,
+    tick_names,
     words,
 )
 from cifar_imbalance.terminal import count_of_classes
 
+CELLS_UP_TO = 1000  # rows: more would be less than a few pixels each
 # With ten classes the worst decile is the worst class: dashes keep both lines visible.
 _SIZE_CURVES = (("accuracy", BLUE, "-"), ("worst_decile_recall", ORANGE, "-"), ("worst_recall", RED, "--"))
 
 
+@paper()
 def ensemble_plot(
     path: Path, sizes: Sequence[Mapping[str, float]], gains: ClassGains, class_names: Sequence[str]
 ) -> None:
     """Metrics by number of members, a dot for each subset; each class's gain; each class's diversity."""
-    figure = new_figure(19, 6)
+    figure = new_figure(PAGE, 2.9)
     left, middle, right = figure.subplots(1, 3)
     counts = sorted({int(row["members"]) for row in sizes})
     for name, colour, style in _SIZE_CURVES:
         left.plot([row["members"] for row in sizes], [row[name] for row in sizes], ".", color=colour, alpha=0.45)
         means = [float(np.mean([row[name] for row in sizes if row["members"] == count])) for count in counts]
         label = f"{words(name)}: {means[0]:.3f} to {means[-1]:.3f}"
-        left.plot(counts, means, style, color=colour, linewidth=1.8, label=label)
+        left.plot(counts, means, style, color=colour, label=label)
     left.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     left.set_xlabel("members")
-    left.set_ylabel("mean of the subsets (dots: each subset)")
-    left.set_title("Metrics by number of members", fontsize=12)
-    left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, frameon=False, fontsize=9)
+    left.set_ylabel("mean of subsets (dots: each)")
+    left.set_title("Metrics by number of members")
+    left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=1, frameon=False)
 
     middle.axhline(0, color="black", linewidth=1)
-    middle.plot(gains.mean_member_recall, gains.gain, "o", color=BLUE, markersize=4, alpha=0.7)
-    middle.set_ylabel("recall of the ensemble minus mean recall of the members")
-    middle.set_title("Gain of each class", fontsize=12)
+    middle.plot(gains.mean_member_recall, gains.gain, "o", color=BLUE, markersize=2, alpha=0.7)
+    middle.set_ylabel("recall less the members' mean")
+    middle.set_title("Gain of each class")
 
     points = right.scatter(
-        gains.mean_member_recall, gains.disagreement, c=gains.mutual_information, cmap="viridis", s=18
+        gains.mean_member_recall, gains.disagreement, c=gains.mutual_information, cmap="viridis", s=5
     )
     figure.colorbar(points, ax=right, label="mutual information (nats)", shrink=0.85)
-    right.set_ylabel("disagreement: share of pairs of members")
-    right.set_title("Diversity of each class", fontsize=12)
+    right.set_ylabel("disagreement of pairs of members")
+    right.set_title("Diversity of each class")
     for axes in (left, middle, right):
         axes.grid(color="0.9")
         axes.set_axisbelow(True)
@@ -67,6 +74,7 @@ def ensemble_plot(
     save_figure(figure, path)
 
 
+@paper()
 def side_by_side_plot(
     path: Path,
     reference: NDArray[np.float64],
@@ -77,14 +85,14 @@ def side_by_side_plot(
     title: str,
 ) -> None:
     """Recall of the run against recall of the reference, arrays [K]; classes beyond noise are coloured."""
-    figure = new_figure(9, 9)
+    figure = new_figure(4.8, 4.8)
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color="black", linewidth=1)
     kinds = (("", GREY, "o", "within noise"), ("gained", BLUE, "^", "gained"), ("lost", RED, "v", "lost"))
     for verdict, colour, marker, label in kinds:
         chosen = (np.array(verdicts) == verdict) & ~np.isnan(reference)
         label = f"{label}: {count_of_classes(int(chosen.sum()))}"
-        axes.plot(reference[chosen], recall[chosen], marker, color=colour, markersize=5, alpha=0.8, label=label)
+        axes.plot(reference[chosen], recall[chosen], marker, color=colour, markersize=3, alpha=0.8, label=label)
     difference = np.where(np.array(verdicts) != "", recall - reference, np.nan)
     name_extremes(axes, reference, recall, difference, class_names, most=len(class_names))
     axes.set_xlim(-0.02, 1.08)
@@ -93,6 +101,50 @@ def side_by_side_plot(
     axes.set_xlabel("recall of the reference")
     axes.set_ylabel("recall of the run")
     axes.grid(color="0.9")
-    axes.legend(frameon=False, fontsize=10, loc="upper left")
-    axes.set_title("\n".join(textwrap.wrap(f"Recall of each class: {title}", 80)), fontsize=11, parse_math=False)
+    axes.legend(frameon=False, loc="upper left")
+    axes.set_title(fitted(f"Recall of each class: {title}", figure, 8), parse_math=False)
+    save_figure(figure, path)
+
+
+@paper()
+def class_differences_plot(
+    path: Path,
+    difference: NDArray[np.float64],
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+    verdicts: Sequence[str],
+    class_names: Sequence[str],
+    *,
+    title: str,
+) -> None:
+    """Difference of each class's recall with its 95 % interval, arrays [K], the largest loss at the top.
+
+    Classes without images are left out; of more than 1,000 those of the largest differences are drawn.
+    """
+    known = np.flatnonzero(~np.isnan(difference))
+    if len(known) > CELLS_UP_TO:
+        known = known[np.argsort(-np.abs(difference[known]), kind="stable")[:CELLS_UP_TO]]
+    order = known[np.argsort(difference[known], kind="stable")]
+    few = len(order) <= 20
+    figure = new_figure(COLUMN if few else PAGE, 1.2 + (0.15 if few else 0.08) * len(order))
+    axes = figure.add_subplot()
+    axes.axvline(0, color="black", linewidth=1)
+    kinds = (("", GREY, "o", "within noise"), ("gained", BLUE, "^", "gained"), ("lost", RED, "v", "lost"))
+    for verdict, colour, marker, label in kinds:
+        rows = np.flatnonzero(np.array(verdicts)[order] == verdict)
+        chosen = order[rows]
+        ends = [difference[chosen] - low[chosen], high[chosen] - difference[chosen]]
+        label = f"{label}: {count_of_classes(len(chosen))}"
+        size = 3.0 if few else 2.2
+        axes.errorbar(
+            difference[chosen], rows, xerr=ends, fmt=marker, color=colour, elinewidth=0.8, markersize=size, label=label
+        )
+    name_axis(axes, "y", tick_names([class_names[k] for k in order]), 7.0 if few else 5.5)
+    axes.set_ylim(len(order) - 0.4, -0.6)
+    axes.tick_params(axis="x", top=True, labeltop=True)
+    axes.grid(axis="x", color="0.88")
+    axes.set_axisbelow(True)
+    axes.set_xlabel("difference of mean recall, 95 % interval over the seeds")
+    figure.legend(loc="outside lower center", ncols=2 if few else 3, frameon=False)
+    figure.suptitle(fitted(f"Recall of each class: {title}", figure, 8), parse_math=False)
     save_figure(figure, path)

@@ -16,10 +16,13 @@ from matplotlib.ticker import MaxNLocator
 from cifar_imbalance.report.plots.canvas import (
     BLUE,
     COLOURS,
+    COLUMN,
     GREEN,
     GREY,
+    PAGE,
     RED,
     new_figure,
+    paper,
     save_figure,
     words,
 )
@@ -29,9 +32,10 @@ SPIKE = 4  # times the ninth decile of a plot's losses
 History = Sequence[Mapping[str, Any]]
 
 
+@paper()
 def curves_plot(path: Path, history: History, chosen_epoch: int | None = None) -> None:
     """Losses on the left, accuracy, macro F1 and worst recall on the right, by epoch."""
-    figure = new_figure(12, 4.8)
+    figure = new_figure(PAGE, 2.9)
     left, right = figure.subplots(1, 2)
     on = evaluated_images(history)
     _curve(left, history, "train_loss", GREY)
@@ -42,7 +46,7 @@ def curves_plot(path: Path, history: History, chosen_epoch: int | None = None) -
     _curve(right, history, f"{on}_worst_recall", RED)
     validated = any(_points(history, f"{on}_{name}")[0] for name in ("loss", "accuracy"))
     left.set_ylabel("loss")
-    right.set_ylabel("accuracy, macro F1, recall of the worst class")
+    right.set_ylabel("accuracy, macro F1, recall")
     right.set_ylim(-0.02, 1.02)
     _limit_spikes(left)
     for axes in (left, right):
@@ -54,14 +58,15 @@ def curves_plot(path: Path, history: History, chosen_epoch: int | None = None) -
             axes.text(0.98, 0.03, "no validation", transform=axes.transAxes, ha="right", color=GREY)
         if axes.get_legend_handles_labels()[0]:
             # Above the curves, not on top of them.
-            axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, fontsize=9)
-    figure.suptitle("Training by epoch", fontsize=13)
+            axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
+    figure.suptitle("Training by epoch")
     save_figure(figure, path)
 
 
+@paper()
 def member_curves_plot(path: Path, histories: Mapping[str, History]) -> None:
     """Losses, accuracies and learning rates of all members of an ensemble, by name, one colour per member."""
-    figure = new_figure(18, 5.2)
+    figure = new_figure(PAGE, 2.6)
     left, middle, right = figure.subplots(1, 3)
     colours = _colours(len(histories))
     handles = []
@@ -79,13 +84,11 @@ def member_curves_plot(path: Path, histories: Mapping[str, History]) -> None:
     for axes in (left, middle):
         _epoch_axis(axes, epochs)
     _learning_rates(right, list(histories.values()), colours)
-    legend = figure.legend(
-        handles=handles, loc="outside lower center", ncols=min(len(handles), 5), frameon=False, fontsize=9
-    )
+    legend = figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5), frameon=False)
     for text in legend.get_texts():
         text.set_parse_math(False)  # a member is named by its folder
     solid = " or ".join(sorted({evaluated_images(history) for history in histories.values()}))
-    figure.suptitle(f"Training of the members by epoch: {solid} images solid, training images dotted", fontsize=13)
+    figure.suptitle(f"Training of the members by epoch: {solid} images solid, training images dotted")
     save_figure(figure, path)
 
 
@@ -98,15 +101,16 @@ def _colours(count: int) -> list[Any]:
     return [COLOURS[k] if count <= len(COLOURS) else colormaps["turbo"](k / count) for k in range(count)]
 
 
+@paper()
 def learning_rate_plot(path: Path, history: History, chosen_epoch: int | None = None) -> None:
     """The learning rate from the first to the last step of each epoch (`lr_start`, `lr_end`)."""
-    figure = new_figure(8, 4.2)
+    figure = new_figure(COLUMN, 2.3)
     axes = figure.add_subplot()
     _learning_rates(axes, [history], [BLUE])
     if chosen_epoch is not None:
         axes.axvline(chosen_epoch, color="black", linewidth=1, linestyle=":", label=f"chosen epoch {chosen_epoch}")
-        axes.legend(framealpha=0.9, edgecolor="none", fontsize=9)
-    axes.set_title("Learning rate by epoch", fontsize=13, pad=20)
+        axes.legend(framealpha=0.9, edgecolor="none")
+    axes.set_title("Learning rate by epoch", pad=14)
     save_figure(figure, path)
 
 
@@ -121,7 +125,7 @@ def _learning_rates(axes: Axes, histories: Sequence[History], colours: Sequence[
             if start is not None and end is not None:
                 epochs += [line["epoch"] - 1, line["epoch"]]
                 rates += [start, end]
-        axes.plot(epochs[first_point:], rates[first_point:], color=colour, linewidth=1.6)
+        axes.plot(epochs[first_point:], rates[first_point:], color=colour, linewidth=1.1)
     if all(_phases(history) == _phases(histories[0]) for history in histories):
         _shade_phases(axes, histories[0])
     if not rates:
@@ -153,7 +157,7 @@ def _shade_phases(axes: Axes, history: History, *, epoch_is: str = "span") -> No
     for number, start in enumerate(starts):
         end = starts[number + 1] if number + 1 < len(starts) else len(history)
         first, last = history[start]["epoch"] - 1, history[end - 1]["epoch"]
-        style: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 9, "color": GREY}
+        style: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 6.5, "color": GREY}
         height = 1.01
         if epoch_is == "point":  # the legend is above the axes
             first, last, height = first + 0.5, last + 0.5, 0.01
@@ -165,7 +169,7 @@ def _curve(axes: Axes, history: History, key: str, colour: Any, label: str | Non
     epochs, values = _points(history, key)
     if epochs:
         marker = "o" if len(epochs) <= 30 else None
-        style: dict[str, Any] = {"marker": marker, "markersize": 3.5, "linewidth": 1.6, "linestyle": linestyle}
+        style: dict[str, Any] = {"marker": marker, "markersize": 2.2, "linewidth": 1.1, "linestyle": linestyle}
         axes.plot(epochs, values, color=colour, label=words(key) if label is None else label, **style)
 
 
@@ -186,8 +190,8 @@ def _limit_spikes(axes: Axes) -> None:
     for colour, *points in curves:
         for x, y in zip(*points, strict=True):
             if y > top:
-                axes.plot(x, 0.98 * top, "^", color=colour, markersize=6)
-                axes.annotate(f"{y:.3g}", (x, 0.95 * top), ha="center", va="top", fontsize=8, color=colour)
+                axes.plot(x, 0.98 * top, "^", color=colour, markersize=4)
+                axes.annotate(f"{y:.3g}", (x, 0.95 * top), ha="center", va="top", fontsize=6, color=colour)
 
 
 def _points(history: History, key: str) -> tuple[list[int], list[float]]:

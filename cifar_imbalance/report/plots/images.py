@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 from cifar_imbalance.evidence.mistakes import Confused
 from cifar_imbalance.report.plots.canvas import (
     BLUE,
+    COLUMN,
     GREEN,
     LARGEST_SIDE,
     ORANGE,
+    PAGE,
     fitted,
     name_axis,
     name_style,
     new_figure,
+    paper,
     save_figure,
     tick_names,
 )
@@ -28,6 +31,7 @@ from cifar_imbalance.report.plots.canvas import (
 LETTERS_BELOW = 17  # of a line of the name below an image
 
 
+@paper()
 def image_grid_plot(
     path: Path,
     images: Sequence[NDArray[np.uint8] | None],
@@ -42,8 +46,9 @@ def image_grid_plot(
     None is an empty cell.
     """
     rows = math.ceil(len(images) / columns)
-    figure = new_figure(0.95 * columns + 1.2, (1.25 if names else 0.95) * rows + 0.7)
-    style = name_style(9 if row_names else 7)
+    scale = min(1.0, (PAGE - 1.0) / (0.7 * columns))
+    figure = new_figure(0.7 * scale * columns + 1.0, (0.95 if names else 0.7) * scale * rows + 0.6)
+    style = name_style(6.5 if row_names else 5)
     for number, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
         axes.set_axis_off()
         if number >= len(images):
@@ -58,10 +63,11 @@ def image_grid_plot(
         if row_names and number % columns == 0:
             label = row_names[number // columns]
             axes.text(-0.08, 0.5, label, transform=axes.transAxes, ha="right", va="center", **style)
-    figure.suptitle(fitted(title, figure, 11), **name_style(11))
+    figure.suptitle(fitted(title, figure, 8), **name_style(8))
     save_figure(figure, path)
 
 
+@paper()
 def gallery_plot(
     path: Path, pairs: Sequence[Confused], image: Callable[[int], NDArray[np.uint8]], class_names: Sequence[str]
 ) -> None:
@@ -77,42 +83,45 @@ def gallery_plot(
     grid = np.full((len(pairs) * down, columns * across, 3), 255, dtype=np.uint8)
     names = tick_names(class_names)
     largest = max(len(names[pair.true]) + len(names[pair.predicted]) for pair in pairs)
-    inches = 1.1 * across / max(height, width)
-    figure = new_figure(columns * inches + 0.1 * largest + 1.2, len(pairs) * 1.1 * down / max(height, width) + 0.9)
+    room = 0.06 * largest + 0.4  # inches, of the names
+    inches = min(0.7 / max(height, width), (PAGE - room) / (columns * across))  # of a pixel
+    figure = new_figure(columns * across * inches + room, len(pairs) * down * inches + 0.4)
     axes = figure.add_subplot()
     for row, pair in enumerate(pairs):
         for column, (place, probability) in enumerate(zip(pair.places, pair.probabilities, strict=True)):
             grid[row * down : row * down + height, column * across : column * across + width] = image(int(place))
             middle = column * across + width / 2 - 0.5
             text = f"{probability:.3f}"
-            axes.text(middle, row * down + height + 0.1 * below, text, ha="center", va="top", fontsize=8)
+            axes.text(middle, row * down + height + 0.1 * below, text, ha="center", va="top", fontsize=5)
         label = f"{names[pair.true]} → {names[pair.predicted]}  "
-        axes.text(-gap, row * down + height / 2, label, ha="right", va="center", **name_style(9))
+        axes.text(-gap, row * down + height / 2, label, ha="right", va="center", **name_style(6.5))
     axes.imshow(grid, interpolation="nearest")
     axes.set_axis_off()
     title = "Surest mistakes of the most confused pairs (true → predicted), with the probability of the predicted class"
-    figure.suptitle(fitted(title, figure, 11), **name_style(11))
+    figure.suptitle(fitted(title, figure, 8), **name_style(8))
     save_figure(figure, path)
 
 
+@paper()
 def class_counts_plot(
     path: Path, counts: Mapping[str, NDArray[np.int64]], class_names: Sequence[str], *, title: str
 ) -> None:
     """The number of images of each class, arrays [K] by set name."""
     classes = len(class_names)
-    figure = new_figure(min(max(7.0, 3 + 0.17 * classes), LARGEST_SIDE), 5)
+    few = classes <= 20
+    figure = new_figure(COLUMN if few else min(max(PAGE, 0.065 * classes), LARGEST_SIDE), 2.4 if few else 3.2)
     axes = figure.add_subplot()
     width = 0.84 / len(counts)
     for number, ((name, values), colour) in enumerate(zip(counts.items(), (BLUE, ORANGE, GREEN), strict=False)):
         places = np.arange(classes) - 0.42 + (number + 0.5) * width
         axes.bar(places, values, width, color=colour, label=f"{name}: {int(values.sum())} images")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    name_axis(axes, "x", tick_names(class_names), 10.0 if classes <= 20 else 8.0, 45.0 if classes <= 20 else 90)
+    name_axis(axes, "x", tick_names(class_names), 7.0 if few else 5.5, 45.0 if few else 90)
     axes.set_ylim(0, 1.06 * max(int(values.max()) for values in counts.values()))
     axes.set_xlim(-0.6, classes - 0.4)
     axes.set_ylabel("images of the class")
     axes.grid(axis="y", color="0.9")
     axes.set_axisbelow(True)
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, fontsize=10)
-    figure.suptitle(fitted(f"Images of each class: {title}", figure, 11), **name_style(11))
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
+    figure.suptitle(fitted(f"Images of each class: {title}", figure, 8), **name_style(8))
     save_figure(figure, path)

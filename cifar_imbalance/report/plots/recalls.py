@@ -11,9 +11,20 @@ from matplotlib import colormaps
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from cifar_imbalance.report.plots.canvas import LARGEST_SIDE, name_axis, new_figure, save_figure, tick_names
+from cifar_imbalance.report.plots.canvas import (
+    COLUMN,
+    LARGEST_SIDE,
+    PAGE,
+    fitted,
+    name_axis,
+    new_figure,
+    paper,
+    save_figure,
+    tick_names,
+)
 
 
+@paper()
 def recall_by_epoch_plot(
     path: Path, recalls: Sequence[NDArray[np.float64]], class_names: Sequence[str], *, images: str
 ) -> None:
@@ -32,6 +43,7 @@ def recall_by_epoch_plot(
     )
 
 
+@paper()
 def value_by_epoch_plot(
     path: Path,
     values: Sequence[NDArray[Any]],
@@ -67,8 +79,8 @@ def _heat_map(
     order = np.argsort(final_recalls, kind="stable")  # NaN last
     classes, epochs = table.shape
     few = classes <= 20
-    height = min(2.0 + (0.32 if few else 0.18) * classes, LARGEST_SIDE)
-    figure = new_figure(min(max(7.0, 3.5 + 0.2 * epochs), LARGEST_SIDE), height)
+    height = min(0.9 + (0.15 if few else 0.083) * classes, LARGEST_SIDE)
+    figure = new_figure(min(max(COLUMN, 2.2 + 0.06 * epochs), PAGE), height)
     axes = figure.add_subplot()
     colours = colormaps["viridis"].with_extremes(bad="0.85")
     drawn = axes.imshow(
@@ -81,9 +93,9 @@ def _heat_map(
         extent=(0.5, epochs + 0.5, classes - 0.5, -0.5),
     )
     names = tick_names(class_names, np.isnan(final_recalls))
-    name_axis(axes, "y", [names[index] for index in order], 10.0 if few else 8.0)
+    name_axis(axes, "y", [names[index] for index in order], 7.0 if few else 5.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel("epoch")
     figure.colorbar(drawn, ax=axes, label=label, fraction=0.05, pad=0.02)
-    axes.set_title(title, fontsize=12)
+    figure.suptitle(fitted(title, figure, 8))
     save_figure(figure, path)

@@ -6,10 +6,14 @@
   const blue = ["#dbe8fb", "#8fb8f2", "#3f7fdc", "#12408f"];
   const blueInTheDark = ["#16304f", "#2b5c9e", "#5b9bf0", "#d3e5ff"];
 
+  // Okabe and Ito's colours, as in the plots; black, which is lost in the dark, is grey
+  const colours = ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8d98b3", "#b8a800"];
+
   // ------------------------------------------------------------------ texts of tooltips
   const texts = {
     point: (option) => (p) =>
       [p.name || p.seriesName, `${option.xAxis.name}: ${p.value[0]}`, `${option.yAxis.name}: ${p.value[1]}`].join("\n"),
+    interval: () => (p) => `${p.name}: ${p.value[0]}\n95 %: ${p.value[2]} to ${p.value[3]}`,
     bar: () => (p) => `${p.name}: ${p.value}`,
     by_epoch: (option) => (p) =>
       `${option.yAxis.data[p.value[1]]}, epoch ${option.xAxis.data[p.value[0]]}\n${p.seriesName}: ${p.value[2]}`,
@@ -29,7 +33,7 @@
         renderMode: "richText", confine: true,
         formatter: ({ value: [p, t, , n] }) => `true: ${part.names[t]}\npredicted: ${part.names[p]}\n${n} of ${part.support[t]} images`,
       },
-      series: [{ type: "heatmap", data: part.cells.map(share) }],
+      series: [{ type: "heatmap", data: part.cells.map(share), progressive: 0 }],
     };
   }
 
@@ -95,10 +99,10 @@
     const option = part.kind === "confusions" ? confusionOption(part) : structuredClone(part.option);
     option.backgroundColor = "transparent";
     option.animation = false;
+    option.color = colours;
     if (option.tooltip && option.tooltip.text) option.tooltip.formatter = texts[option.tooltip.text](option);
     if (option.visualMap) option.visualMap.inRange = { color: dark ? blueInTheDark : blue };
     if (option.coloured_by_name) {
-      const colours = ["#5470c6", "#91cc75", "#fac858", "#ee6666", "#73c0de", "#3ba272", "#fc8452", "#9a60b4", "#ea7ccc", "#8d98b3"];
       const names = [...new Set(option.series.map((series) => series.name))];
       option.series.forEach((series) => { series.color = colours[names.indexOf(series.name) % colours.length]; });
     }
@@ -120,8 +124,10 @@
   document.getElementById("theme").addEventListener("click", () => { root.classList.toggle("dark"); draw(); });
   addEventListener("resize", () => charts.forEach((chart) => chart.resize()));
   for (const table of document.querySelectorAll("table")) {
-    const many = table.rows.length > 201;
-    new DataTable(table, { paging: many, pageLength: 100, order: [], info: many, autoWidth: false, layout: { topStart: null, topEnd: "search" } });
+    const many = table.rows.length > 201, search = table.rows.length > 11 ? "search" : null;
+    new DataTable(table, { paging: many, pageLength: 100, order: [], info: many, autoWidth: false, layout: { topStart: null, topEnd: search } });
   }
+  const worst = document.querySelector("button.pair"); // of the most confused pairs, which come before the classes
+  if (worst && confusions) showPair(confusions, ...worst.dataset.pair.split(",").map(Number));
   draw();
 })();
