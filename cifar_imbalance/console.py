@@ -25,6 +25,14 @@ def figures() -> None:
     _start("figures")
 
 
+def search() -> None:
+    _start("search")
+
+
+def track() -> None:
+    _start("track")
+
+
 def benchmark() -> None:
     _start("benchmark")
 

@@ -129,6 +129,13 @@ class Terminal:
         return LiveLine(self.console, steps=steps, done=done)
 
 
+class QuietTerminal(Terminal):
+    """The live line alone: the lines of a run go to its log."""
+
+    def _display_handler(self) -> logging.Handler:
+        return logging.NullHandler()
+
+
 class MemberTerminal(Terminal):
     """An ensemble's member: its lines go to its own log, those of its epochs also to the ensemble's terminal."""
 

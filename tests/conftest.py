@@ -120,7 +120,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Path]]:
 
     runs: list[tuple[Any, Path]] = []
     for module, name in ((experiment, "run_experiment"), (ensemble, "run_ensemble")):
-        monkeypatch.setattr(module, name, lambda config, folder, _: runs.append((config, folder)))
+        monkeypatch.setattr(module, name, lambda config, folder, *_: runs.append((config, folder)))
     return runs
 
 

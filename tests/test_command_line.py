@@ -276,6 +276,7 @@ PROGRAMS = {
     "evaluate": "evaluate.py",
     "benchmark": "cifar_imbalance.benchmark",
     "figures": "cifar_imbalance.figures",
+    "search": "cifar_imbalance.search",
 }
 
 

@@ -17,6 +17,8 @@ SCRIPTS = {
     "cifar-imbalance-export",
     "cifar-imbalance-figures",
     "cifar-imbalance-predict",
+    "cifar-imbalance-search",
+    "cifar-imbalance-track",
     "cifar-imbalance-benchmark",
 }
 

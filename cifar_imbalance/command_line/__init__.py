@@ -4,6 +4,6 @@ Hydra composes, sweeps and launches. Before it does, every job of the command li
 Torch is imported only after that.
 """
 
-from cifar_imbalance.command_line.programs import benchmark, evaluate, export, figures, predict, train
+from cifar_imbalance.command_line.programs import benchmark, evaluate, export, figures, predict, search, track, train
 
-__all__ = ["benchmark", "evaluate", "export", "figures", "predict", "train"]
+__all__ = ["benchmark", "evaluate", "export", "figures", "predict", "search", "track", "train"]

@@ -10,7 +10,7 @@ from hydra._internal.utils import get_args_parser
 from cifar_imbalance.command_line.program import Program
 from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.configuration.overrides import default_experiment
-from cifar_imbalance.configuration.typed import readable
+from cifar_imbalance.configuration.typed import parsed_override, readable
 from cifar_imbalance.errors import UsageError
 
 COMPLETION = ("install", "uninstall", "query")
@@ -19,7 +19,16 @@ COMPLETION = ("install", "uninstall", "query")
 def read_arguments(program: Program) -> Any:
     """The parsed arguments, with quotes where paths need them and the experiment if none is named."""
     arguments = _parsed()
+    words = arguments.overrides
+    if program.positional is not None and words and "=" not in words[0]:
+        sys.argv[sys.argv.index(words[0])] = words[0] = f"{program.positional}={words[0]}"
     arguments.overrides = _readable(arguments.overrides)
+    if program.space is not None:
+        if arguments.multirun:
+            raise UsageError("--multirun: a search has trials instead of jobs; leave out -m")
+        program.space = [text for text in arguments.overrides if (o := parsed_override(text)) and o.is_sweep_override()]
+        arguments.overrides = [text for text in arguments.overrides if text not in program.space]
+        sys.argv = [word for word in sys.argv if word not in program.space]
     if program.schema is TrainConfig and not only_describes(arguments):
         added = default_experiment(arguments.overrides)
         add_to_command(arguments.overrides, added)

@@ -42,6 +42,7 @@ def check_every_job(program: Program, arguments: Any) -> None:
         if not folder.is_dir():
             raise UsageError(f"--config-dir={arguments.config_dir}: there is no such folder")
         searchpath = [f"hydra.searchpath=[file://{folder}]"]
+    program.searchpath = searchpath
     parsed = parse(overrides)
     _check_typed(program, arguments, parsed)
     jobs = _jobs(parsed) if arguments.multirun else [overrides]

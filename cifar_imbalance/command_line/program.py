@@ -24,6 +24,9 @@ class Program:
     schema: type
     checked: Callable[[DictConfig, list[str]], Any]
     run: Callable[[Any, Path, list[str]], Path | None]  # returns the folder of a run with results
+    positional: str | None = None  # the field that a first word without = is the value of
+    space: list[str] | None = None  # of a search: FIELD=interval(LOW,HIGH) and the like, which Hydra does not see
+    searchpath: list[str] = field(default_factory=list)  # of --config-dir
     failures: list[str] = field(default_factory=list)
     existing: set[Path] = field(default_factory=set)  # folders that were there
     sweep: Sweep | None = None

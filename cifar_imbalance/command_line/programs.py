@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
+from cifar_imbalance.command_line.composer import Composer
 from cifar_imbalance.command_line.main import main
 from cifar_imbalance.command_line.program import Program
 from cifar_imbalance.configuration.checks import (
@@ -15,7 +17,9 @@ from cifar_imbalance.configuration.checks import (
     checked_figures,
     checked_grouping,
     checked_predict,
+    checked_search,
     checked_seeds,
+    checked_track,
     checked_train,
 )
 from cifar_imbalance.configuration.fields import (
@@ -24,6 +28,9 @@ from cifar_imbalance.configuration.fields import (
     ExportConfig,
     FiguresConfig,
     PredictConfig,
+    SearchConfig,
+    Searching,
+    TrackConfig,
     TrainConfig,
 )
 from cifar_imbalance.configuration.installed import program_name
@@ -35,11 +42,14 @@ from cifar_imbalance.runs.rerun import (
     check_use,
     composed_for_evaluation,
     composed_for_training,
+    finished_runs,
     of_many_seeds,
     runs_to_use,
     runs_with_logits,
     single_run,
 )
+from cifar_imbalance.search.space import read_space
+from cifar_imbalance.search.trials import Trials
 
 
 def train() -> None:
@@ -124,6 +134,43 @@ def predict() -> None:
         return config
 
     main(Program("predict", "cifar_imbalance.predict", PredictConfig, checked, run))
+
+
+def search() -> None:
+    trials: list[Trials] = []
+
+    def run(config: Searching, folder: Path, overrides: list[str]) -> Path:
+        from cifar_imbalance.search.run import run_search
+
+        return run_search(config, trials[0], folder)
+
+    def checked(composed: DictConfig, overrides: list[str]) -> Searching:
+        config = checked_search(composed, keys(overrides))
+        if not trials:
+            assert program.space is not None
+            space = read_space(program.space, program.groups())
+            found = Trials(space, overrides, Composer("train", TrainConfig, program.searchpath))
+            found.check(config.objectives)
+            trials.append(found)
+        return config
+
+    program = Program("search", "cifar_imbalance.search", SearchConfig, checked, run, space=[])
+    ConfigStore.instance().store("train_schema", TrainConfig)  # a trial is composed as a run of train.py
+    main(program)
+
+
+def track() -> None:
+    def run(config: TrackConfig, folder: Path, overrides: list[str]) -> None:
+        from cifar_imbalance.track.run import run_replay
+
+        run_replay(config)
+
+    def checked(composed: DictConfig, overrides: list[str]) -> TrackConfig:
+        config = checked_track(composed)
+        finished_runs(config.ckpt)
+        return config
+
+    main(Program("track", "cifar_imbalance.track", TrackConfig, checked, run, positional="ckpt"))
 
 
 def figures() -> None:

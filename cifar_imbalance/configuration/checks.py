@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import fields as fields_of
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -21,7 +23,9 @@ from cifar_imbalance.configuration.effects import (
 from cifar_imbalance.configuration.fields import (
     BENCHMARK_ROWS,
     LEVEL_CONTROLLERS,
+    OBJECTIVES,
     OPERATORS,
+    TRACKERS,
     WEIGHT_CONTROLLERS,
     Adjust,
     Augmentation,
@@ -32,6 +36,8 @@ from cifar_imbalance.configuration.fields import (
     FourPhases,
     PredictConfig,
     Runtime,
+    Searching,
+    TrackConfig,
     TrainConfig,
 )
 from cifar_imbalance.configuration.hardware import (
@@ -42,6 +48,7 @@ from cifar_imbalance.configuration.hardware import (
     xla_is_installed,
 )
 from cifar_imbalance.configuration.image_folder import SPLITS, has_splits
+from cifar_imbalance.configuration.installed import check_installed
 from cifar_imbalance.configuration.schema import as_dataclass, leaves
 from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.configuration.values import LARGEST_SEED, WEIGHT_SUFFIXES
@@ -74,6 +81,7 @@ def checked_train(composed: DictConfig, typed: Iterable[str] = ()) -> TrainConfi
     _check_batch_sizes(config)
     _check_dataset(config)
     _check_ensemble(config)
+    config.logger = _checked_trackers(config.logger)
     if config.resume is None:  # a resumed run has its weights in its folder
         _check_weights("model.weights", config.model.weights)
         for file in config.ensemble.weights:
@@ -161,6 +169,39 @@ def checked_predict(composed: DictConfig, typed: Iterable[str] = ()) -> PredictC
     settle_choices(config, typed)
     _check_runtime(config.runtime)
     return config
+
+
+def checked_search(composed: DictConfig, typed: Iterable[str] = ()) -> Searching:
+    """What is a search's own in its configuration, every value checked. Raises UsageError."""
+    check_installed("optuna", "search")
+    if "resume" in typed:
+        raise UsageError(f"resume={composed.resume}: a search goes on in its own folder, output=FOLDER")
+    if OmegaConf.is_missing(composed, "trials"):
+        raise UsageError("trials: a value is missing; write trials=NUMBER")
+    own = as_dataclass(Searching, OmegaConf.masked_copy(composed, [f.name for f in fields_of(Searching)]))
+    if not own.objectives or len(set(own.objectives)) < len(own.objectives):
+        raise UsageError(f"objectives={own.objectives}: at least one, each once, of {', '.join(OBJECTIVES)}")
+    return own
+
+
+def checked_track(composed: DictConfig) -> TrackConfig:
+    """The configuration of a replay as dataclasses, every value checked. Raises UsageError."""
+    for name in ("ckpt", "logger"):
+        if OmegaConf.is_missing(composed, name):
+            raise UsageError(f"{name}: a value is missing; write ckpt=RUN_FOLDER logger=NAME ({', '.join(TRACKERS)})")
+    config = as_dataclass(TrackConfig, composed)
+    config.logger = _checked_trackers(config.logger)
+    if not config.logger:
+        raise UsageError(f"logger=[]: allowed are {', '.join(TRACKERS)}")
+    return config
+
+
+def _checked_trackers(logger: Any) -> list[str]:
+    """The names of the trackers. Raises UsageError for one whose package is not installed."""
+    names = list(dict.fromkeys(logger if isinstance(logger, list) else [logger] if logger is not None else []))
+    for name in names:
+        check_installed(name, f"logger={name}")
+    return names
 
 
 def checked_benchmark(composed: DictConfig) -> BenchmarkConfig:

@@ -9,7 +9,7 @@ from typing import Any
 from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.configuration.schema import leaves
 
-_EXECUTION = ("dataset.root", "dataset.cache_dir", "ensemble.workers", "open", "resume", "teacher")
+_EXECUTION = ("dataset.root", "dataset.cache_dir", "ensemble.workers", "logger", "open", "resume", "teacher")
 CHANGE_RESULTS = ("runtime.precision", "runtime.compile")
 
 

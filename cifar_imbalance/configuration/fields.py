@@ -33,6 +33,12 @@ STRONG = ("auto_augment", "rand_augment", "trivial_augment", "cuda")  # by Pillo
 OPERATORS = ("flip", "rotation", "shift", "pad_crop", *STRONG, "cutout", "color_jitter")
 LEVEL_CONTROLLERS = ("cuda", "level_by_recall", "back_off")  # of augmentation.cuda
 WEIGHT_CONTROLLERS = ("cdb", "recall_weights", "false_positive_weights")  # by validation metrics
+TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio")
+# Of a search, each with whether more of it is better.
+OBJECTIVES = {
+    **dict.fromkeys(("accuracy", "macro_f1", "worst_decile_recall", "worst_recall"), True),
+    **dict.fromkeys(("loss", "recall_sd", "calibration_error"), False),
+}
 COMBINATIONS = Choices("mean_probability", "mean_logit", "weighted")
 
 
@@ -432,6 +438,8 @@ class TrainConfig:
     seed: Seed = 0
     deterministic: bool = False  # reject operations without a deterministic form (matters on cuda)
     open: bool = False  # report.html in a browser, at the end
+    # trackers that receive metrics, configuration and report beside the run's own files; a name or a list of them
+    logger: Annotated[Any, Choices(*TRACKERS)] = field(default_factory=list)
     resume: str | None = None  # run folder to continue
     repeat: str | None = None  # run folder whose configuration a new run uses
     start: str | None = None  # run folder whose configuration and reported weights a new run starts from
@@ -568,6 +576,29 @@ class PredictConfig:
     eval_batch_size: Annotated[int, Range(1, 65536)] = 512
     runtime: Runtime = field(default_factory=Runtime)
     output: str = MISSING  # folder for predictions.csv
+
+
+# ---------------------------------------------------------------- searching for settings, and trackers
+@dataclass
+class Searching:
+    trials: Count = MISSING  # runs, in all: also those of earlier processes and of others that share the folder
+    # of the validation images of each trial, by its reported epoch
+    objectives: list[Annotated[str, Choices(*OBJECTIVES)]] = field(
+        default_factory=lambda: ["accuracy", "worst_decile_recall"]
+    )
+    output: str = MISSING  # folder of the search; one that has it goes on
+    open: bool = False  # report.html in a browser, at the end
+
+
+@dataclass
+class SearchConfig(TrainConfig, Searching):
+    """A search: what all its trials share. What is searched is typed as FIELD=interval(LOW,HIGH) or FIELD=A,B."""
+
+
+@dataclass
+class TrackConfig:
+    ckpt: str = MISSING  # folder of a finished run, of a model or an ensemble
+    logger: Annotated[Any, Choices(*TRACKERS)] = MISSING  # trackers that receive it; a name or a list of them
 
 
 # ---------------------------------------------------------------- the benchmark

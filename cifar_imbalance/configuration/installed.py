@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
+
+from cifar_imbalance.errors import UsageError
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 FROM_WHEEL = (_PACKAGE / "conf").is_dir()
@@ -29,3 +32,9 @@ def as_called(text: str) -> str:
 
     pattern = r"python (?P<program>train|evaluate)\.py(?P<words>(?: \S+)*)(?P<gap> {2,})?"
     return re.sub(pattern, renamed, text)
+
+
+def check_installed(package: str, asked: str) -> None:
+    """Raises UsageError if the optional `package`, which `asked` (FIELD=VALUE) needs, is not installed."""
+    if find_spec(package) is None:
+        raise UsageError(f"{asked}: {package} is not installed; pip install {package}")

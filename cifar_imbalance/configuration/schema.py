@@ -89,6 +89,15 @@ def choice_blocks(schema: type) -> Mapping[str, tuple[str, ...]]:
     return chosen
 
 
+def number_type(schema: type, path: str) -> type | None:
+    """int or float, if the field at the dotted `path` is such a number; None for any other field."""
+    annotation = next(annotation for name, annotation in _annotations(schema) if name == path)
+    if get_origin(annotation) is list:
+        return None
+    kinds = [getattr(part, "__origin__", part) for part in _parts(annotation)]
+    return next((kind for kind in (int, float) if kind in kinds), None)
+
+
 def block_defaults(schema: type, path: str) -> dict[str, Any]:
     """The fields of the block at the dotted `path` with their defaults."""
     block = next(block for name, annotation in _annotations(schema) if name == path and (block := _block(annotation)))

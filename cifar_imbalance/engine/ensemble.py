@@ -27,6 +27,7 @@ from cifar_imbalance.report.plots import canvas
 from cifar_imbalance.runs.folder import RunFolder, claim
 from cifar_imbalance.runs.stored import check_no_links
 from cifar_imbalance.terminal import MemberLines, MemberTerminal, Message, Terminal
+from cifar_imbalance.trackers.tracking import tracking
 
 if sys.platform == "win32":
     from multiprocessing.connection import PipeConnection as Connection
@@ -46,14 +47,14 @@ class Member:
     overrides: list[str]
 
 
-def run_ensemble(config: TrainConfig, path: Path, overrides: list[str]) -> Path:
+def run_ensemble(config: TrainConfig, path: Path, overrides: list[str], terminal: Terminal | None = None) -> Path:
     """Train the unfinished members, combine their logits, write the report. `path` is the folder to create;
     if another run has it, the next free one is. Returns it. A finished ensemble is left as it is.
 
     Raises UsageError before the folder is touched, like `run_experiment`; TrainingFailed, which names the failed
     members, after the others have finished.
     """
-    with Terminal() as terminal:
+    with terminal or Terminal() as terminal:
         canvas.use(config.plots)
         if (finished := finished_run(config)) is not None:
             return finished
@@ -72,6 +73,8 @@ def run_ensemble(config: TrainConfig, path: Path, overrides: list[str]) -> Path:
             _train_members(config, configs, folder, overrides, terminal, on_cpu=prepared.runtime.name == "cpu")
             seconds = time.perf_counter() - started
             report_ensemble(config, folder, prepared.data, wall_seconds=None if config.resume else round(seconds))
+            with tracking(config.logger, folder, config) as tracked:
+                tracked.finish()
         return folder.path
 
 

@@ -47,6 +47,7 @@ from cifar_imbalance.runtimes.base import DeviceRuntime
 from cifar_imbalance.runtimes.environment import environment
 from cifar_imbalance.runtimes.select import make_runtime
 from cifar_imbalance.terminal import Terminal
+from cifar_imbalance.trackers.tracking import tracking
 
 log = logging.getLogger(__name__)
 
@@ -142,8 +143,10 @@ def _train_and_report(
     sizes = {f"training.{name}": getattr(training, name) for name in ("batch_size", "eval_batch_size")}
     with out_of_memory_named(runtime, sizes, OF_TRAINING):
         loop = make_loop(config, runtime, folder, data, prepared.policy, built, state, prepared.teacher)
-        loop.run(terminal)
-        report_run(loop, data)
+        with tracking(config.logger, folder, config, epochs_done=len(loop.history)) as tracked:
+            loop.run(terminal, tracked.log)
+            report_run(loop, data)
+            tracked.finish()
 
 
 def make_loop(

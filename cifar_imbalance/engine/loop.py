@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,8 +70,8 @@ class Loop:
         """Which images every epoch is evaluated on: test images are never called validation."""
         return "test" if self.config.dataset.validation == "test" else "validation"
 
-    def run(self, terminal: Terminal) -> None:
-        """Run all remaining epochs."""
+    def run(self, terminal: Terminal, after_epoch: Callable[[Mapping[str, Any]], None] = lambda line: None) -> None:
+        """Run all remaining epochs; `after_epoch` is given the line of each, once its checkpoint is saved."""
         epochs = self.config.training.epochs
         steps = steps_per_epoch(len(self.train.labels), self.config.training.batch_size)
         with terminal.progress(steps=epochs * steps, done=len(self.history) * steps) as live:
@@ -95,6 +95,7 @@ class Loop:
                     self.folder.write_class_values(name, self.class_values, self.train.class_names)
                 self.folder.write_history(self.history)
                 self._save({**state, "epochs_sha256": self.folder.epochs_sha256(epoch + 1)}, is_best)
+                after_epoch(line)
 
     def plan(self, epoch: int) -> EpochPlan:
         """The inputs of the steps of `epoch` (from 0)."""

@@ -105,6 +105,16 @@ def runs_to_use(ckpt: Any) -> list[RunFolder]:
     return [single_run(str(run.path)) for run in runs]
 
 
+def finished_runs(ckpt: str) -> list[RunFolder]:
+    """The finished run in the folder `ckpt`, an ensemble's members before it. Raises UsageError if it is none."""
+    run = _run_folder(ckpt, "ckpt")
+    runs = [*run.members(config), run] if (config := run.read_config()).ensemble.members > 1 else [run]
+    for one in runs:
+        if not one.is_finished:
+            raise UsageError(f"ckpt={one.path}: it is not finished (report/summary.json)")
+    return runs
+
+
 def runs_with_logits(config: DictConfig | EvaluateConfig) -> list[RunFolder]:
     """The runs whose saved logits are evaluated: those that are combined, or one whose logits are to be changed.
 

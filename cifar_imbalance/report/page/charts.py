@@ -15,7 +15,7 @@ SYMBOLS_UP_TO = 40  # points of a line
 EPOCHS_UP_TO = 100  # columns of a heat map by epoch; of more epochs every so many is shown
 CLASSES_UP_TO = 300  # rows of such a heat map
 BLUE, ORANGE, RED = "#0072b2", "#e69f00", "#d55e00"  # as in the plots
-WHOLE = ("epoch", "members")  # axes of whole numbers
+WHOLE = ("epoch", "members", "trial")  # axes of whole numbers
 Points = Sequence[tuple[float, float]]
 
 
@@ -73,6 +73,27 @@ def scatter_chart(
         ends = [[0, 0], [1, 1]]
         series.append({"type": "line", "data": ends, "symbol": "none", "silent": True, "lineStyle": {"type": "dashed"}})
     return Chart(title, {**_axes(x, y), "tooltip": _tooltip("item", "point"), "series": series}, 420, note)
+
+
+def pareto_chart(
+    title: str,
+    points: Sequence[tuple[str, float, float]],
+    front: Sequence[tuple[str, float, float]],
+    *,
+    x: str,
+    y: str,
+) -> Chart:
+    """A point for each trial: its name, x and y; those of the front are large and joined in the order of x."""
+
+    def data(of: Sequence[tuple[str, float, float]]) -> list[dict[str, Any]]:
+        return [{"name": name, "value": [rounded(a), rounded(b)]} for name, a, b in of]
+
+    joined = data(sorted(front, key=lambda point: point[1]))
+    best = {"type": "line", "name": "Pareto front", "data": joined, "symbol": "circle", "symbolSize": 12}
+    series = [{"type": "scatter", "name": "trials", "data": data(points), "symbolSize": 7}, best]
+    return Chart(
+        title, {**_axes(x, y), "legend": _legend(), "tooltip": _tooltip("item", "point"), "series": series}, 420
+    )
 
 
 def bars_chart(title: str, values: Sequence[tuple[str, float]], *, y: str, note: str = "") -> Chart:
