@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -81,22 +82,40 @@ def _check_ray(reserved: float, threads: int | None) -> None:
 
 
 @contextmanager
-def waiting_for_all(name: str) -> Iterator[None]:
-    """Let submitit's launchers wait for all jobs, where they would stop at the first one whose process is gone."""
-    if not name.startswith("submitit"):
-        yield
+def adapted(name: str) -> Iterator[None]:
+    """Let submitit's launchers wait for all jobs and not end them at Ctrl-C, and Ray's end its jobs with the sweep."""
+    if name.startswith("submitit"):
+        with _submitit():
+            yield
         return
+    try:
+        yield
+    finally:
+        if name == "ray":
+            importlib.import_module("ray").shutdown()
+
+
+@contextmanager
+def _submitit() -> Iterator[None]:
     job_class: Any = importlib.import_module("submitit.core.core").Job
-    results = job_class.results
+    local: Any = importlib.import_module("submitit.local.local")
+    results, start = job_class.results, local.start_controller
 
     def results_or_nothing(job: Any) -> list[Any]:
         try:
             return list(results(job))
-        except Exception:  # what is not recorded in the sweep's folder is known to be lost
+        except Exception:  # its process is gone; without this, nobody would wait for the jobs after it
             return [JobReturn(status=JobStatus.COMPLETED)]
 
-    job_class.results = results_or_nothing
+    def started(*arguments: Any, **options: Any) -> Any:
+        interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited
+        try:
+            return start(*arguments, **options)
+        finally:
+            signal.signal(signal.SIGINT, interrupt)
+
+    job_class.results, local.start_controller = results_or_nothing, started
     try:
         yield
     finally:
-        job_class.results = results
+        job_class.results, local.start_controller = results, start

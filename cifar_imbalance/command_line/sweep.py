@@ -79,9 +79,13 @@ class Sweep:
         return bool(self.fingerprints) and RunFolder(self.folders[number]).is_finished
 
     def to_launch(self, number: int) -> list[str]:
-        """The overrides of a job, with its folder, which does not depend on how many others are launched."""
+        """The overrides of a job, with its folder, which does not depend on how many others are launched.
+
+        Without Hydra's own, which it adds itself.
+        """
+        own = [text for text in self.jobs[number] if not text.lstrip("+").startswith("hydra")]
         places = {"hydra.sweep.dir": str(self.folder), "hydra.sweep.subdir": self.subdirs[number]}
-        return [*self.jobs[number], *(as_override(name, value) for name, value in places.items())]
+        return [*own, *(as_override(name, value) for name, value in places.items())]
 
     # ---------------------------------------------------------------- how jobs ended
     def _outcome_file(self, number: int) -> Path:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from cifar_imbalance.command_line.launchers import PACKAGES, waiting_for_all
+from cifar_imbalance.command_line.launchers import PACKAGES, adapted
 from cifar_imbalance.command_line.program import Program
 from cifar_imbalance.command_line.sweep import IN_TURN, Outcome, Sweep
 from cifar_imbalance.configuration.installed import command
@@ -29,7 +29,7 @@ def launch_sweep(program: Program, sweep: Sweep, run_hydra: Callable[[], None]) 
     interrupted = False
     try:
         if sweep.waiting:
-            with _launching(sweep), waiting_for_all(sweep.launcher), _telling(sweep):
+            with _launching(sweep), adapted(sweep.launcher), _telling(sweep):
                 run_hydra()
     except KeyboardInterrupt:
         interrupted = True
@@ -42,7 +42,8 @@ def launch_sweep(program: Program, sweep: Sweep, run_hydra: Callable[[], None]) 
     print("\n".join(["", *lines]))
     if interrupted:
         again = f"{command(program.name)} {shlex.join(sys.argv[1:])}"
-        raise KeyboardInterrupt(f"resume with: {again}" if sweep.fingerprints else "")
+        running = "the submitted jobs go on; " if sweep.launcher.startswith("submitit") else ""
+        raise KeyboardInterrupt(f"{running}resume with: {again}" if sweep.fingerprints else running[:-2])
     failed = f"{len(program.failures)} of the sweep's jobs failed" if program.failures else ""
     if failed or lost:
         raise TrainingFailed("; ".join(part for part in (failed, lost) if part))
