@@ -90,15 +90,17 @@ def test_joblib_may_use_all_cores(monkeypatch, n_jobs, threads):
 
 
 @pytest.mark.parametrize(
-    ("remote", "threads", "line"),
+    ("init", "remote", "threads", "line"),
     [
-        ({}, None, "runtime.threads=null: each job would take all idle cores, and Ray reserves 1 for it; write runtime.threads=1"),
-        ({}, 2, "runtime.threads=2: Ray reserves 1 core(s) for a job; write +hydra.launcher.ray.remote.num_cpus=2"),
-        ({"num_cpus": 2}, 2, None),
+        ({}, {}, None, "runtime.threads=null: each job would take all idle cores, and Ray reserves 1 for it; write runtime.threads=1"),
+        ({}, {}, 2, "runtime.threads=2: Ray reserves 1 core(s) for a job; write +hydra.launcher.ray.remote.num_cpus=2"),
+        ({"address": None}, {"num_cpus": 2}, 2, None),
+        ({"address": "auto", "object_store_memory": None}, {"num_cpus": 2}, 2, None),
+        ({"address": "auto"}, {}, 1, "hydra.launcher.ray.init.address=auto: the plugin sets object_store_memory, which Ray refuses on a cluster that exists; write +hydra.launcher.ray.init.object_store_memory=null as well"),
     ],
 )  # fmt: skip
-def test_ray_reserves_the_cores_that_a_job_uses(remote, threads, line):
-    launcher = OmegaConf.create({"ray": {"init": {}, "remote": remote}})
+def test_ray_reserves_the_cores_that_a_job_uses_and_is_told_of_a_cluster(init, remote, threads, line):
+    launcher = OmegaConf.create({"ray": {"init": init, "remote": remote}})
     if line is None:
         launchers.check_cores("ray", launcher, [Runtime(threads=threads)])
         return

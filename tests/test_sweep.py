@@ -238,7 +238,7 @@ def test_what_is_finished_is_skipped_and_what_is_not_is_resumed(typed, tmp_path,
     assert "1_quickstart_0 is finished; nothing was done" in answer.out
     assert len((folders[1] / "metrics.jsonl").read_text().splitlines()) == 2
     assert len(list(folders[1].glob("environment_resumed_*.json"))) == 1
-    assert sorted(path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir()) == [f.name for f in folders]
+    assert sorted(path.name for path in (tmp_path / "sweep").glob("*_quickstart_*")) == [f.name for f in folders]
     rows = list(csv.DictReader((tmp_path / "sweep" / "sweep.csv").read_text().splitlines()))
     assert [row["folder"] for row in rows] == [str(folder) for folder in folders]
     assert all(row["accuracy"] for row in rows)
@@ -250,7 +250,7 @@ def test_jobs_are_known_by_their_configuration_whatever_their_number(typed, tmp_
     answer = typed(tmp_path, "train", *more)
     assert answer.code == 0, answer.err
     names = ["1_quickstart_0", "1_quickstart_2", "2_quickstart_1"]
-    assert sorted(path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir()) == names
+    assert sorted(path.name for path in (tmp_path / "sweep").glob("*_quickstart_*")) == names
     assert answer.out.count("is finished; nothing was done") == 2
     rows = list(csv.DictReader((tmp_path / "sweep" / "sweep.csv").read_text().splitlines()))
     assert [(row["seed"], Path(row["folder"]).name) for row in rows] == [

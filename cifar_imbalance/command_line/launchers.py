@@ -44,7 +44,7 @@ def check_cores(name: str, launcher: DictConfig, runtimes: Sequence[Runtime]) ->
     if name == "joblib":
         _check_joblib(launcher.n_jobs, len(runtimes), threads, len(allowed_cores()))
     if name == "ray":
-        _check_ray(launcher.ray.remote.get("num_cpus", 1), threads)
+        _check_ray(launcher.ray.init, launcher.ray.remote.get("num_cpus", 1), threads)
 
 
 def _check_joblib(at_once: int, jobs: int, threads: int | None, cores: int) -> None:
@@ -68,7 +68,12 @@ def _check_joblib(at_once: int, jobs: int, threads: int | None, cores: int) -> N
         )
 
 
-def _check_ray(reserved: float, threads: int | None) -> None:
+def _check_ray(init: DictConfig, reserved: float, threads: int | None) -> None:
+    if init.get("address") not in (None, "local") and "object_store_memory" not in init:
+        raise UsageError(
+            f"hydra.launcher.ray.init.address={init.address}: the plugin sets object_store_memory, which Ray refuses "
+            "on a cluster that exists; write +hydra.launcher.ray.init.object_store_memory=null as well"
+        )
     if threads is None:
         raise UsageError(
             f"runtime.threads=null: each job would take all idle cores, and Ray reserves {reserved:g} for it; "
