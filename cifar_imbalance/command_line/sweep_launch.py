@@ -139,8 +139,8 @@ def _ends(program: Program, sweep: Sweep, *, interrupted: bool, lost: bool) -> l
 
 
 def _numbered(what: str, numbers: list[int]) -> str:
-    """`not begun: jobs 2 to 4` or `not begun: jobs 2, 5`; nothing if there are none. Numbers are from 0."""
-    if len(numbers) > 2 and numbers[-1] - numbers[0] == len(numbers) - 1:
+    """`not begun: jobs 2 to 4` or `not begun: jobs 2, 4`; nothing if there are none. Numbers are from 0."""
+    if len(numbers) > 1 and numbers[-1] - numbers[0] == len(numbers) - 1:
         return f"{what}: jobs {numbers[0] + 1} to {numbers[-1] + 1}"
     listed = ", ".join(str(number + 1) for number in numbers)
     return f"{what}: {'job' if len(numbers) == 1 else 'jobs'} {listed}" if numbers else ""
