@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from cifar_imbalance.configuration.differences import fingerprint
 from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.configuration.installed import CONF
 from cifar_imbalance.engine import evaluation, experiment, loop
+from cifar_imbalance.errors import TrainingFailed
 from cifar_imbalance.runs.folder import RunFolder
 
 
@@ -115,14 +115,14 @@ def test_one_process_cannot_use_xla_in_two_ways(typed, tmp_path, started):
 
 
 def test_a_job_that_fails_does_not_stop_the_others_and_is_named_at_the_end(typed, tmp_path, tiny_words, monkeypatch):
-    run_experiment = experiment.run_experiment
+    train_epoch = loop.Loop.train_epoch
 
-    def one_diverges(config, *arguments):
-        if config.seed == 0 and config.augmentation.flip is not None:
-            config = replace(config, schedule=replace(config.schedule, max_lr=1e30))
-        run_experiment(config, *arguments)
+    def one_diverges(self, plan, live):
+        if self.config.seed == 0 and self.config.augmentation.flip is not None:
+            raise TrainingFailed("the loss is nan")
+        return train_epoch(self, plan, live)
 
-    monkeypatch.setattr(experiment, "run_experiment", one_diverges)
+    monkeypatch.setattr(loop.Loop, "train_epoch", one_diverges)
     words = [word for word in tiny_words if not word.startswith("training.epochs")]
     sweep = ["-m", "seed=0,1", "augmentation=none,flip", "optimizer=sgd", "training.epochs=1", "hydra.sweep.dir=sweep"]
     answer = typed(tmp_path, "train", *sweep, *words)
@@ -208,7 +208,9 @@ def test_an_interruption_stops_the_sweep(typed, tmp_path, monkeypatch):
 
     monkeypatch.setattr(experiment, "run_experiment", interrupted)
     answer = typed(tmp_path, "train", "-m", "seed=0,1,2")
-    assert (answer.code, answer.err) == (130, "train.py: interrupted\n")
+    again = "python train.py -m seed=0,1,2 experiment=quickstart hydra.sweep.dir="
+    assert answer.code == 130
+    assert answer.err.startswith(f"train.py: interrupted; resume with: {again}outputs/sweeps/")
     assert answer.out.splitlines()[-1] == "not begun: jobs 2 to 3"
     assert started == [0]
 
@@ -236,7 +238,7 @@ def test_what_is_finished_is_skipped_and_what_is_not_is_resumed(typed, tmp_path,
     assert "1_quickstart_0 is finished; nothing was done" in answer.out
     assert len((folders[1] / "metrics.jsonl").read_text().splitlines()) == 2
     assert len(list(folders[1].glob("environment_resumed_*.json"))) == 1
-    assert sorted(path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir()) == [f.name for f in folders]
+    assert sorted(path.name for path in (tmp_path / "sweep").glob("*_quickstart_*")) == [f.name for f in folders]
     rows = list(csv.DictReader((tmp_path / "sweep" / "sweep.csv").read_text().splitlines()))
     assert [row["folder"] for row in rows] == [str(folder) for folder in folders]
     assert all(row["accuracy"] for row in rows)
@@ -248,7 +250,7 @@ def test_jobs_are_known_by_their_configuration_whatever_their_number(typed, tmp_
     answer = typed(tmp_path, "train", *more)
     assert answer.code == 0, answer.err
     names = ["1_quickstart_0", "1_quickstart_2", "2_quickstart_1"]
-    assert sorted(path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir()) == names
+    assert sorted(path.name for path in (tmp_path / "sweep").glob("*_quickstart_*")) == names
     assert answer.out.count("is finished; nothing was done") == 2
     rows = list(csv.DictReader((tmp_path / "sweep" / "sweep.csv").read_text().splitlines()))
     assert [(row["seed"], Path(row["folder"]).name) for row in rows] == [

@@ -54,7 +54,7 @@ class Composer:
             self._changed.add(override.key_or_group)
         OmegaConf.set_readonly(composed.hydra, False)
         composed.hydra.job.num = number
-        composed.hydra.overrides.task = [text for text in overrides if not text.startswith("hydra")]
+        composed.hydra.overrides.task = [text for text in overrides if not text.lstrip("+").startswith("hydra")]
         OmegaConf.set_readonly(composed.hydra, True)
         return composed
 

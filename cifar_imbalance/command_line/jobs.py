@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from cifar_imbalance.command_line.arguments import add_to_command, only_describes
 from cifar_imbalance.command_line.composer import Composer, hydras_errors
+from cifar_imbalance.command_line.launchers import check_cores, check_installed
 from cifar_imbalance.command_line.program import Program
 from cifar_imbalance.command_line.sweep import Sweep, free_folder
 from cifar_imbalance.configuration.checks import check_sweep_in_one_process
@@ -82,18 +83,21 @@ def check_every_job(program: Program, arguments: Any) -> None:
         folders.append(folder)
         subdirs.append(composed.hydra.sweep.subdir if arguments.multirun else "")
         program.existing.add(_writable(field_name, composed.hydra[kind].dir))
-    if arguments.multirun and configs and "BasicLauncher" in composed.hydra.launcher._target_:
-        check_sweep_in_one_process(config.runtime for config in configs if hasattr(config, "runtime"))
     if arguments.multirun and configs:
+        launcher = composed.hydra.runtime.choices["hydra/launcher"]
+        runtimes = [config.runtime for config in configs if hasattr(config, "runtime")]
+        check_cores(launcher, composed.hydra.launcher, runtimes)
+        if not launcher.startswith("submitit"):  # which has a process for each job
+            check_sweep_in_one_process(runtimes)
         folder = Path(composed.hydra.sweep.dir)
         if not {"hydra.sweep.dir", "output"} & {override.key_or_group for override in parsed}:
             folder = free_folder(folder)
             add_to_command(overrides, [f"hydra.sweep.dir={folder}"])
-        if len(jobs) == len(configs) and all(o.is_discrete_sweep() for o in parsed if o.is_sweep_override()):
+        listed = all(override.is_discrete_sweep() for override in parsed if override.is_sweep_override())
+        if listed and "BasicSweeper" in composed.hydra.sweeper._target_:
             swept = [override.key_or_group for override in parsed if override.is_sweep_override()]
-            own = [folder / subdir for subdir in subdirs]
             prints = [fingerprint(config) for config in configs if isinstance(config, TrainConfig)]
-            program.sweep = Sweep(swept, jobs, folder, own if program.has_results else [], prints)
+            program.sweep = Sweep(swept, jobs, folder.absolute(), subdirs, prints, program.has_results, launcher)
 
 
 def _check_typed(program: Program, arguments: Any, parsed: list[Override]) -> None:
@@ -101,6 +105,7 @@ def _check_typed(program: Program, arguments: Any, parsed: list[Override]) -> No
     groups = program.groups(arguments.config_dir)
     for override in parsed:
         check_override(override, groups, program.schema)
+        check_installed(override)
         other_mode = "hydra.run." if arguments.multirun else "hydra.sweep."
         if override.key_or_group.startswith(other_mode):
             mode = (
@@ -141,7 +146,7 @@ def _check_hydras_part(compose: Composer, composed: DictConfig, job: list[str]) 
         return {**part, "job": job_part, "overrides": None, "runtime": None}
 
     found = own(composed)
-    expected = own(compose.anew([text for text in job if text.startswith("hydra")]))
+    expected = own(compose.anew([text for text in job if text.lstrip("+").startswith("hydra")]))
     for name, value in expected.items():
         if found.get(name) != value:
             raise UsageError(f"hydra.{name}: a file of --config-dir sets it; Hydra's own fields can be typed alone")

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import csv
+import glob
 import io
+import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cifar_imbalance import atomic, locks
 from cifar_imbalance.configuration.differences import fingerprint
-from cifar_imbalance.runs.folder import runs_in
-from cifar_imbalance.runs.stored import read_json
+from cifar_imbalance.configuration.typed import as_override
+from cifar_imbalance.errors import UsageError
+from cifar_imbalance.runs.folder import RunFolder, runs_in
+from cifar_imbalance.runs.stored import read_json, sealed
 
+IN_TURN = "basic"  # Hydra's own launcher, which runs one job after the other in its process
 METRICS = ("accuracy", "macro_f1", "worst_decile_recall", "worst_recall")
 
 
@@ -31,27 +37,115 @@ def free_folder(path: Path) -> Path:
             attempt = path.with_name(f"{path.name}_{number}")
 
 
+def this_process() -> tuple[str, int]:
+    """The machine, and the number of the process on it."""
+    return platform.node(), os.getpid()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended, wherever it ran."""
+
+    folder: Path  # of its results, or of its log
+    failed: str | None = None  # why
+    log: Path | None = None  # of a job that failed
+
+
 @dataclass
 class Sweep:
     """The jobs of a sweep, with what was swept, and their results."""
 
     swept: list[str]  # fields and groups with several values
     jobs: list[list[str]]  # the overrides of each job
-    folder: Path
-    folders: list[Path]  # of the jobs, unless an earlier sweep in `folder` has a run of the same configuration
+    folder: Path  # absolute
+    subdirs: list[str]  # of the jobs in `folder`
     fingerprints: list[str]  # of the jobs' configurations; none if they are not of training
-    begun: int = 0
+    has_results: bool
+    launcher: str
+    started_by: tuple[str, int] = field(default_factory=this_process)
+    folders: list[Path] = field(init=False)  # of the jobs' results
+    waiting: list[int] = field(init=False)  # the jobs, from 0, that an earlier sweep in `folder` has not finished
+    begun: int = 0  # how many of `waiting`
     finished: dict[int, dict[str, Any]] = field(default_factory=dict)  # results by the job's number, from 0
 
     def __post_init__(self) -> None:
+        self.folders = [self.folder / subdir for subdir in self.subdirs]
         if self.fingerprints and self.folder.is_dir():
             runs = {fingerprint(run.read_config()): run.path for run in runs_in(self.folder)}
-            for number, value in enumerate(self.fingerprints):
-                self.folders[number] = runs.get(value, self.folders[number])
+            self.folders = [runs.get(p, own) for p, own in zip(self.fingerprints, self.folders, strict=True)]
+        self.waiting = [number for number in range(len(self.jobs)) if not self._is_finished(number)]
+
+    def _is_finished(self, number: int) -> bool:
+        return bool(self.fingerprints) and RunFolder(self.folders[number]).is_finished
+
+    def to_launch(self, number: int) -> list[str]:
+        """The overrides of a job, with its folder, which does not depend on how many others are launched.
+
+        Without Hydra's own, which it adds itself.
+        """
+        own = [text for text in self.jobs[number] if not text.lstrip("+").startswith("hydra")]
+        places = {"hydra.sweep.dir": str(self.folder), "hydra.sweep.subdir": self.subdirs[number]}
+        return [*own, *(as_override(name, value) for name, value in places.items())]
+
+    # ---------------------------------------------------------------- how jobs ended
+    def _outcome_file(self, number: int) -> Path:
+        name = self.fingerprints[number][:16] if self.fingerprints else f"job_{number + 1}"
+        return self.folder / ".ended" / f"{name}.json"
+
+    def forget_outcomes(self) -> None:
+        """Before the waiting jobs are launched: what an earlier sweep in this folder recorded of them."""
+        for number in self.waiting:
+            self._outcome_file(number).unlink(missing_ok=True)
+
+    def record(self, number: int, outcome: Outcome) -> None:
+        """Record how a job ended, for the process that started the sweep, which may be on another machine."""
+        file = self._outcome_file(number)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_json(file, sealed({k: v if v is None else str(v) for k, v in asdict(outcome).items()}))
+
+    def outcome(self, number: int) -> Outcome | None:
+        """How a job ended; None if it is not recorded."""
+        if not (file := self._outcome_file(number)).is_file():
+            return None
+        stored = read_json(file, {"folder": str})
+        failed, log = stored.get("failed"), stored.get("log")
+        return Outcome(Path(stored["folder"]), failed, None if log is None else Path(log))
+
+    def run_of(self, number: int) -> Path | None:
+        """The folder of a job's run, if it has begun: its own, or with a number appended, or that of the same
+        configuration in another process's sweep in this folder."""
+        if not self.fingerprints:
+            return None
+        own = self.folders[number]
+        places = [own, *sorted(own.parent.glob(f"{glob.escape(own.name)}_*"))]
+        if outcome := self.outcome(number):
+            places.append(outcome.folder)
+        return next((place for place in places if self._is_run_of(number, RunFolder(place))), None)
+
+    def _is_run_of(self, number: int, run: RunFolder) -> bool:
+        try:
+            return run.config.is_file() and fingerprint(run.read_config()) == self.fingerprints[number]
+        except UsageError:  # damaged, or not of a run
+            return False
+
+    def log_of(self, number: int, name: str) -> Path:
+        """Where the log of a job is, or is to be: in its folder, unless that belongs to another run."""
+        own = self.folders[number]
+        if run := self.run_of(number):
+            return run / name
+        if RunFolder(own).config.is_file():
+            return self._outcome_file(number).with_suffix(".log")
+        return own / name
+
+    def failure(self, number: int, outcome: Outcome) -> str:
+        return f"{self.label(number)}: failed: {outcome.failed}; see {outcome.log}"
 
     @contextmanager
     def held(self, number: int) -> Iterator[bool]:
         """Hold the job `number` (from 0), so that no other process of this sweep trains it; False if one does."""
+        if not self.fingerprints:  # nothing that is not trained is gone on with
+            yield True
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / ".jobs").open("a") as file:
             try:
@@ -69,11 +163,11 @@ class Sweep:
         words = " ".join(f"{name}={value}" for name, value in self._values(number).items())
         return f"job {number + 1} of {len(self.jobs)}: {words}".rstrip(" :")
 
-    def add(self, number: int, run: Path | None) -> None:
-        """Write sweep.csv after the job `number`, whose results are in the folder `run`, or in its own."""
-        if run is not None:
-            self.folders[number] = run
-        self._write(self._rows())
+    def add(self, number: int, outcome: Outcome) -> None:
+        """Write sweep.csv after a job has ended."""
+        self.folders[number] = outcome.folder
+        if self.has_results:
+            self._write(self._rows())
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
         text = io.StringIO()
@@ -84,8 +178,8 @@ class Sweep:
 
     def _rows(self) -> list[dict[str, Any]]:
         """A row for each job that has a folder; one that failed, or is not finished, has no results."""
-        rows = []
-        for number, run in enumerate(self.folders):
+        rows: list[dict[str, Any]] = []
+        for number, run in enumerate(self.folders if self.has_results else []):
             summary = run / "report" / "summary.json"
             if number not in self.finished and summary.is_file():
                 found = read_json(summary, dict.fromkeys(METRICS, float))
@@ -96,7 +190,7 @@ class Sweep:
         return rows
 
     def result(self) -> str:
-        """The table of the jobs and their results, where it is, and which jobs never began."""
+        """The table of the jobs and their results, and where it is."""
         lines = []
         if rows := self._rows():
             columns = ["job", *self.swept, *METRICS]
@@ -105,10 +199,6 @@ class Sweep:
             lines = ["  ".join(c.rjust(width) for c, width in zip(row, widths, strict=True)) for row in cells]
             self._write(rows)
             lines.append(f"sweep: {(self.folder / 'sweep.csv').absolute()}")
-        waiting = len(self.jobs) - self.begun if self.begun else 0  # none begins here if another launcher runs them
-        if waiting:
-            first = self.begun + 1
-            lines.append(f"not begun: job {first}" if waiting == 1 else f"not begun: jobs {first} to {len(self.jobs)}")
         return "\n".join(lines)
 
     def _values(self, number: int) -> dict[str, str]:

@@ -20,6 +20,7 @@ from cifar_imbalance.errors import UsageError, choose_from, nearest
 QUICKSTART_KEEPS = ("seed", "open", "runtime", "training", "plots")  # what may be overridden in the quickstart
 HYDRAS_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 HYDRAS_PLUGINS = ("launcher", "sweeper")
+LAUNCHERS_OPTION = re.compile(r"hydra\.launcher\.(ray\.init|ray\.remote|additional_parameters)\.")
 HYDRAS_VALUE = re.compile(r"\$\{\s*hydra:")
 
 
@@ -83,7 +84,9 @@ def check_override(override: Override, groups: dict[str, list[str]], schema: typ
 def _check_hydras_own(override: Override) -> None:
     """Of Hydra's own fields, folders can be set and plugins chosen. Raises UsageError for anything else."""
     key, text = override.key_or_group, str(override.input_line)
-    if override.is_delete() or override.is_add() or override.is_force_add() or override.is_sweep_override():
+    is_option = LAUNCHERS_OPTION.match(key) is not None  # of Ray and sbatch, whose names the plugins do not list
+    added = override.is_force_add() or (override.is_add() and not is_option)
+    if override.is_delete() or added or override.is_sweep_override():
         raise UsageError(f"{text}: one value is expected, FIELD=VALUE")
     value = override.value()
     if key in HYDRAS_FOLDERS:

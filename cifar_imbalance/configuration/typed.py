@@ -37,13 +37,18 @@ def as_typed(field: str, value: str) -> str:
 
     What this terminal cannot show is written as in `$'ckpt=\\xc3\\xbc'`, which bash and zsh read.
     """
-    plain = f"{field}={value}"
-    word = plain if _read(plain) == value else _quoted(field, value)
+    word = as_override(field, value)
     if _shown(word):
         return shlex.quote(word)
     plain_bytes = set(range(32, 127)) - set(b"\\'")
     escaped = (chr(byte) if byte in plain_bytes else f"\\x{byte:02x}" for byte in _encoded(word))
     return f"$'{''.join(escaped)}'"
+
+
+def as_override(field: str, value: str) -> str:
+    """FIELD=VALUE for Hydra: `ckpt=run`, or `ckpt="a (1)"` where it would read it otherwise."""
+    plain = f"{field}={value}"
+    return plain if _read(plain) == value else _quoted(field, value)
 
 
 def readable(text: str) -> str:

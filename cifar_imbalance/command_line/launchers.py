@@ -1,0 +1,126 @@
+"""What the launchers of Hydra's plugins need: installed, and no more threads at a time than there are cores."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import DictConfig
+
+from cifar_imbalance.configuration.fields import Runtime
+from cifar_imbalance.configuration.hardware import allowed_cores
+from cifar_imbalance.errors import UsageError
+
+EXTRAS = {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit", "ray": "ray"}
+PACKAGES = ("joblib", "submitit", "ray")  # errors of theirs, in a sweep, say that the process of a job is gone
+
+
+def check_installed(override: Override) -> None:
+    """Raises UsageError for a launcher that is not installed and has an extra of its own."""
+    extra = EXTRAS.get(str(override.value()))
+    if override.key_or_group == "hydra/launcher" and extra is not None and not _is_installed(extra):
+        raise UsageError(f"{override.input_line}: it is not installed; pip install -e '.[{extra}]' installs it")
+
+
+def _is_installed(extra: str) -> bool:
+    try:
+        return importlib.util.find_spec(f"hydra_plugins.hydra_{extra}_launcher") is not None
+    except ModuleNotFoundError:  # no plugin at all
+        return False
+
+
+def check_cores(name: str, launcher: DictConfig, runtimes: Sequence[Runtime]) -> None:
+    """Raises UsageError if a launcher of this name would run more threads at a time than it has cores."""
+    if not runtimes:
+        return
+    counts = [runtime.threads for runtime in runtimes]
+    threads = None if None in counts else max(count for count in counts if count is not None)
+    if name == "joblib":
+        _check_joblib(launcher.n_jobs, len(runtimes), threads, len(allowed_cores()))
+    if name == "ray":
+        _check_ray(launcher.ray.init, launcher.ray.remote.get("num_cpus", 1), threads)
+
+
+def _check_joblib(at_once: int, jobs: int, threads: int | None, cores: int) -> None:
+    most = max(1, min(jobs, cores // (threads or 1)))
+    each = "" if threads else " runtime.threads=1"
+    here = "1 core" if cores == 1 else f"{cores} cores"
+    if at_once < 1:  # joblib's own default is -1, a job on every core
+        raise UsageError(
+            f"hydra.launcher.n_jobs={at_once}: the number of jobs at a time is expected; "
+            f"write hydra.launcher.n_jobs={most}{each} ({here})"
+        )
+    if threads is None and at_once > 1:
+        raise UsageError(
+            f"runtime.threads=null: each of {at_once} jobs at a time would take all idle cores; "
+            f"write runtime.threads={max(1, cores // at_once)} ({here})"
+        )
+    if at_once * (threads or 1) > max(cores, threads or 1):  # what one job alone may use is checked elsewhere
+        raise UsageError(
+            f"hydra.launcher.n_jobs={at_once}: with runtime.threads={threads or 1} that is {at_once * (threads or 1)} "
+            f"threads on {here}; write hydra.launcher.n_jobs={most}"
+        )
+
+
+def _check_ray(init: DictConfig, reserved: float, threads: int | None) -> None:
+    if init.get("address") not in (None, "local") and "object_store_memory" not in init:
+        raise UsageError(
+            f"hydra.launcher.ray.init.address={init.address}: the plugin sets object_store_memory, which Ray refuses "
+            "on a cluster that exists; write +hydra.launcher.ray.init.object_store_memory=null as well"
+        )
+    if threads is None:
+        raise UsageError(
+            f"runtime.threads=null: each job would take all idle cores, and Ray reserves {reserved:g} for it; "
+            f"write runtime.threads={max(1, int(reserved))}"
+        )
+    if threads > reserved:
+        raise UsageError(
+            f"runtime.threads={threads}: Ray reserves {reserved:g} core(s) for a job; "
+            f"write +hydra.launcher.ray.remote.num_cpus={threads}"
+        )
+
+
+@contextmanager
+def adapted(name: str) -> Iterator[None]:
+    """Let submitit's launchers wait for all jobs and not end them at Ctrl-C, and Ray's end its jobs with the sweep."""
+    if name.startswith("submitit"):
+        with _submitit():
+            yield
+        return
+    try:
+        yield
+    finally:
+        if name == "ray":
+            importlib.import_module("ray").shutdown()
+
+
+@contextmanager
+def _submitit() -> Iterator[None]:
+    job_class: Any = importlib.import_module("submitit.core.core").Job
+    local: Any = importlib.import_module("submitit.local.local")
+    results, start = job_class.results, local.start_controller
+
+    def results_or_nothing(job: Any) -> list[Any]:
+        try:
+            return list(results(job))
+        except Exception:  # its process is gone; without this, nobody would wait for the jobs after it
+            return [JobReturn(status=JobStatus.COMPLETED)]
+
+    def started(*arguments: Any, **options: Any) -> Any:
+        interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited
+        try:
+            return start(*arguments, **options)
+        finally:
+            signal.signal(signal.SIGINT, interrupt)
+
+    job_class.results, local.start_controller = results_or_nothing, started
+    try:
+        yield
+    finally:
+        job_class.results, local.start_controller = results, start

@@ -1,0 +1,146 @@
+"""The process that starts a sweep: it launches the jobs that are not finished, and tells how each ended."""
+
+from __future__ import annotations
+
+import importlib
+import shlex
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from cifar_imbalance.command_line.launchers import PACKAGES, adapted
+from cifar_imbalance.command_line.program import Program
+from cifar_imbalance.command_line.sweep import IN_TURN, Outcome, Sweep
+from cifar_imbalance.configuration.installed import command
+from cifar_imbalance.errors import TrainingFailed, UsageError
+
+SECONDS_BETWEEN_LOOKS = 1.0
+
+
+def launch_sweep(program: Program, sweep: Sweep, run_hydra: Callable[[], None]) -> None:
+    """Let Hydra launch the jobs that are not finished. Raises TrainingFailed, after all others, if jobs failed."""
+    for number in range(len(sweep.jobs)):
+        if number not in sweep.waiting:
+            print(f"{sweep.label(number)}: {sweep.folders[number]} is finished; nothing was done", flush=True)
+    sweep.forget_outcomes()
+    lost: str | None = None
+    interrupted = False
+    try:
+        if sweep.waiting:
+            with _launching(sweep), adapted(sweep.launcher), _telling(sweep):
+                run_hydra()
+    except KeyboardInterrupt:
+        interrupted = True
+    except Exception as error:
+        cause = error.__cause__ or error
+        if type(cause).__module__.partition(".")[0] not in PACKAGES:
+            raise
+        lost = " ".join(f"{type(cause).__name__}: {cause}".split())[:200]
+    lines = _ends(program, sweep, interrupted=interrupted, lost=lost is not None)
+    print("\n".join(["", *lines]))
+    if interrupted:
+        again = f"{command(program.name)} {shlex.join(sys.argv[1:])}"
+        running = "the submitted jobs go on; " if sweep.launcher.startswith("submitit") else ""
+        raise KeyboardInterrupt(f"{running}resume with: {again}" if sweep.fingerprints else running[:-2])
+    failed = f"{len(program.failures)} of the sweep's jobs failed" if program.failures else ""
+    if failed or lost:
+        raise TrainingFailed("; ".join(part for part in (failed, lost) if part))
+
+
+@contextmanager
+def _launching(sweep: Sweep) -> Iterator[None]:
+    """Let Hydra's sweeper launch the waiting jobs instead of all that its arguments make."""
+    # Not the class that an import at the top would find: Hydra loads it anew when it looks for plugins.
+    sweeper = importlib.import_module("hydra._internal.core_plugins.basic_sweeper").BasicSweeper
+    split = sweeper.split_arguments
+
+    def waiting(_: Any, size: int | None) -> list[list[list[str]]]:
+        jobs = [sweep.to_launch(number) for number in sweep.waiting]
+        size = size or len(jobs)
+        return [jobs[start : start + size] for start in range(0, len(jobs), size)]
+
+    sweeper.split_arguments = staticmethod(waiting)
+    try:
+        yield
+    finally:
+        sweeper.split_arguments = staticmethod(split)
+
+
+@contextmanager
+def _telling(sweep: Sweep) -> Iterator[None]:
+    """Print a line when a job ends, where jobs run side by side, and keep sweep.csv up to date."""
+    if sweep.launcher == IN_TURN:
+        yield
+        return
+    terminal, told, over = sys.stdout, set[int](), threading.Event()
+    jobs = "1 job" if len(sweep.waiting) == 1 else f"{len(sweep.waiting)} jobs"
+    print(f"{jobs} by {sweep.launcher}, in {sweep.folder}; each writes its own log", flush=True)
+
+    def look() -> None:
+        for number in sweep.waiting:
+            if number not in told and (outcome := sweep.outcome(number)) is not None:
+                told.add(number)
+                sweep.add(number, outcome)
+                print(_line(sweep, number, outcome), file=terminal, flush=True)
+
+    def watch() -> None:
+        while not over.wait(SECONDS_BETWEEN_LOOKS):
+            with suppress(OSError, UsageError):  # a file system that is away; the end reads all of it again
+                look()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        look()
+
+
+def _line(sweep: Sweep, number: int, outcome: Outcome) -> str:
+    if outcome.failed is not None:
+        return sweep.failure(number, outcome)
+    results = sweep.finished.get(number, {})
+    shown = " ".join(f"{name} {results[name]}" for name in ("accuracy", "macro_f1") if name in results)
+    return f"{sweep.label(number)}: {shown or 'finished'}; {outcome.folder}"
+
+
+def _ends(program: Program, sweep: Sweep, *, interrupted: bool, lost: bool) -> list[str]:
+    """The lines at the end of a sweep: its table, and the jobs without an end. Failures are added to the program's."""
+    lines, not_begun, not_finished = [], [], []
+    for place, number in enumerate(sweep.waiting):
+        if (outcome := sweep.outcome(number)) is not None:
+            sweep.folders[number] = outcome.folder
+            if outcome.failed is not None:
+                program.failures.append(sweep.failure(number, outcome))
+            continue
+        with sweep.held(number) as held:
+            if not held:
+                lines.append(f"{sweep.label(number)}: another process is training it")
+                continue
+        run = sweep.run_of(number)
+        sweep.folders[number] = run or sweep.folders[number]
+        has_begun = run is not None or place < sweep.begun
+        if (interrupted or lost) and not has_begun:
+            not_begun.append(number)
+        elif interrupted:
+            not_finished.append(number)
+        else:
+            log = sweep.log_of(number, f"{program.name}.log")
+            why = "its process ended without a result"
+            if not log.is_file():
+                log, why = sweep.folder, f"{why}, or every machine has a folder of its own there"
+            program.failures.append(sweep.failure(number, Outcome(sweep.folders[number], why, log)))
+    lines += [_numbered("not finished", not_finished), _numbered("not begun", not_begun)]
+    return [line for line in [sweep.result(), *lines] if line]
+
+
+def _numbered(what: str, numbers: list[int]) -> str:
+    """`not begun: jobs 2 to 4` or `not begun: jobs 2, 4`; nothing if there are none. Numbers are from 0."""
+    if len(numbers) > 1 and numbers[-1] - numbers[0] == len(numbers) - 1:
+        return f"{what}: jobs {numbers[0] + 1} to {numbers[-1] + 1}"
+    listed = ", ".join(str(number + 1) for number in numbers)
+    return f"{what}: {'job' if len(numbers) == 1 else 'jobs'} {listed}" if numbers else ""
