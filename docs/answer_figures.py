@@ -1,6 +1,6 @@
 """From the result files to the tables and figures of docs/answer.md: python docs/answer_figures.py
 
-Reads docs/results/balanced/, which answer_results.py wrote. Each table of answer.md stands between two
+Reads docs/results/balanced/, which answer_results.py wrote. Each table and each number of answer.md stands between two
 comments, `<!-- NAME -->` and `<!-- end -->`, and is written anew.
 """
 
@@ -181,14 +181,46 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 
 
+def numbers() -> dict[str, str]:
+    """Those that the text mentions, by name."""
+    lines, found = read("runs.csv"), why()
+    metrics = ("accuracy", "worst_decile_recall", "hard_decile_recall")
+    names = {}
+    for prefix, row in (("base", BASELINE), ("five", f"five of {BASELINE}, mean_logit")):
+        for power in ("", BIAS):
+            for metric in metrics:
+                of_row = list(values(lines, row, power, metric).values())
+                if of_row:
+                    names[f"{prefix} {metric}{' with a bias' if power else ''}"] = f"{np.mean(of_row):.3f}"
+    hard, everything = found["of_hard_classes"], found["of_all_classes"]
+    for name in ("recall", "among_first_two", "among_first_five", "auroc", "false_positive_rate"):
+        digits = 4 if name == "false_positive_rate" else 3
+        names[f"hard {name}"], names[f"all {name}"] = (f"{of[name]:.{digits}f}" for of in (hard, everything))
+    names["hard recall with a bias"] = f"{hard['with_bias'][BIAS]:.3f}"
+    on_test = found["worst_decile_recall"]["with_bias_fitted_on_the_test_images"]
+    names["worst decile with a bias fitted on the test images"] = f"{on_test[BIAS]:.3f}"
+    names["the same with power 2"] = f"{on_test['2']:.3f}"
+    names["shared by two runs"] = f"{found['worst_classes_that_two_runs_share']:.1f}"
+    names["hard among the worst"] = f"{found['hard_classes_among_the_worst_of_a_run']:.1f}"
+    names["rank correlation"] = f"{found['rank_correlation_of_recalls_of_two_runs']:.2f}"
+    names["correlation with false positives"] = f"{found['correlation_of_recall_and_false_positive_rate']:.2f}"
+    names["seeds"] = str(len(found["seeds"]))
+    return names
+
+
 def written(text: str) -> str:
-    """answer.md with its tables written anew."""
-    for name, made in TABLES.items():
-        block = re.compile(rf"<!-- {name} -->\n.*?<!-- end -->", re.S)
-        if not block.search(text):
-            raise SystemExit(f"answer.md has no place for the table {name}")
-        text = block.sub(lambda _, made=made, name=name: f"<!-- {name} -->\n{made()}\n<!-- end -->", text)
-    return text
+    """answer.md with its tables and numbers written anew."""
+    known = numbers()
+
+    def made(match: re.Match[str]) -> str:
+        name = match["name"]
+        if name in TABLES:
+            return f"<!-- {name} -->\n{TABLES[name]()}\n<!-- end -->"
+        if name not in known:
+            raise SystemExit(f"answer.md asks for {name}; there are {', '.join((*TABLES, *known))}")
+        return f"<!-- {name} -->{known[name]}<!-- end -->"
+
+    return re.sub(r"<!-- (?P<name>[^>]*?) -->.*?<!-- end -->", made, text, flags=re.S)
 
 
 def main() -> None:

@@ -106,6 +106,11 @@ def biased(row: Row, power: float) -> Predictions:
     return fit(class_bias(power), Given(row.validation))(row.test)
 
 
+def mean_recalls(rows: Sequence[Predictions]) -> NDArray[np.float64]:
+    """Of each class [K], over the rows."""
+    return np.asarray(np.mean([class_metrics(predictions).recall for predictions in rows], axis=0))
+
+
 def runs_csv(rows: Sequence[Row], found: dict[tuple[int, float | None], Predictions], hard: NDArray[np.int64]) -> str:
     lines = []
     for (number, power), predictions in found.items():
@@ -151,7 +156,8 @@ def why(rows: Sequence[Row], hard: NDArray[np.int64]) -> dict[str, Any]:
     matrix = np.mean([confusion_matrix(row.test) for row in own], axis=0)
     matrix /= matrix.sum(axis=1, keepdims=True)
     names = own[0].test.class_names
-    after = {power: np.mean([class_metrics(biased(row, power)).recall for row in own], axis=0) for power in POWERS}
+    after = {power: mean_recalls([biased(row, power) for row in own]) for power in POWERS}
+    on_test = {power: [fit(class_bias(power), Given(row.test))(row.test) for row in own] for power in POWERS}
     areas = np.mean([auroc(row.test) for row in own], axis=0)
     second = np.mean([among_first(row.test, 2) for row in own], axis=0)
     fifth = np.mean([among_first(row.test, 5) for row in own], axis=0)
@@ -195,6 +201,13 @@ def why(rows: Sequence[Row], hard: NDArray[np.int64]) -> dict[str, Any]:
             "auroc": float(areas[hard].mean()),
             "among_first_two": float(second[hard].mean()),
             "among_first_five": float(fifth[hard].mean()),
+        },
+        "worst_decile_recall": {
+            "as_trained": float(np.mean([summarize(row.test)["worst_decile_recall"] for row in own])),
+            "with_bias_fitted_on_the_test_images": {  # no method: what no bias exceeds by much
+                f"{power:g}": float(np.mean([summarize(one)["worst_decile_recall"] for one in found]))
+                for power, found in on_test.items()
+            },
         },
         "of_all_classes": {
             "recall": float(mean.mean()),
