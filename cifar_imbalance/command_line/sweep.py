@@ -70,13 +70,12 @@ class Sweep:
 
     def __post_init__(self) -> None:
         self.folders = [self.folder / subdir for subdir in self.subdirs]
+        self.waiting = list(range(len(self.jobs)))
         if self.fingerprints and self.folder.is_dir():
-            runs = {fingerprint(run.read_config()): run.path for run in runs_in(self.folder)}
-            self.folders = [runs.get(p, own) for p, own in zip(self.fingerprints, self.folders, strict=True)]
-        self.waiting = [number for number in range(len(self.jobs)) if not self._is_finished(number)]
-
-    def _is_finished(self, number: int) -> bool:
-        return bool(self.fingerprints) and RunFolder(self.folders[number]).is_finished
+            runs = {fingerprint(run.read_config()): run for run in runs_in(self.folder)}
+            known = {n: runs[print_] for n, print_ in enumerate(self.fingerprints) if print_ in runs}
+            self.folders = [known[n].path if n in known else own for n, own in enumerate(self.folders)]
+            self.waiting = [n for n in self.waiting if not (n in known and known[n].is_finished)]
 
     def to_launch(self, number: int) -> list[str]:
         """The overrides of a job, with its folder, which does not depend on how many others are launched.
@@ -133,7 +132,7 @@ class Sweep:
         own = self.folders[number]
         if run := self.run_of(number):
             return run / name
-        if RunFolder(own).config.is_file():
+        if self.fingerprints and RunFolder(own).config.is_file():
             return self._outcome_file(number).with_suffix(".log")
         return own / name
 

@@ -54,7 +54,7 @@ def test_with_images_the_mistakes_are_a_plot(predictions, tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (4, 8, 12, 3), dtype=np.uint8)
     predictions = replace(predictions, hashes=image_hashes(images))
     write_report(tmp_path, predictions, [], chosen_epoch=None, details={}, images=images)
-    assert {path.name for path in tmp_path.iterdir()} == ALWAYS | {"gallery.png"}
+    assert {path.name for path in tmp_path.iterdir()} == ALWAYS | {"gallery.png", "gallery.pdf"}
 
 
 def test_the_summary_is_the_details_and_then_the_metrics(predictions, tmp_path):

@@ -85,7 +85,7 @@ def gallery_plot(
     largest = max(len(names[pair.true]) + len(names[pair.predicted]) for pair in pairs)
     room = 0.06 * largest + 0.4  # inches, of the names
     inches = min(0.7 / max(height, width), (PAGE - room) / (columns * across))  # of a pixel
-    figure = new_figure(columns * across * inches + room, len(pairs) * down * inches + 0.4)
+    figure = new_figure(max(COLUMN, columns * across * inches + room), len(pairs) * down * inches + 0.4)
     axes = figure.add_subplot()
     for row, pair in enumerate(pairs):
         for column, (place, probability) in enumerate(zip(pair.places, pair.probabilities, strict=True)):
