@@ -274,6 +274,20 @@ def test_another_configuration_does_not_go_on_with_a_run(typed, tmp_path, sweep_
     assert typed(tmp_path, "train", *sweep_words).code == 0
     assert typed(tmp_path, "train", *sweep_words, "optimizer.weight_decay=0.1").code == 0
     assert (tmp_path / "sweep" / "1_quickstart_0_2" / "report" / "summary.json").is_file()
+    for row in csv.DictReader((tmp_path / "sweep" / "sweep.csv").read_text().splitlines()):
+        assert row["folder"].endswith("_2")
+        summary = json.loads(Path(row["folder"], "report", "summary.json").read_text())
+        assert float(row["accuracy"]) == round(summary["accuracy"], 4)
+
+
+def test_a_sweep_does_not_begin_in_a_run_and_a_launcher_is_only_of_a_sweep(typed, tiny_run, tmp_path, tiny_words):
+    answer = typed(tmp_path, "train", "-m", "seed=0,1", *tiny_words, f"hydra.sweep.dir={tiny_run}")
+    line = f"train.py: hydra.sweep.dir={tiny_run}: it is the folder of a run; choose another\n"
+    assert (answer.code, answer.err) == (2, line)
+    answer = typed(tmp_path, "train", *tiny_words, "hydra/launcher=basic")
+    line = "train.py: hydra/launcher=basic: only with -m, which makes a sweep\n"
+    assert (answer.code, answer.err) == (2, line)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_job_that_another_process_trains_is_left_to_it(typed, tmp_path, sweep_words):

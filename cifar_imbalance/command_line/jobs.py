@@ -90,6 +90,8 @@ def check_every_job(program: Program, arguments: Any) -> None:
         if not launcher.startswith("submitit"):  # which has a process for each job
             check_sweep_in_one_process(runtimes)
         folder = Path(composed.hydra.sweep.dir)
+        if (folder / "config.yaml").is_file():
+            raise UsageError(f"hydra.sweep.dir={folder}: it is the folder of a run; choose another")
         if not {"hydra.sweep.dir", "output"} & {override.key_or_group for override in parsed}:
             folder = free_folder(folder)
             add_to_command(overrides, [f"hydra.sweep.dir={folder}"])
@@ -106,6 +108,8 @@ def _check_typed(program: Program, arguments: Any, parsed: list[Override]) -> No
     for override in parsed:
         check_override(override, groups, program.schema)
         check_installed(override)
+        if override.key_or_group.startswith(("hydra/launcher", "hydra.launcher")) and not arguments.multirun:
+            raise UsageError(f"{override.input_line}: only with -m, which makes a sweep")
         other_mode = "hydra.run." if arguments.multirun else "hydra.sweep."
         if override.key_or_group.startswith(other_mode):
             mode = (

@@ -67,6 +67,7 @@ class Sweep:
     waiting: list[int] = field(init=False)  # the jobs, from 0, that an earlier sweep in `folder` has not finished
     begun: int = 0  # how many of `waiting`
     finished: dict[int, dict[str, Any]] = field(default_factory=dict)  # results by the job's number, from 0
+    own: set[int] = field(default_factory=set)  # the jobs whose folder is known to be of their configuration
 
     def __post_init__(self) -> None:
         self.folders = [self.folder / subdir for subdir in self.subdirs]
@@ -165,6 +166,8 @@ class Sweep:
     def add(self, number: int, outcome: Outcome) -> None:
         """Write sweep.csv after a job has ended."""
         self.folders[number] = outcome.folder
+        self.own.add(number)
+        self.finished.pop(number, None)
         if self.has_results:
             self._write(self._rows())
 
@@ -176,9 +179,13 @@ class Sweep:
         atomic.write_text(self.folder / "sweep.csv", text.getvalue())
 
     def _rows(self) -> list[dict[str, Any]]:
-        """A row for each job that has a folder; one that failed, or is not finished, has no results."""
+        """A row for each job that has a folder of its own; one that failed, or is not finished, has no results."""
         rows: list[dict[str, Any]] = []
         for number, run in enumerate(self.folders if self.has_results else []):
+            if self.fingerprints and number not in self.own:
+                if not self._is_run_of(number, RunFolder(run)):
+                    continue
+                self.own.add(number)
             summary = run / "report" / "summary.json"
             if number not in self.finished and summary.is_file():
                 found = read_json(summary, dict.fromkeys(METRICS, float))

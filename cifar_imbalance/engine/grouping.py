@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from cifar_imbalance.configuration.differences import differing_fields
 from cifar_imbalance.configuration.fields import Adjust, EvaluateConfig
 from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.engine.evaluation import new_folder
@@ -48,6 +49,11 @@ def run_grouping(config: EvaluateConfig, path: Path, overrides: list[str]) -> Pa
         name = " ".join(fields)
         text = write_sweep_report(folder.report, results, group_by=name, baseline=config.baseline)
         log.info("%s", text)
+        for group, of_group in groups.items():
+            configs = [run.read_config() for run in of_group]
+            varied = {field for config in configs[1:] for field in differing_fields(configs[0], config)} - {"seed"}
+            if varied:
+                log.info("the runs of %s differ in more than their seed: %s", group, ", ".join(sorted(varied)))
         if len(finished) < len(runs):
             log.info("not finished, so not in the table: %d of %d runs", len(runs) - len(finished), len(runs))
         log.info("written to: %s", folder.path)

@@ -184,7 +184,10 @@ def _text(
     cells = [[group_by, *(heads.get(name, name) for name in shown)]]
     for name, row in rows.items():
         cells.append([name, *(cell_text(row, column) for column in shown)])
-    lines = ["Means over seeds, ± the sample standard deviation; accuracy is that of the reported epoch.", ""]
+    lines = [
+        "Means over the runs of a group, ± the sample standard deviation; accuracy is that of the reported epoch.",
+        "",
+    ]
     lines += _columns(cells)
     if hard_names:
         lines += ["", hard_in_words(baseline, hard_names)]

@@ -110,8 +110,11 @@ def _check_search(config: Searching, trials: Trials, first: TrainConfig, folder:
     }
     file = folder / "search.json"
     if not file.is_file():
-        if any(place.name in ("trials", "journal.jsonl") for place in folder.iterdir()):
+        places = {place.name for place in folder.iterdir() if not place.name.startswith(".")}
+        if places & {"trials", "journal.jsonl"}:
             raise UsageError(f"output={folder}: search.json, which says what was searched, is gone")
+        if places:
+            raise UsageError(f"output={folder}: it has other files, of no search; choose another folder")
         atomic.write_json(file, sealed(here))
         return
     there = read_json(file, dict.fromkeys(("objectives", "space", "shared"), list))
