@@ -146,11 +146,8 @@ def _text(
     lines += ["They differ in:", *(f"- {line}" for line in different)] if different else ["They differ in nothing."]
     lines += ["", f"{'':20}  {'reference':>15}  {'runs':>15}  difference  95 % interval"]
     for k, name in enumerate(names):
-        lines.append(
-            f"{name:20}  {_mean_sd(metrics.first_mean[k], metrics.first_sd[k]):>15}  "
-            f"{_mean_sd(metrics.second_mean[k], metrics.second_sd[k]):>15}  {metrics.difference[k]:>+10.4f}  "
-            f"{metrics.low[k]:+.4f} to {metrics.high[k]:+.4f}"
-        )
+        first, second, interval = _in_words(metrics, k)
+        lines.append(f"{name:20}  {first:>15}  {second:>15}  {metrics.difference[k]:>+10.4f}  {interval}")
     if hard_names:
         lines += ["", hard_in_words("the reference", hard_names)]
     for word in ("gained", "lost"):
@@ -178,8 +175,11 @@ def _differences(compared: tuple[Sequence[Result], Sequence[Result]]) -> list[st
     ]
 
 
-def _mean_sd(mean: float, sd: float) -> str:
-    return f"{mean:.4f} ± {sd:.4f}"
+def _in_words(metrics: SeedDifferences, k: int) -> tuple[str, str, str]:
+    """The result `k` of the reference and of the runs, mean ± sd, and the interval of the difference."""
+    first = f"{metrics.first_mean[k]:.4f} ± {metrics.first_sd[k]:.4f}"
+    second = f"{metrics.second_mean[k]:.4f} ± {metrics.second_sd[k]:.4f}"
+    return first, second, f"{metrics.low[k]:+.4f} to {metrics.high[k]:+.4f}"
 
 
 def _digits(values: NDArray[np.float64], k: int) -> str:
@@ -232,12 +232,13 @@ def _page(
     results = [
         [
             Cell(words(name)),
-            Cell(_mean_sd(metrics.first_mean[k], metrics.first_sd[k]), float(metrics.first_mean[k])),
-            Cell(_mean_sd(metrics.second_mean[k], metrics.second_sd[k]), float(metrics.second_mean[k])),
+            Cell(first, float(metrics.first_mean[k])),
+            Cell(second, float(metrics.second_mean[k])),
             number(metrics.difference[k], 4, signed=True),
-            Cell(f"{metrics.low[k]:+.4f} to {metrics.high[k]:+.4f}", float(metrics.low[k])),
+            Cell(between, float(metrics.low[k])),
         ]
         for k, name in enumerate(names)
+        for first, second, between in [_in_words(metrics, k)]
     ]
     order = [int(k) for k in np.argsort(classes.difference, kind="stable")]  # a class without images last
     rows = [

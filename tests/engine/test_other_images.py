@@ -94,7 +94,8 @@ def test_a_class_without_images_is_left_out_and_named(typed, tiny_run, other, tm
 
 def test_the_runs_own_images_are_not_read(typed, tiny_run, flat, tmp_path, monkeypatch):
     monkeypatch.setattr("cifar_imbalance.data.experiment_data.IMAGE_SETS", {})
-    evaluated(typed, tmp_path, f"ckpt={tiny_run}/checkpoints/last.pt", f"images={flat}")
+    found, summary, _ = evaluated(typed, tmp_path, f"ckpt={tiny_run}/checkpoints/last.pt", f"images={flat}")
+    assert len(found.labels) == summary["n_images"] > 0
 
 
 def test_a_list_of_runs_and_an_adjustment(typed, tiny_run, tiny_words, flat, tmp_path):
