@@ -100,6 +100,7 @@ def tiny_words():
         "training.batch_size=64",
         "runtime=cpu",
         "runtime.threads=1",
+        "plots.png=false",
         "plots.pdf=false",
     ]
 
@@ -108,7 +109,7 @@ def tiny_words():
 def tiny_run(tmp_path_factory, typed, tiny_words):
     """The folder of a finished tiny run. Read or copy it, do not change it."""
     folder = tmp_path_factory.mktemp("tiny") / "run"
-    answer = typed(folder.parent, "train", *tiny_words, f"hydra.run.dir={folder}")
+    answer = typed(folder.parent, "train", *tiny_words, "plots.png=true", f"hydra.run.dir={folder}")
     assert answer.code == 0, answer.err
     return folder
 

@@ -14,11 +14,13 @@ from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cifar_imbalance import atomic
+from cifar_imbalance.configuration.fields import Plots
 from cifar_imbalance.engine import loop
 from cifar_imbalance.engine.epoch import plan_epoch
 from cifar_imbalance.engine.step import Network, TrainingStep
 from cifar_imbalance.evidence.metrics import summarize
 from cifar_imbalance.evidence.predictions import Predictions
+from cifar_imbalance.report.plots import canvas
 from cifar_imbalance.report.write import write_report
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -154,6 +156,7 @@ def test_4_every_result_is_a_function_of_the_saved_logits(tiny_run, tmp_path):
     summary = summary_of(tiny_run)
     found = predictions_of(tiny_run)
     assert summarize(found) == {name: value for name, value in summary.items() if name not in ABOUT_THE_RUN}
+    canvas.use(Plots(pdf=False))  # as of the tiny run
     write_report(tmp_path, found, [], chosen_epoch=None, details={})
     for name in ("classification_report.txt", "classification_report.csv", "per_class.png", "confusion.png"):
         assert (tmp_path / name).read_bytes() == (tiny_run / "report" / name).read_bytes(), name

@@ -157,16 +157,22 @@ def test_what_a_parent_had_does_not_leak_into_a_second_stage(parent, tmp_path, t
         )
 
 
-def test_every_stage_starts_from_every_other(parent, tmp_path, typed):
-    for first, second in (("lws", "crt"), ("max_norm", "over_smoothing"), ("max_norm", "lws"), ("lws", "gml")):
-        words = ["training.epochs=1", "seed=0"]
-        folders = [f"hydra.run.dir={first}_{second}", f"hydra.run.dir={first}_{second}_2"]
-        assert typed(tmp_path, "train", f"experiment=ltbench/{first}", f"start={parent}", *words, folders[0]).code == 0
-        started_from = f"start={first}_{second}"
-        answer = typed(tmp_path, "train", f"experiment=ltbench/{second}", started_from, *words, folders[1])
-        assert answer.code == 0, answer.err
-        config = RunFolder(tmp_path / f"{first}_{second}_2").read_config()
-        assert (config.training.head_max_norm, config.model.class_factors) == (None, second == "lws")
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("max_norm", "lws"),
+        *(pytest.param(*pair, marks=pytest.mark.slow) for pair in (("lws", "crt"), ("lws", "gml"))),
+        pytest.param("max_norm", "over_smoothing", marks=pytest.mark.slow),
+    ],
+)
+def test_a_stage_starts_from_another(parent, tmp_path, typed, first, second):
+    words = ["training.epochs=1", "seed=0"]
+    started = [f"experiment=ltbench/{first}", f"start={parent}", "hydra.run.dir=first"]
+    assert typed(tmp_path, "train", *started, *words).code == 0
+    answer = typed(tmp_path, "train", f"experiment=ltbench/{second}", "start=first", "hydra.run.dir=second", *words)
+    assert answer.code == 0, answer.err
+    config = RunFolder(tmp_path / "second").read_config()
+    assert (config.training.head_max_norm, config.model.class_factors) == (None, second == "lws")
 
 
 def test_a_fresh_head_may_be_of_another_kind(parent, tmp_path, typed):

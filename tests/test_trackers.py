@@ -76,7 +76,7 @@ def test_a_tracker_receives_metrics_configuration_results_classes_and_plots(
     typed, tmp_path, tiny_run, tiny_words, fake
 ):
     sent = fake()
-    answer = typed(tmp_path, "train", *tiny_words, "logger=wandb", "hydra.run.dir=run")
+    answer = typed(tmp_path, "train", *tiny_words, "logger=wandb", "plots.png=true", "hydra.run.dir=run")
     assert answer.code == 0, answer.err
     (_, run), *epochs, (_, (summary, classes, figures)), closed = sent
     assert (run.name, run.experiment, run.epochs_done) == ("run", "quickstart", 0)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import hydra
+from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
@@ -21,7 +22,9 @@ from cifar_imbalance.configuration.installed import CONF
 
 def launch(program: Program) -> None:
     """Let Hydra run the job or the sweep. Raises a job's error, or TrainingFailed if jobs of a sweep failed."""
-    Sweeper.validate_batch_is_legal = lambda *_: None  # type: ignore[method-assign]  # it would compose every job again
+    # They would compose every job again, and the first once more to learn hydra.mode, which cannot be set.
+    Sweeper.validate_batch_is_legal = lambda *_: None  # type: ignore[method-assign]
+    Hydra.get_mode = lambda *_, **__: None  # type: ignore[method-assign]
     stopped: list[Exception] = []
 
     def task(composed: DictConfig) -> None:

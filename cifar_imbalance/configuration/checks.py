@@ -126,7 +126,7 @@ def checked_grouping(composed: DictConfig, typed: Iterable[str] = ()) -> Evaluat
     fields = config.group_by if isinstance(config.group_by, list) else [config.group_by]
     if not fields or not all(isinstance(name, str) for name in fields):
         raise UsageError(f"group_by={config.group_by}: a field is expected, or a list of fields")
-    _check_typed(typed, ("ckpt", "group_by", "baseline", "adjust", "open", "plots.dpi", "plots.pdf"), "a table of runs")
+    _check_typed(typed, ("ckpt", "group_by", "baseline", "adjust", "open", "plots"), "a table of runs")
     return config
 
 
@@ -134,7 +134,7 @@ def checked_seeds(composed: DictConfig, typed: Iterable[str] = ()) -> EvaluateCo
     """The configuration of a comparison of folders of runs as dataclasses, all values checked. Raises UsageError."""
     config = as_dataclass(EvaluateConfig, composed)
     settle_choices(config, typed)
-    _check_typed(typed, ("ckpt", "reference", "open", "plots.dpi", "plots.pdf"), "a comparison of folders of runs")
+    _check_typed(typed, ("ckpt", "reference", "open", "plots"), "a comparison of folders of runs")
     return config
 
 

@@ -15,6 +15,7 @@ from cifar_imbalance.configuration.fields import (
     Distillation,
     EvaluateConfig,
     FiguresConfig,
+    Plots,
     Runtime,
     TrainConfig,
 )
@@ -52,8 +53,7 @@ OF_SAVED_LOGITS = (
     "test_prior",
     "auroc",
     "open",
-    "plots.dpi",
-    "plots.pdf",
+    "plots",
 )
 # Where the models of what is combined run on the images again.
 OF_MODELS = ("runtime", "training.eval_batch_size", "dataset.root", "dataset.cache_dir")
@@ -118,6 +118,7 @@ def check_evaluation_effects(
     reasons = {} if of_saved_logits and not models_run(config) else dict(_of_runtime(config.runtime))
     if not of_saved_logits or (not isinstance(config.ckpt, str) and len(config.ckpt) == 1):
         reasons["ensemble.combine"] = "only one model is evaluated; combine several with ckpt=[A,B]"
+    reasons |= dict(_of_plots(config.plots))
     if config.views == "none":
         reasons["view_weights"] = "views=none is one view"
     if config.test_prior.profile == "none":
@@ -165,12 +166,14 @@ def _without_effect(config: TrainConfig | FiguresConfig) -> Iterator[tuple[str, 
     """The dotted path of each field without effect, and why it has none."""
     if isinstance(config, FiguresConfig):
         yield from _of_dataset(config.dataset, folds=False)
+        yield from _of_plots(config.plots)
         return
     yield from _of_dataset(config.dataset, folds=config.ensemble.folds)
     yield from _of_optimisation(config)
     yield from _of_methods(config)
     yield from _of_augmentation(config)
     yield from _of_reporting(config)
+    yield from _of_plots(config.plots)
     yield from _of_weights(config)
     yield from _of_runtime(config.runtime)
 
@@ -251,6 +254,11 @@ def _of_reporting(config: TrainConfig) -> Iterator[tuple[str, str]]:
     if config.ensemble.members == 1:
         for field in ("combine", "workers"):
             yield f"ensemble.{field}", "ensemble.members=1 is a single model"
+
+
+def _of_plots(plots: Plots) -> Iterator[tuple[str, str]]:
+    if not plots.png:
+        yield "plots.dpi", "plots.png=false saves no PNG files"
 
 
 def _of_weights(config: TrainConfig) -> Iterator[tuple[str, str]]:

@@ -428,6 +428,7 @@ class Runtime:
 
 @dataclass
 class Plots:
+    png: bool = True
     dpi: Annotated[int, Range(50, 600)] = 200  # of the PNG files
     pdf: bool = True  # beside each PNG, with TrueType fonts
 

@@ -364,7 +364,7 @@ def test_an_invalid_value_of_an_evaluation(words, line):
 
 @pytest.mark.parametrize("word", ["runtime=cpu", "dataset.root=.", "training.eval_batch_size=8", "seed=0"])
 def test_an_evaluation_of_saved_logits_rejects_fields_of_images_and_models(word):
-    line = "has no effect where saved logits are combined; allowed are ckpt, split, images, views, view_weights, reference, ensemble.combine, adjust, test_prior, auroc, open, plots.dpi, plots.pdf"
+    line = "has no effect where saved logits are combined; allowed are ckpt, split, images, views, view_weights, reference, ensemble.combine, adjust, test_prior, auroc, open, plots"
     assert evaluation_error(word, of_saved_logits=True) == f"{word.partition('=')[0]}: {line}"
 
 

@@ -145,7 +145,7 @@ def test_a_saved_controller_goes_on_where_it_was(name):
     ],
 )
 def test_what_a_controller_sets_is_recorded_and_plotted(typed, tmp_path, tiny_words, words, value):
-    words = [*tiny_words, *words, "training.epochs=3", "hydra.run.dir=run"]
+    words = [*tiny_words, *words, "training.epochs=3", "plots.png=true", "hydra.run.dir=run"]
     assert typed(tmp_path, "train", *words).code == 0
     run = tmp_path / "run"
     header, *rows = csv.reader((run / f"{value}s.csv").read_text().splitlines())

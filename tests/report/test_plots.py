@@ -233,11 +233,14 @@ def test_one_spike_does_not_flatten_the_losses_and_is_marked_with_its_value(tmp_
     assert [text.get_text() for text in left.texts] == ["86"]
 
 
-def test_plots_have_the_chosen_resolution_and_a_pdf_if_wanted(tmp_path):
-    for dpi, pdf in ((50, True), (200, False)):
-        canvas.use(Plots(dpi=dpi, pdf=pdf))
-        curves_plot(tmp_path / f"{dpi}.png", history_of(2))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["200.png", "50.pdf", "50.png"]
+def test_plots_have_the_chosen_resolution_and_format(tmp_path):
+    for name, plots in (("50", Plots(dpi=50)), ("200", Plots(pdf=False)), ("alone", Plots(png=False))):
+        canvas.use(plots)
+        curves_plot(tmp_path / f"{name}.png", history_of(2))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["200.png", "50.pdf", "50.png", "alone.pdf"]
+    canvas.use(Plots(png=False, pdf=False))
+    curves_plot(tmp_path / "none.png", history_of(2))
+    assert len(list(tmp_path.iterdir())) == 4
     for dpi, size in ((50, (350, 145)), (200, (1400, 580))):
         with Image.open(tmp_path / f"{dpi}.png") as image:
             assert image.size == size

@@ -99,15 +99,21 @@ def test_train_and_evaluate_give_the_same_results_on_two_devices_and_on_native(t
             ],
             marks=pytest.mark.slow,
         ),
-        ["optimizer=adam", "schedule=constant", "training.ema_decay=0.9", "training.clip_norm=1"],
-        [  # with the quickstart's adamw and cosine
-            "schedule.warmup_fraction=0.17",
-            "augmentation=paper",
-            "loss=focal",
-            "class_weights=effective_number",
-            "sampler=class_balanced",
-            "+controller=moving",
-        ],
+        pytest.param(
+            ["optimizer=adam", "schedule=constant", "training.ema_decay=0.9", "training.clip_norm=1"],
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            [  # with the quickstart's adamw and cosine
+                "schedule.warmup_fraction=0.17",
+                "augmentation=paper",
+                "loss=focal",
+                "class_weights=effective_number",
+                "sampler=class_balanced",
+                "+controller=moving",
+            ],
+            marks=pytest.mark.slow,
+        ),
         [  # weights switched on and mixing off between the epochs
             "loss=ldam",
             "model.cosine_scale=30",

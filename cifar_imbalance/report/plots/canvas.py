@@ -101,16 +101,17 @@ def use(plots: Plots) -> None:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write the PNG file `path`, and a PDF of the same name if these are wanted; equal figures give equal bytes."""
-    buffer = io.BytesIO()
+    """Write the PNG file `path` and a PDF of the same name, if wanted; equal figures give equal bytes."""
     width, height = figure.get_size_inches()
     largest = max(DPI, math.isqrt(int(LARGEST_IMAGE / (width * height))))
     # Not Figure.savefig, which draws everything twice for each file.
     figure.set_dpi(min(_plots.dpi, largest))
-    FigureCanvasAgg(figure).print_png(buffer)
-    atomic.write(path, lambda file: file.write(buffer.getvalue()))
-    if _plots.pdf:
+    if _plots.png:
+        buffer = io.BytesIO()
+        FigureCanvasAgg(figure).print_png(buffer)
+        atomic.write(path, lambda file: file.write(buffer.getvalue()))
         figure.set_layout_engine("none")  # it has done its work
+    if _plots.pdf:
         pages = io.BytesIO()
         FigureCanvasPdf(figure).print_pdf(pages, metadata={"CreationDate": None})
         atomic.write(path.with_suffix(".pdf"), lambda file: file.write(pages.getvalue()))
