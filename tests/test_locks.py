@@ -66,3 +66,19 @@ def test_windows_locks_bytes_that_no_reader_reads(tmp_path, monkeypatch):
         with pytest.raises(BlockingIOError):
             module.lock_byte(file, 7)
     assert locked == [1 << 56, (1 << 56) + 7]
+
+
+def test_a_lock_is_acquired_by_one_process_or_without_locks_by_all_which_is_logged(tmp_path, monkeypatch, caplog):
+    path = tmp_path / "file"
+    with holding(path) as other, path.open("a") as file:
+        assert not locks.acquire(file)
+        assert locks.acquire(file, place=7)
+        other.stdin.close()
+
+    def unsupported(*_):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(locks, "lock", unsupported)
+    with path.open("a") as file, caplog.at_level("INFO"):
+        assert locks.acquire(file, wait=True)
+    assert caplog.messages == [f"{path}: its file system has no locks; do not train there from another process"]

@@ -148,15 +148,8 @@ class Sweep:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / ".jobs").open("a") as file:
-            try:
-                place = int(self.fingerprints[number][:12], 16)  # a byte for each job, of a file that is empty
-                locks.lock_byte(file, place)
-            except BlockingIOError:
-                yield False
-                return
-            except OSError:  # a file system without locks
-                pass
-            yield True
+            place = int(self.fingerprints[number][:12], 16)  # a byte for each job, of a file that is empty
+            yield locks.acquire(file, place=place)
 
     def label(self, number: int) -> str:
         """`job 2 of 4: seed=0 augmentation=flip` of the job `number`, from 0."""

@@ -6,7 +6,6 @@ import csv
 import hashlib
 import io
 import json
-import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,8 +24,6 @@ from cifar_imbalance.configuration.schema import as_dataclass
 from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.runs import stored
-
-log = logging.getLogger(__name__)
 
 NUMBERS_OF_EPOCH = ("train_loss", "lr_start", "lr_end", "images_per_second", "seconds")  # in a line of metrics.jsonl
 
@@ -105,12 +102,8 @@ class RunFolder:
     def held(self) -> Iterator[None]:
         """Lock the folder, so that no other process trains in it. Raises UsageError if one does."""
         with self.config.open() as file:
-            try:
-                locks.lock(file)
-            except BlockingIOError:
-                raise UsageError(f"resume={self.path}: another process is training in it") from None
-            except OSError:
-                log.info("%s: its file system has no locks; do not train in it from another process", self.path)
+            if not locks.acquire(file):
+                raise UsageError(f"resume={self.path}: another process is training in it")
             yield
 
     def tidy(self) -> None:

@@ -29,15 +29,11 @@ class _Lock:
         self._file: IO[str] | None = None
 
     def acquire(self, *, wait: bool = True) -> bool:
-        """Whether this process has it now; always, if it waits, or if the file system has no locks."""
+        """Whether this process has it now; always, if it waits."""
         file = self._path.open("a")
-        try:
-            locks.lock(file, wait)
-        except BlockingIOError:
+        if not locks.acquire(file, wait=wait):
             file.close()
             return False
-        except OSError:
-            pass
         self._file = file
         return True
 
