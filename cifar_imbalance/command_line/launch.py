@@ -5,18 +5,17 @@ from __future__ import annotations
 import sys
 import webbrowser
 from collections.abc import Callable
-from pathlib import Path
 
 import hydra
 from hydra._internal.hydra import Hydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.plugins.sweeper import Sweeper
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from cifar_imbalance.command_line.composer import hydras_errors
 from cifar_imbalance.command_line.program import Program
-from cifar_imbalance.command_line.sweep_jobs import remove_empty, run_job
+from cifar_imbalance.command_line.sweep_jobs import run_job
 from cifar_imbalance.command_line.sweep_launch import launch_sweep
+from cifar_imbalance.command_line.task import remove_empty, run_composed, task_folder
 from cifar_imbalance.configuration.installed import CONF
 
 
@@ -51,13 +50,9 @@ def _hydra(program: Program, task: Callable[[DictConfig], None]) -> None:
 
 def _run(program: Program, composed: DictConfig) -> None:
     """Run what is not a sweep of listed values: one job, or one that another sweeper has sampled."""
-    hydra_config = HydraConfig.get()
-    folder = Path(hydra_config.runtime.output_dir)
+    folder = task_folder()
     try:
-        OmegaConf.resolve(composed)
-        overrides = list(hydra_config.overrides.task)
-        config = program.checked(composed, overrides)
-        done = program.run(config, folder, overrides)
+        config, done = run_composed(program, composed, folder)
         if done is not None and config.open:
             webbrowser.open((done / "report" / "report.html").absolute().as_uri())
     finally:

@@ -7,16 +7,14 @@ import signal
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
-from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from cifar_imbalance.command_line.program import Program
 from cifar_imbalance.command_line.sweep import IN_TURN, Outcome, Sweep, this_process
-from cifar_imbalance.configuration.fields import TrainConfig
+from cifar_imbalance.command_line.task import remove_empty, run_composed, task_folder
 from cifar_imbalance.errors import TrainingFailed, UsageError
-from cifar_imbalance.runs.rerun import going_on
 
 
 def run_job(program: Program, sweep: Sweep, composed: DictConfig) -> None:
@@ -25,13 +23,14 @@ def run_job(program: Program, sweep: Sweep, composed: DictConfig) -> None:
     if sweep.launcher == IN_TURN:
         print(sweep.label(number), flush=True)
         sweep.begun = HydraConfig.get().job.num + 1
-    folder = Path(HydraConfig.get().runtime.output_dir)
+    folder = task_folder()
     with _without_terminal(sweep), sweep.held(number) as held:
         try:
             if not held:
                 print("another process is training it", flush=True)
                 return
-            outcome = Outcome(_run(program, sweep, number, composed, folder) or folder)
+            _, done = run_composed(program, composed, folder, begun=sweep.run_of(number))
+            outcome = Outcome(done or folder)
         except Exception as error:
             outcome = _failure(program, sweep, number, error)
         finally:
@@ -41,16 +40,6 @@ def run_job(program: Program, sweep: Sweep, composed: DictConfig) -> None:
         sweep.add(number, outcome)
         if outcome.failed is not None:
             print(sweep.failure(number, outcome), flush=True)  # at once, since the other jobs may take hours
-
-
-def _run(program: Program, sweep: Sweep, number: int, composed: DictConfig, folder: Path) -> Path | None:
-    """Run a job, or go on with the run that an earlier process has begun; returns its folder if it has results."""
-    OmegaConf.resolve(composed)
-    overrides = list(HydraConfig.get().overrides.task)
-    config = program.checked(composed, overrides)
-    if isinstance(config, TrainConfig) and (begun := sweep.run_of(number)) is not None:
-        config = going_on(config, begun)
-    return program.run(config, folder, overrides)
 
 
 @contextmanager
@@ -75,11 +64,3 @@ def _failure(program: Program, sweep: Sweep, number: int, error: Exception) -> O
             file.writelines(traceback.format_exception(error))
     reason = str(error) if isinstance(error, UsageError | TrainingFailed) else repr(error)
     return Outcome(sweep.run_of(number) or log.parent, " ".join(reason.split()), log)
-
-
-def remove_empty(folder: Path, existing: set[Path]) -> None:
-    """Remove the folder that Hydra created for a run that never started, and the parents created for it."""
-    folder = folder.absolute()
-    while folder not in existing and folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
-        folder = folder.parent
