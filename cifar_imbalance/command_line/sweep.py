@@ -46,7 +46,7 @@ def this_process() -> tuple[str, int]:
 class Outcome:
     """How a job ended, wherever it ran."""
 
-    folder: Path  # of its results, or of its log
+    folder: Path | None  # of its run or results; None if it failed before there was one
     failed: str | None = None  # why
     log: Path | None = None  # of a job that failed
 
@@ -63,19 +63,18 @@ class Sweep:
     has_results: bool
     launcher: str
     started_by: tuple[str, int] = field(default_factory=this_process)
-    folders: list[Path] = field(init=False)  # of the jobs' results
     waiting: list[int] = field(init=False)  # the jobs, from 0, that an earlier sweep in `folder` has not finished
     begun: int = 0  # how many of `waiting`
-    finished: dict[int, dict[str, Any]] = field(default_factory=dict)  # results by the job's number, from 0
-    own: set[int] = field(default_factory=set)  # the jobs whose folder is known to be of their configuration
+    ended: set[int] = field(default_factory=set)  # the jobs of which this process knows that they ended
+    results: dict[int, dict[str, Any]] = field(default_factory=dict)  # METRICS by the job's number, from 0
+    _runs: dict[int, Path] = field(default_factory=dict)  # what `run_of` has found
 
     def __post_init__(self) -> None:
-        self.folders = [self.folder / subdir for subdir in self.subdirs]
         self.waiting = list(range(len(self.jobs)))
         if self.fingerprints and self.folder.is_dir():
             runs = {fingerprint(run.read_config()): run for run in runs_in(self.folder)}
             known = {n: runs[print_] for n, print_ in enumerate(self.fingerprints) if print_ in runs}
-            self.folders = [known[n].path if n in known else own for n, own in enumerate(self.folders)]
+            self._runs = {number: run.path for number, run in known.items()}
             self.waiting = [n for n in self.waiting if not (n in known and known[n].is_finished)]
 
     def to_launch(self, number: int) -> list[str]:
@@ -107,20 +106,33 @@ class Sweep:
         """How a job ended; None if it is not recorded."""
         if not (file := self._outcome_file(number)).is_file():
             return None
-        stored = read_json(file, {"folder": str})
-        failed, log = stored.get("failed"), stored.get("log")
-        return Outcome(Path(stored["folder"]), failed, None if log is None else Path(log))
+        stored = read_json(file, dict.fromkeys(("folder", "failed", "log"), str | None))
+        folder, log = (None if stored[name] is None else Path(stored[name]) for name in ("folder", "log"))
+        return Outcome(folder, stored["failed"], log)
 
+    # ---------------------------------------------------------------- where jobs are
     def run_of(self, number: int) -> Path | None:
-        """The folder of a job's run, if it has begun: its own, or with a number appended, or that of the same
-        configuration in another process's sweep in this folder."""
-        if not self.fingerprints:
+        """The folder of a job's run, once it has begun, or of its results; None if there is none.
+
+        A run is the job's if it has its configuration: in the job's place, with a number appended or not, or that of
+        another process's sweep in this folder.
+        """
+        if (known := self._runs.get(number)) is not None and known.is_dir():
+            return known
+        outcome = self.outcome(number)
+        places = [outcome.folder] if outcome is not None and outcome.folder is not None else []
+        if self.fingerprints:
+            place = self._place(number)
+            others = place.parent.glob(f"{glob.escape(place.name)}_*") if RunFolder(place).config.is_file() else ()
+            places = [run for run in (*places, place, *sorted(others)) if self._is_run_of(number, RunFolder(run))]
+        if not places:
             return None
-        own = self.folders[number]
-        places = [own, *sorted(own.parent.glob(f"{glob.escape(own.name)}_*"))]
-        if outcome := self.outcome(number):
-            places.append(outcome.folder)
-        return next((place for place in places if self._is_run_of(number, RunFolder(place))), None)
+        self._runs[number] = places[0]
+        return places[0]
+
+    def _place(self, number: int) -> Path:
+        """Where Hydra makes a folder for a job that has not begun."""
+        return self.folder / self.subdirs[number]
 
     def _is_run_of(self, number: int, run: RunFolder) -> bool:
         try:
@@ -129,13 +141,12 @@ class Sweep:
             return False
 
     def log_of(self, number: int, name: str) -> Path:
-        """Where the log of a job is, or is to be: in its folder, unless that belongs to another run."""
-        own = self.folders[number]
+        """Where the log of a job is, or is to be: in its run's folder or its place, unless another run is there."""
         if run := self.run_of(number):
             return run / name
-        if self.fingerprints and RunFolder(own).config.is_file():
+        if self.fingerprints and RunFolder(self._place(number)).config.is_file():
             return self._outcome_file(number).with_suffix(".log")
-        return own / name
+        return self._place(number) / name
 
     def failure(self, number: int, outcome: Outcome) -> str:
         return f"{self.label(number)}: failed: {outcome.failed}; see {outcome.log}"
@@ -158,9 +169,10 @@ class Sweep:
 
     def add(self, number: int, outcome: Outcome) -> None:
         """Write sweep.csv after a job has ended."""
-        self.folders[number] = outcome.folder
-        self.own.add(number)
-        self.finished.pop(number, None)
+        self.ended.add(number)
+        self.results.pop(number, None)
+        if outcome.folder is not None:
+            self._runs[number] = outcome.folder
         if self.has_results:
             self._write(self._rows())
 
@@ -172,20 +184,18 @@ class Sweep:
         atomic.write_text(self.folder / "sweep.csv", text.getvalue())
 
     def _rows(self) -> list[dict[str, Any]]:
-        """A row for each job that has a folder of its own; one that failed, or is not finished, has no results."""
+        """A row for each job that has begun or ended; one that failed, or is not finished, has no results."""
         rows: list[dict[str, Any]] = []
-        for number, run in enumerate(self.folders if self.has_results else []):
-            if self.fingerprints and number not in self.own:
-                if not self._is_run_of(number, RunFolder(run)):
-                    continue
-                self.own.add(number)
-            summary = run / "report" / "summary.json"
-            if number not in self.finished and summary.is_file():
+        for number in range(len(self.jobs) if self.has_results else 0):
+            run = self.run_of(number)
+            if run is None and number not in self.ended:
+                continue
+            summary = None if run is None else RunFolder(run).summary
+            if number not in self.results and summary is not None and summary.is_file():
                 found = read_json(summary, dict.fromkeys(METRICS, float))
-                self.finished[number] = {name: round(found[name], 4) for name in METRICS}
-            if run.is_dir():
-                results = self.finished.get(number, {})
-                rows.append({"job": number + 1, **self._values(number), **results, "folder": str(run.absolute())})
+                self.results[number] = {name: round(found[name], 4) for name in METRICS}
+            results = self.results.get(number, {})
+            rows.append({"job": number + 1, **self._values(number), **results, "folder": run.absolute() if run else ""})
         return rows
 
     def result(self) -> str:

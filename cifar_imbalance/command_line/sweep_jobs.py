@@ -63,4 +63,4 @@ def _failure(program: Program, sweep: Sweep, number: int, error: Exception) -> O
         with log.open("a", encoding="utf-8") as file:
             file.writelines(traceback.format_exception(error))
     reason = str(error) if isinstance(error, UsageError | TrainingFailed) else repr(error)
-    return Outcome(sweep.run_of(number) or log.parent, " ".join(reason.split()), log)
+    return Outcome(sweep.run_of(number), " ".join(reason.split()), log)

@@ -23,7 +23,7 @@ def launch_sweep(program: Program, sweep: Sweep, run_hydra: Callable[[], None]) 
     """Let Hydra launch the jobs that are not finished. Raises TrainingFailed, after all others, if jobs failed."""
     for number in range(len(sweep.jobs)):
         if number not in sweep.waiting:
-            print(f"{sweep.label(number)}: {sweep.folders[number]} is finished; nothing was done", flush=True)
+            print(f"{sweep.label(number)}: {sweep.run_of(number)} is finished; nothing was done", flush=True)
     sweep.forget_outcomes()
     lost: str | None = None
     interrupted = False
@@ -103,7 +103,7 @@ def _telling(sweep: Sweep) -> Iterator[None]:
 def _line(sweep: Sweep, number: int, outcome: Outcome) -> str:
     if outcome.failed is not None:
         return sweep.failure(number, outcome)
-    results = sweep.finished.get(number, {})
+    results = sweep.results.get(number, {})
     shown = " ".join(f"{name} {results[name]}" for name in ("accuracy", "macro_f1") if name in results)
     return f"{sweep.label(number)}: {shown or 'finished'}; {outcome.folder}"
 
@@ -113,7 +113,6 @@ def _ends(program: Program, sweep: Sweep, *, interrupted: bool, lost: bool) -> l
     lines, not_begun, not_finished = [], [], []
     for place, number in enumerate(sweep.waiting):
         if (outcome := sweep.outcome(number)) is not None:
-            sweep.folders[number] = outcome.folder
             if outcome.failed is not None:
                 program.failures.append(sweep.failure(number, outcome))
             continue
@@ -122,7 +121,6 @@ def _ends(program: Program, sweep: Sweep, *, interrupted: bool, lost: bool) -> l
                 lines.append(f"{sweep.label(number)}: another process is training it")
                 continue
         run = sweep.run_of(number)
-        sweep.folders[number] = run or sweep.folders[number]
         has_begun = run is not None or place < sweep.begun
         if (interrupted or lost) and not has_begun:
             not_begun.append(number)
@@ -133,7 +131,7 @@ def _ends(program: Program, sweep: Sweep, *, interrupted: bool, lost: bool) -> l
             why = "its process ended without a result"
             if not log.is_file():
                 log, why = sweep.folder, f"{why}, or every machine has a folder of its own there"
-            program.failures.append(sweep.failure(number, Outcome(sweep.folders[number], why, log)))
+            program.failures.append(sweep.failure(number, Outcome(run, why, log)))
     lines += [_numbered("not finished", not_finished), _numbered("not begun", not_begun)]
     return [line for line in [sweep.result(), *lines] if line]
 

@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 import yaml
@@ -91,7 +92,7 @@ def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
     return {**content, "checksum": _checksum(content)}
 
 
-def read_json(path: Path, required: Mapping[str, type]) -> dict[str, Any]:
+def read_json(path: Path, required: Mapping[str, type | UnionType]) -> dict[str, Any]:
     """The object in a sealed JSON file, without its checksum; it has the `required` entries, of these types."""
     try:
         content = json.loads(read_text(path))
