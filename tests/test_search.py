@@ -252,6 +252,8 @@ NEEDS = "which needs dataset.validation=holdout, not"
         ("experiment=quickstart trials=3 seed=1 seed=1,2", "seed=1,2: the seed is that of all trials, or chance would be chosen; write seed=NUMBER"),
         ("experiment=quickstart trials=3 loss=focal loss=focal,ldam", "loss=focal: loss is searched as well; leave one of them out"),
         ("-m experiment=quickstart trials=3 schedule.max_lr=1,2", "--multirun: a search has trials instead of jobs; leave out -m"),
+        ("hydra.sweep.dir=x experiment=quickstart trials=3 schedule.max_lr=1,2", "hydra.sweep.dir=x: write output=x"),
+        ("hydra.run.dir=x experiment=quickstart trials=3 schedule.max_lr=1,2", "hydra.run.dir=x: write output=x"),
         ("resume=x trials=3 schedule.max_lr=1,2", "resume=x: a search goes on in its own folder, output=FOLDER"),
         ("experiment=ltbench/crt trials=3 schedule.max_lr=1,2", "experiment=ltbench/crt: is a second stage; write start=RUN, the run that it starts from (in a trial of schedule.max_lr=1)"),
         ("experiment=quickstart trials=3 space=1", "space: there is no such field"),

@@ -10,28 +10,32 @@ from cifar_imbalance.errors import UsageError
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 FROM_WHEEL = (_PACKAGE / "conf").is_dir()
+FILES = ("train", "evaluate")  # programs that a clone has as files; the others are modules
 CONF = _PACKAGE / "conf" if FROM_WHEEL else _PACKAGE.parent / "conf"
 
 
 def program_name(program: str) -> str:
-    """The name of the program "train" or "evaluate" as messages have it."""
-    return f"cifar-imbalance-{program}" if FROM_WHEEL else f"{program}.py"
+    """The name of the program "train", "search", ... as messages have it."""
+    if FROM_WHEEL:
+        return f"cifar-imbalance-{program}"
+    return f"{program}.py" if program in FILES else f"cifar_imbalance.{program}"
 
 
 def command(program: str) -> str:
     """How the program is started from a shell."""
-    return program_name(program) if FROM_WHEEL else f"python {program_name(program)}"
+    name = program_name(program)
+    return name if FROM_WHEEL else f"python {'' if program in FILES else '-m '}{name}"
 
 
 def as_called(text: str) -> str:
     """A help text, written for a clone, with the programs' names here; columns behind them stay aligned."""
 
     def renamed(match: re.Match[str]) -> str:
-        line = command(match["program"]) + match["words"]
+        line = command(match["file"] or match["module"]) + match["words"]
         return line if match["gap"] is None else line.ljust(max(len(match[0]), len(line) + 2))
 
-    pattern = r"python (?P<program>train|evaluate)\.py(?P<words>(?: \S+)*)(?P<gap> {2,})?"
-    return re.sub(pattern, renamed, text)
+    program = rf"python (?:(?P<file>{'|'.join(FILES)})\.py|-m cifar_imbalance\.(?P<module>\w+))"
+    return re.sub(program + r"(?P<words>(?: \S+)*)(?P<gap> {2,})?", renamed, text)
 
 
 def check_installed(package: str, asked: str) -> None:

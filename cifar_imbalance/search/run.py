@@ -13,6 +13,7 @@ import optuna
 from cifar_imbalance import atomic
 from cifar_imbalance.configuration.differences import fingerprint
 from cifar_imbalance.configuration.fields import Searching, TrainConfig
+from cifar_imbalance.configuration.installed import command
 from cifar_imbalance.configuration.typed import as_typed
 from cifar_imbalance.engine.ensemble import run_ensemble
 from cifar_imbalance.engine.experiment import run_experiment
@@ -39,7 +40,7 @@ def run_search(config: Searching, trials: Trials, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     _check_search(config, trials, first, folder)
     study = Study(folder, config.objectives, first.seed)
-    command = _command(config, trials, folder)
+    again = _command(config, trials, folder)
     try:
         while True:
             with study.next_trial(config.trials) as trial:
@@ -47,10 +48,10 @@ def run_search(config: Searching, trials: Trials, folder: Path) -> Path:
                     break
                 _run_trial(study, trial, config, trials, folder)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"go on with: {command}") from None
+        raise KeyboardInterrupt(f"go on with: {again}") from None
     with study.alone():  # the last of several processes writes it last
         results = study.results()
-        text = write_search_report(folder / "report", results, config.objectives, command=command)
+        text = write_search_report(folder / "report", results, config.objectives, command=again)
     print(f"\n{text}")
     if (waiting := config.trials - len(results)) > 0:
         print(f"{waiting} of {config.trials} trials are with other processes, the last of which adds them")
@@ -139,4 +140,4 @@ def _command(config: Searching, trials: Trials, folder: Path) -> str:
     """What is typed to go on with this search."""
     words = [*trials.shared, *trials.typed, f"trials={config.trials}", f"objectives=[{','.join(config.objectives)}]"]
     typed = [*map(shlex.quote, words), as_typed("output", str(folder))]
-    return f"python -m cifar_imbalance.search {' '.join(typed)}"
+    return f"{command('search')} {' '.join(typed)}"

@@ -13,6 +13,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
 from cifar_imbalance.configuration.fields import TrainConfig
+from cifar_imbalance.configuration.installed import command
 from cifar_imbalance.configuration.schema import leaves
 from cifar_imbalance.configuration.typed import as_typed
 from cifar_imbalance.runs.folder import RunFolder
@@ -76,7 +77,7 @@ class Tracking:
             self.failed.append(name)
             self._trackers.pop(name, None)
             why = " ".join(f"{type(error).__name__}: {error}".split())
-            later = f"python -m cifar_imbalance.track {as_typed('ckpt', str(self._folder.path))} logger={name}"
+            later = f"{command('track')} {as_typed('ckpt', str(self._folder.path))} logger={name}"
             log.info("logger=%s: %s; nothing more is sent; once the run is finished: %s", name, why, later)
 
 
