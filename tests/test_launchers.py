@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from cifar_imbalance.command_line import launchers
+from cifar_imbalance.command_line import launchers, sweep_launch
 from cifar_imbalance.configuration.fields import Runtime
 from cifar_imbalance.errors import UsageError
 
@@ -63,11 +63,12 @@ def begun_again(folder):
 
 
 # ---------------------------------------------------------------- refused before they start
-EXPECTED = "hydra.launcher.n_jobs=-1: the number of jobs at a time is expected;"
+EXPECTED = "hydra/launcher=joblib: the number of jobs at a time is expected;"
 JOBLIB = [
-    (-1, (1, 1), f"{EXPECTED} write hydra.launcher.n_jobs=2 (4 cores)"),
-    (-1, (None,) * 9, f"{EXPECTED} write hydra.launcher.n_jobs=4 runtime.threads=1 (4 cores)"),
-    (-1, (3, 1), f"{EXPECTED} write hydra.launcher.n_jobs=1 (4 cores)"),
+    (None, (1, 1), f"{EXPECTED} write hydra.launcher.n_jobs=2 (4 cores)"),
+    (None, (None,) * 9, f"{EXPECTED} write hydra.launcher.n_jobs=4 runtime.threads=1 (4 cores)"),
+    (None, (3, 1), f"{EXPECTED} write hydra.launcher.n_jobs=1 (4 cores)"),
+    (-1, (1, 1), "hydra.launcher.n_jobs=-1: the number of jobs at a time is expected; write hydra.launcher.n_jobs=2 (4 cores)"),
     (2, (None, None), "runtime.threads=null: each of 2 jobs at a time would take all idle cores; write runtime.threads=2 (4 cores)"),
     (5, (1,) * 9, "hydra.launcher.n_jobs=5: with runtime.threads=1 that is 5 threads on 4 cores; write hydra.launcher.n_jobs=4"),
     (3, (2,) * 9, "hydra.launcher.n_jobs=3: with runtime.threads=2 that is 6 threads on 4 cores; write hydra.launcher.n_jobs=2"),
@@ -78,15 +79,17 @@ JOBLIB = [
 def test_joblib_is_told_how_many_jobs_this_machine_can_run(monkeypatch, n_jobs, threads, line):
     monkeypatch.setattr(launchers, "allowed_cores", lambda: [0, 1, 2, 3])
     runtimes = [Runtime(threads=count) for count in threads]
+    launcher, typed = OmegaConf.create({"n_jobs": n_jobs or -1}), ["hydra.launcher.n_jobs"] if n_jobs else []
     with pytest.raises(UsageError) as error:
-        launchers.check_cores("joblib", OmegaConf.create({"n_jobs": n_jobs}), runtimes)
+        launchers.check_cores("joblib", launcher, runtimes, typed)
     assert str(error.value) == line
 
 
 @pytest.mark.parametrize(("n_jobs", "threads"), [(4, 1), (2, 2), (1, 4), (1, None), (3, 1)])
 def test_joblib_may_use_all_cores(monkeypatch, n_jobs, threads):
     monkeypatch.setattr(launchers, "allowed_cores", lambda: [0, 1, 2, 3])
-    launchers.check_cores("joblib", OmegaConf.create({"n_jobs": n_jobs}), [Runtime(threads=threads)])
+    launcher = OmegaConf.create({"n_jobs": n_jobs})
+    launchers.check_cores("joblib", launcher, [Runtime(threads=threads)], ["hydra.launcher.n_jobs"])
 
 
 @pytest.mark.parametrize(
@@ -102,10 +105,10 @@ def test_joblib_may_use_all_cores(monkeypatch, n_jobs, threads):
 def test_ray_reserves_the_cores_that_a_job_uses_and_is_told_of_a_cluster(init, remote, threads, line):
     launcher = OmegaConf.create({"ray": {"init": init, "remote": remote}})
     if line is None:
-        launchers.check_cores("ray", launcher, [Runtime(threads=threads)])
+        launchers.check_cores("ray", launcher, [Runtime(threads=threads)], [])
         return
     with pytest.raises(UsageError) as error:
-        launchers.check_cores("ray", launcher, [Runtime(threads=threads)])
+        launchers.check_cores("ray", launcher, [Runtime(threads=threads)], [])
     assert str(error.value) == line
 
 
@@ -116,6 +119,33 @@ def test_a_launcher_that_is_not_installed_is_named_with_its_extra(typed, tmp_pat
     line = f"hydra/launcher={name}: it is not installed; pip install -e '.[{extra}]' installs it"
     assert (answer.code, answer.err) == (2, f"train.py: {line}\n")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"), [("hydra/launcher=submitit_lokal", " (did you mean submitit_local?)"), ("hydra/sweeper=basik", " (did you mean basic?)")]
+)  # fmt: skip
+def test_an_unknown_plugin_is_named_with_the_nearest(typed, tmp_path, started, word, hint):
+    answer = typed(tmp_path, "train", "-m", "seed=0,1", word)
+    assert answer.code == 2 and answer.err.startswith(f"train.py: {word}: allowed are basic")
+    assert answer.err.endswith(f"{hint}\n") and answer.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [] and started == []
+
+
+def test_a_lost_process_of_a_launcher_gives_one_line_that_says_how_to_go_on(typed, tmp_path, started, monkeypatch):
+    """joblib says it with 600 letters of advice."""
+
+    class TerminatedWorkerError(Exception):
+        __module__ = "joblib.externals.loky.process_executor"
+
+    def killed(_):
+        raise TerminatedWorkerError("A worker process was unexpectedly terminated. This could be caused by\n\na fault.")
+
+    monkeypatch.setattr(sweep_launch, "_launching", killed)
+    answer = typed(tmp_path, "train", "-m", "seed=0,1", "hydra.sweep.dir=sweep")
+    line = "basic: A worker process was unexpectedly terminated (TerminatedWorkerError); resume with: "
+    command = "python train.py -m seed=0,1 hydra.sweep.dir=sweep experiment=quickstart"
+    assert (answer.code, answer.err) == (1, f"train.py: {line}{command}\n")
+    assert answer.out.endswith("not begun: jobs 1 to 2\n")
 
 
 def test_joblib_without_a_number_is_refused_before_anything_is_written(typed, tmp_path, started):

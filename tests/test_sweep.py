@@ -170,9 +170,13 @@ def test_jobs_that_fail_do_not_stop_the_others_and_are_named_at_the_end(typed, t
         "job 1 of 4: seed=0 schedule.max_lr=0.01",
         "job 2 of 4: seed=0 schedule.max_lr=1000000.0",
     ]
-    assert lines[-6].split() == ["job", "seed", "schedule.max_lr", *METRICS]
-    assert lines[-4].split() == ["2", "0", "1000000.0", "-", "-", "-", "-"]
-    assert lines[-1] == f"sweep: {tmp_path / 'sweep' / 'sweep.csv'}"
+    assert lines[-8].split() == ["job", "seed", "schedule.max_lr", *METRICS]
+    assert lines[-6].split() == ["2", "0", "1000000.0", "-", "-", "-", "-"]
+    assert lines[-3:] == [
+        f"sweep: {tmp_path / 'sweep' / 'sweep.csv'}",
+        f"page:  {tmp_path / 'sweep' / 'report' / 'report.html'}",
+        f"next:  python evaluate.py ckpt={tmp_path / 'sweep'} reference=OTHER_SWEEP",
+    ]
     assert last == "train.py: 2 of the sweep's jobs failed"
     for folder in (folders[1], folders[3]):
         assert "Traceback" in (folder / "train.log").read_text()

@@ -19,13 +19,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from cifar_imbalance.command_line.arguments import add_to_command, only_describes
 from cifar_imbalance.command_line.composer import Composer, hydras_errors
-from cifar_imbalance.command_line.launchers import check_cores, check_installed
+from cifar_imbalance.command_line.launchers import check_cores, check_plugin
 from cifar_imbalance.command_line.program import Program
 from cifar_imbalance.command_line.sweep import Sweep, free_folder
 from cifar_imbalance.configuration.checks import check_sweep_in_one_process
 from cifar_imbalance.configuration.differences import fingerprint
 from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.configuration.overrides import check_operators, check_override, check_plugin_fields, parse
+from cifar_imbalance.configuration.schema import field_paths
 from cifar_imbalance.errors import UsageError
 
 MANY_JOBS = 50
@@ -70,8 +71,6 @@ def check_every_job(program: Program, arguments: Any) -> None:
         if arguments.multirun and composed.hydra.sweeper.get("params"):
             raise UsageError("hydra.sweeper.params: a sweep is typed, FIELD=VALUE,VALUE, so that all of it is checked")
         configs.append(program.checked(_without_hydra(composed), job))
-        if arguments.multirun and getattr(configs[-1], "open", False):
-            raise UsageError("open=true: opens the page of one run, and this is a sweep (-m)")
         kind = "sweep" if arguments.multirun else "run"
         if composed.get("output") == "":
             raise UsageError("output=: a folder is expected")
@@ -86,20 +85,28 @@ def check_every_job(program: Program, arguments: Any) -> None:
     if arguments.multirun and configs:
         launcher = composed.hydra.runtime.choices["hydra/launcher"]
         runtimes = [config.runtime for config in configs if hasattr(config, "runtime")]
-        check_cores(launcher, composed.hydra.launcher, runtimes)
+        typed = {override.key_or_group for override in parsed}
+        check_cores(launcher, composed.hydra.launcher, runtimes, typed)
         if not launcher.startswith("submitit"):  # which has a process for each job
             check_sweep_in_one_process(runtimes)
         folder = Path(composed.hydra.sweep.dir)
         if (folder / "config.yaml").is_file():
             raise UsageError(f"hydra.sweep.dir={folder}: it is the folder of a run; choose another")
-        if not {"hydra.sweep.dir", "output"} & {override.key_or_group for override in parsed}:
+        sweeps = [override for override in parsed if override.is_sweep_override()]
+        listed = all(override.is_discrete_sweep() for override in sweeps)
+        is_ours = listed and "BasicSweeper" in composed.hydra.sweeper._target_
+        opens_page = any(getattr(config, "open", False) for config in configs)
+        if opens_page and not (is_ours and program.report is not None):
+            raise UsageError("open=true: opens one page, and each job of this sweep (-m) has its own")
+        if not {"hydra.sweep.dir", "output"} & typed:
             folder = free_folder(folder)
             add_to_command(overrides, [f"hydra.sweep.dir={folder}"])
-        listed = all(override.is_discrete_sweep() for override in parsed if override.is_sweep_override())
-        if listed and "BasicSweeper" in composed.hydra.sweeper._target_:
-            swept = [override.key_or_group for override in parsed if override.is_sweep_override()]
+        if is_ours:
+            swept = [override.key_or_group for override in sweeps]
             prints = [fingerprint(config) for config in configs if isinstance(config, TrainConfig)]
-            program.sweep = Sweep(swept, jobs, folder.absolute(), subdirs, prints, program.has_results, launcher)
+            program.sweep = Sweep(
+                *(swept, jobs, folder.absolute(), subdirs, prints, program.has_results, launcher), opens_page
+            )
 
 
 def _check_typed(program: Program, arguments: Any, parsed: list[Override]) -> None:
@@ -107,9 +114,11 @@ def _check_typed(program: Program, arguments: Any, parsed: list[Override]) -> No
     groups = program.groups(arguments.config_dir)
     for override in parsed:
         check_override(override, groups, program.schema)
-        check_installed(override)
+        check_plugin(override)
         if override.key_or_group.startswith(("hydra/launcher", "hydra.launcher")) and not arguments.multirun:
             raise UsageError(f"{override.input_line}: only with -m, which makes a sweep")
+        if override.key_or_group in ("hydra.run.dir", "hydra.sweep.dir") and "output" in field_paths(program.schema):
+            raise UsageError(f"{override.input_line}: write output={override.value()}")
         other_mode = "hydra.run." if arguments.multirun else "hydra.sweep."
         if override.key_or_group.startswith(other_mode):
             mode = (

@@ -5,27 +5,37 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
 from cifar_imbalance.configuration.fields import Runtime
 from cifar_imbalance.configuration.hardware import allowed_cores
-from cifar_imbalance.errors import UsageError
+from cifar_imbalance.configuration.installed import CONF
+from cifar_imbalance.errors import UsageError, choose_from
 
 EXTRAS = {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit", "ray": "ray"}
 PACKAGES = ("joblib", "submitit", "ray")  # errors of theirs, in a sweep, say that the process of a job is gone
 
 
-def check_installed(override: Override) -> None:
-    """Raises UsageError for a launcher that is not installed and has an extra of its own."""
-    extra = EXTRAS.get(str(override.value()))
-    if override.key_or_group == "hydra/launcher" and extra is not None and not _is_installed(extra):
-        raise UsageError(f"{override.input_line}: it is not installed; pip install -e '.[{extra}]' installs it")
+def check_plugin(override: Override) -> None:
+    """Raises UsageError for a launcher or sweeper that is unknown, or has an extra of its own and is not installed."""
+    group, name = override.key_or_group, str(override.value())
+    if group not in ("hydra/launcher", "hydra/sweeper"):
+        return
+    extras = EXTRAS if group == "hydra/launcher" else {}
+    if name in extras and not _is_installed(extras[name]):
+        raise UsageError(f"{override.input_line}: it is not installed; pip install -e '.[{extras[name]}]' installs it")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        names = sorted({*GlobalHydra.instance().config_loader().get_group_options(group), *extras})
+    if name not in names:
+        raise choose_from(group, name, names)
 
 
 def _is_installed(extra: str) -> bool:
@@ -35,26 +45,30 @@ def _is_installed(extra: str) -> bool:
         return False
 
 
-def check_cores(name: str, launcher: DictConfig, runtimes: Sequence[Runtime]) -> None:
-    """Raises UsageError if a launcher of this name would run more threads at a time than it has cores."""
+def check_cores(name: str, launcher: DictConfig, runtimes: Sequence[Runtime], typed: Collection[str]) -> None:
+    """Raises UsageError if a launcher of this name would run more threads at a time than it has cores.
+
+    `typed` are the fields and groups of the command line; others have their defaults.
+    """
     if not runtimes:
         return
     counts = [runtime.threads for runtime in runtimes]
     threads = None if None in counts else max(count for count in counts if count is not None)
     if name == "joblib":
-        _check_joblib(launcher.n_jobs, len(runtimes), threads, len(allowed_cores()))
+        at_once = launcher.n_jobs if "hydra.launcher.n_jobs" in typed else None
+        _check_joblib(at_once, len(runtimes), threads, len(allowed_cores()))
     if name == "ray":
         _check_ray(launcher.ray.init, launcher.ray.remote.get("num_cpus", 1), threads)
 
 
-def _check_joblib(at_once: int, jobs: int, threads: int | None, cores: int) -> None:
+def _check_joblib(at_once: int | None, jobs: int, threads: int | None, cores: int) -> None:
     most = max(1, min(jobs, cores // (threads or 1)))
     each = "" if threads else " runtime.threads=1"
     here = "1 core" if cores == 1 else f"{cores} cores"
-    if at_once < 1:  # joblib's own default is -1, a job on every core
+    if at_once is None or at_once < 1:  # joblib's own default is -1, a job on every core
+        given = "hydra/launcher=joblib" if at_once is None else f"hydra.launcher.n_jobs={at_once}"
         raise UsageError(
-            f"hydra.launcher.n_jobs={at_once}: the number of jobs at a time is expected; "
-            f"write hydra.launcher.n_jobs={most}{each} ({here})"
+            f"{given}: the number of jobs at a time is expected; write hydra.launcher.n_jobs={most}{each} ({here})"
         )
     if threads is None and at_once > 1:
         raise UsageError(

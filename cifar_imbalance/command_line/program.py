@@ -13,6 +13,11 @@ from cifar_imbalance.command_line.sweep import Sweep
 from cifar_imbalance.configuration.fields import EvaluateConfig, TrainConfig
 from cifar_imbalance.configuration.installed import CONF
 from cifar_imbalance.configuration.schema import field_paths
+from cifar_imbalance.runs.folder import RunFolder
+
+# Writes the report of a sweep, of its folder, finished runs, the fields to group them by, and its command; returns the
+# names of the groups.
+Report = Callable[[Path, list[RunFolder], list[str], str], list[str]]
 
 
 @dataclass
@@ -24,6 +29,7 @@ class Program:
     schema: type
     checked: Callable[[DictConfig, list[str]], Any]
     run: Callable[[Any, Path, list[str]], Path | None]  # returns the folder of a run with results
+    report: Report | None = None  # of a sweep; None if its jobs are no runs
     positional: str | None = None  # the field that a first word without = is the value of
     space: list[str] | None = None  # of a search: FIELD=interval(LOW,HIGH) and the like, which Hydra does not see
     searchpath: list[str] = field(default_factory=list)  # of --config-dir

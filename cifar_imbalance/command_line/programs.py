@@ -37,7 +37,7 @@ from cifar_imbalance.configuration.installed import program_name
 from cifar_imbalance.configuration.overrides import keys
 from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.errors import UsageError
-from cifar_imbalance.runs.folder import find_run
+from cifar_imbalance.runs.folder import RunFolder, find_run
 from cifar_imbalance.runs.rerun import (
     check_use,
     composed_for_evaluation,
@@ -62,7 +62,12 @@ def train() -> None:
     def checked(composed: DictConfig, overrides: list[str]) -> TrainConfig:
         return checked_train(composed_for_training(composed, overrides), keys(overrides))
 
-    main(Program("train", program_name("train"), TrainConfig, checked, run))
+    def report(folder: Path, runs: list[RunFolder], fields: list[str], command: str) -> list[str]:
+        from cifar_imbalance.engine.grouping import report_sweep
+
+        return report_sweep(folder, runs, fields, command)
+
+    main(Program("train", program_name("train"), TrainConfig, checked, run, report))
 
 
 def evaluate() -> None:
@@ -102,7 +107,7 @@ def benchmark() -> None:
     def checked(composed: DictConfig, overrides: list[str]) -> BenchmarkConfig:
         return checked_benchmark(composed)
 
-    main(Program("benchmark", "cifar_imbalance.benchmark", BenchmarkConfig, checked, run))
+    main(Program("benchmark", program_name("benchmark"), BenchmarkConfig, checked, run))
 
 
 def export() -> None:
@@ -116,7 +121,7 @@ def export() -> None:
         single_run(config.ckpt)
         return config
 
-    main(Program("export", "cifar_imbalance.export", ExportConfig, checked, run))
+    main(Program("export", program_name("export"), ExportConfig, checked, run))
 
 
 def predict() -> None:
@@ -133,7 +138,7 @@ def predict() -> None:
             raise UsageError(f"images={config.images}: there is no such file or folder")
         return config
 
-    main(Program("predict", "cifar_imbalance.predict", PredictConfig, checked, run))
+    main(Program("predict", program_name("predict"), PredictConfig, checked, run))
 
 
 def search() -> None:
@@ -154,7 +159,7 @@ def search() -> None:
             trials.append(found)
         return config
 
-    program = Program("search", "cifar_imbalance.search", SearchConfig, checked, run, space=[])
+    program = Program("search", program_name("search"), SearchConfig, checked, run, space=[])
     ConfigStore.instance().store("train_schema", TrainConfig)  # a trial is composed as a run of train.py
     main(program)
 
@@ -170,7 +175,7 @@ def track() -> None:
         finished_runs(config.ckpt)
         return config
 
-    main(Program("track", "cifar_imbalance.track", TrackConfig, checked, run, positional="ckpt"))
+    main(Program("track", program_name("track"), TrackConfig, checked, run, positional="ckpt"))
 
 
 def figures() -> None:
@@ -182,4 +187,4 @@ def figures() -> None:
     def checked(composed: DictConfig, overrides: list[str]) -> FiguresConfig:
         return checked_figures(composed, keys(overrides))
 
-    main(Program("figures", "cifar_imbalance.figures", FiguresConfig, checked, run))
+    main(Program("figures", program_name("figures"), FiguresConfig, checked, run))

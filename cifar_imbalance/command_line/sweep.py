@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cifar_imbalance import atomic, locks
-from cifar_imbalance.configuration.differences import fingerprint
+from cifar_imbalance.configuration.differences import fingerprint, is_execution_field
 from cifar_imbalance.configuration.typed import as_override
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.runs.folder import RunFolder, runs_in
@@ -62,6 +62,7 @@ class Sweep:
     fingerprints: list[str]  # of the jobs' configurations; none if they are not of training
     has_results: bool
     launcher: str
+    opens_page: bool = False  # at the end, once
     started_by: tuple[str, int] = field(default_factory=this_process)
     waiting: list[int] = field(init=False)  # the jobs, from 0, that an earlier sweep in `folder` has not finished
     begun: int = 0  # how many of `waiting`
@@ -129,6 +130,16 @@ class Sweep:
             return None
         self._runs[number] = places[0]
         return places[0]
+
+    def finished_runs(self) -> list[RunFolder]:
+        """The runs of the jobs of training that have finished, in the order of the jobs."""
+        found = [self.run_of(number) for number in range(len(self.jobs))] if self.fingerprints else []
+        runs = [RunFolder(path) for path in dict.fromkeys(found) if path is not None]
+        return [run for run in runs if run.is_finished]
+
+    def group_by(self) -> list[str]:
+        """What was swept beside the seed: by these, the runs are those of a group for each combination of values."""
+        return [name for name in self.swept if name != "seed" and not is_execution_field(name)] or ["experiment"]
 
     def _place(self, number: int) -> Path:
         """Where Hydra makes a folder for a job that has not begun."""

@@ -6,15 +6,19 @@ import importlib
 import shlex
 import sys
 import threading
+import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from cifar_imbalance.command_line.launchers import PACKAGES, adapted
-from cifar_imbalance.command_line.program import Program
+from cifar_imbalance.command_line.program import Program, Report
 from cifar_imbalance.command_line.sweep import IN_TURN, Outcome, Sweep
 from cifar_imbalance.configuration.installed import command
+from cifar_imbalance.configuration.typed import as_typed
 from cifar_imbalance.errors import TrainingFailed, UsageError
+from cifar_imbalance.runs.folder import RunFolder
 
 SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -37,16 +41,25 @@ def launch_sweep(program: Program, sweep: Sweep, run_hydra: Callable[[], None]) 
         cause = error.__cause__ or error
         if type(cause).__module__.partition(".")[0] not in PACKAGES:
             raise
-        lost = " ".join(f"{type(cause).__name__}: {cause}".split())[:200]
+        lost = f"{sweep.launcher}: {_first_sentence(cause)} ({type(cause).__name__})"
     lines = _ends(program, sweep, interrupted=interrupted, lost=lost is not None)
-    print("\n".join(["", *lines]))
+    print("\n".join(["", *lines]), flush=True)
+    again = f"{command(program.name)} {shlex.join(sys.argv[1:])}"
+    resume = f"resume with: {again}" if sweep.fingerprints else ""
     if interrupted:
-        again = f"{command(program.name)} {shlex.join(sys.argv[1:])}"
-        running = "the submitted jobs go on; " if sweep.launcher.startswith("submitit") else ""
-        raise KeyboardInterrupt(f"{running}resume with: {again}" if sweep.fingerprints else running[:-2])
+        running = "the submitted jobs go on" if sweep.launcher.startswith("submitit") else ""
+        raise KeyboardInterrupt("; ".join(part for part in (running, resume) if part))
+    if program.report is not None and (runs := sweep.finished_runs()):
+        _report(program.report, sweep, runs, again)
     failed = f"{len(program.failures)} of the sweep's jobs failed" if program.failures else ""
     if failed or lost:
-        raise TrainingFailed("; ".join(part for part in (failed, lost) if part))
+        raise TrainingFailed("; ".join(part for part in (failed, lost, resume if lost else "") if part))
+
+
+def _first_sentence(error: BaseException) -> str:
+    """What a launcher says first, of often many lines with advice."""
+    lines = str(error).strip().splitlines() or ["no message"]
+    return " ".join(lines[0].split()).partition(". ")[0].rstrip(".")
 
 
 @contextmanager
@@ -134,6 +147,30 @@ def _ends(program: Program, sweep: Sweep, *, interrupted: bool, lost: bool) -> l
             program.failures.append(sweep.failure(number, Outcome(run, why, log)))
     lines += [_numbered("not finished", not_finished), _numbered("not begun", not_begun)]
     return [line for line in [sweep.result(), *lines] if line]
+
+
+def _report(report: Report, sweep: Sweep, runs: list[RunFolder], again: str) -> None:
+    """Write the sweep's page and print where it is, and what to type next."""
+    fields, page = sweep.group_by(), RunFolder(sweep.folder).page
+    try:
+        groups = report(sweep.folder, runs, fields, again)
+    except UsageError as error:  # runs on different images, for instance: no mistake in a sweep
+        print(f"page:  none: {error}")
+        return
+    print(f"page:  {page}")
+    print(f"next:  {_next(sweep.folder, runs, fields, groups)}", flush=True)
+    if sweep.opens_page:
+        webbrowser.open(page.as_uri())
+
+
+def _next(folder: Path, runs: list[RunFolder], fields: list[str], groups: list[str]) -> str:
+    evaluate, ckpt = command("evaluate"), as_typed("ckpt", str(folder))
+    if len(groups) > 1:
+        group_by = fields[0] if len(fields) == 1 else f"[{','.join(fields)}]"
+        return f"{evaluate} {ckpt} {shlex.quote(f'group_by={group_by}')} {as_typed('baseline', groups[1])}"
+    if len(runs) > 1:
+        return f"{evaluate} {ckpt} reference=OTHER_SWEEP"
+    return f"{evaluate} {as_typed('ckpt', str(runs[0].path))}"
 
 
 def _numbered(what: str, numbers: list[int]) -> str:

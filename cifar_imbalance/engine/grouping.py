@@ -15,14 +15,18 @@ from cifar_imbalance.errors import UsageError, choose_from
 from cifar_imbalance.evidence.adjustment import fit
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.report.groups import Result, grouped, read_result
+from cifar_imbalance.report.page.of_run import origin
+from cifar_imbalance.report.page.parts import Text
 from cifar_imbalance.report.plots import canvas
 from cifar_imbalance.report.sweep import write_sweep_report
-from cifar_imbalance.runs.folder import runs_in
+from cifar_imbalance.runs.folder import RunFolder, runs_in
 from cifar_imbalance.runs.rerun import check_adjustment
 from cifar_imbalance.runtimes.environment import environment
 from cifar_imbalance.terminal import Terminal
 
 log = logging.getLogger(__name__)
+
+LARGEST_LOGITS = 1 << 30  # bytes of files that are read at the end of a sweep; evaluate.py reads as much as it is told
 
 
 def run_grouping(config: EvaluateConfig, path: Path, overrides: list[str]) -> Path:
@@ -42,12 +46,14 @@ def run_grouping(config: EvaluateConfig, path: Path, overrides: list[str]) -> Pa
         groups = grouped(finished, fields)
         if config.baseline is not None and config.baseline not in groups:
             raise choose_from("baseline", config.baseline, groups)
-        results = {name: [read_result(run) for run in of_group] for name, of_group in groups.items()}
+        results = _results(groups)
         if config.adjust.name != "none":
             results |= _adjusted_groups(config.adjust, results)
         folder = new_folder(path, config, overrides, terminal, environment(None))
         name = " ".join(fields)
-        text = write_sweep_report(folder.report, results, group_by=name, baseline=config.baseline)
+        text = write_sweep_report(
+            folder.report, results, group_by=name, baseline=config.baseline, origin=origin(folder.path)
+        )
         log.info("%s", text)
         for group, of_group in groups.items():
             configs = [run.read_config() for run in of_group]
@@ -59,6 +65,27 @@ def run_grouping(config: EvaluateConfig, path: Path, overrides: list[str]) -> Pa
         log.info("written to: %s", folder.path)
         log.info("page:       %s", folder.page)
         return folder.path
+
+
+def report_sweep(folder: Path, runs: Sequence[RunFolder], fields: Sequence[str], command: str) -> list[str]:
+    """Write the table of a sweep's finished `runs`, grouped by `fields`, into its `folder`; returns the groups' names.
+
+    `command` is that of the sweep. Raises UsageError for runs on different images, for too many groups, and where their
+    saved logits are too large to be read together without being asked.
+    """
+    files = [run.predictions("test") for run in runs]
+    size = sum(file.stat().st_size for file in files if file.is_file())
+    if size > LARGEST_LOGITS:
+        raise UsageError(f"the saved logits of its {len(runs)} runs have {size / 2**30:.1f} GiB")
+    canvas.use(runs[0].read_config().plots)
+    groups = _results(grouped(runs, fields))
+    again = [Text("How to repeat it", command)]
+    write_sweep_report(folder / "report", groups, group_by=" ".join(fields), baseline=None, origin=again)
+    return list(groups)
+
+
+def _results(groups: Mapping[str, Sequence[RunFolder]]) -> dict[str, list[Result]]:
+    return {name: [read_result(run) for run in of_group] for name, of_group in groups.items()}
 
 
 def _adjusted_groups(adjust: Adjust, groups: Mapping[str, Sequence[Result]]) -> dict[str, list[Result]]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cifar_imbalance.configuration.fields import OPERATORS
 from cifar_imbalance.configuration.schema import leaves
 from cifar_imbalance.errors import choose_from
 from cifar_imbalance.evidence.metrics import class_metrics, summarize
@@ -84,7 +85,8 @@ def _metrics(predictions: Predictions) -> dict[str, float]:
 def grouped(runs: Sequence[RunFolder], fields: Sequence[str]) -> dict[str, list[RunFolder]]:
     """The runs by the values of these fields, in the order in which they come.
 
-    Raises UsageError for a field that a configuration does not have.
+    A configuration group, such as loss or augmentation, is a field whose value is its choice. Raises UsageError for a
+    field that a configuration does not have.
     """
     groups: dict[str, list[RunFolder]] = {}
     for run in runs:
@@ -92,9 +94,18 @@ def grouped(runs: Sequence[RunFolder], fields: Sequence[str]) -> dict[str, list[
         for name in fields:
             if name not in values and not any(path.startswith(f"{name}.") for path in values):
                 raise choose_from("group_by", name, [path for path in values if path != "seed"])
-        names = [str(values[name]) if name in values else "on" for name in fields]
-        groups.setdefault(" ".join(names), []).append(run)
+        groups.setdefault(" ".join(_value(values, name) for name in fields), []).append(run)
     return groups
+
+
+def _value(values: Mapping[str, Any], field: str) -> str:
+    """The value of a field, of a group's choice, or whether a block is there, in the leaves of a configuration."""
+    for path in (field, f"{field}.name"):
+        if path in values:
+            return str(values[path])
+    if field == "augmentation":
+        return ",".join(name for name in OPERATORS if f"augmentation.{name}" not in values) or "none"
+    return "on"
 
 
 def mean_recalls(group: Sequence[Result]) -> NDArray[np.float64]:

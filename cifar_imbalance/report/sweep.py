@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import t as students_t
 
 from cifar_imbalance import atomic
+from cifar_imbalance.errors import UsageError
 from cifar_imbalance.evidence.bootstrap import paired_differences
 from cifar_imbalance.evidence.combination import paired
 from cifar_imbalance.evidence.metrics import confusion_matrix
@@ -29,6 +30,7 @@ from cifar_imbalance.report.groups import (
     mean_recalls,
 )
 from cifar_imbalance.report.page.of_sweep import sweep_page
+from cifar_imbalance.report.page.parts import Part
 from cifar_imbalance.report.page.write import write_page
 from cifar_imbalance.report.plots.sweeps import delta_confusion_plot, fronts_plot, recall_by_count_plot
 from cifar_imbalance.report.tables import csv_text
@@ -36,18 +38,29 @@ from cifar_imbalance.report.tables import csv_text
 PUBLISHED = Path(__file__).parents[1] / "evidence" / "longtail" / "published.csv"
 
 
-def write_sweep_report(
-    folder: Path, groups: Mapping[str, Sequence[Result]], *, group_by: str, baseline: str | None
-) -> str:
-    """Write tables and plots of the groups into `folder`; returns the text of the table.
+MOST_GROUPS = 200  # of a table
+DRAWN_UP_TO = 20  # groups: the change of the confusions from the baseline, a plot of each
 
-    `baseline` is the name of the group that the others are compared with; None: the first. Raises UsageError if the
-    groups were evaluated on different images.
+
+def write_sweep_report(
+    folder: Path,
+    groups: Mapping[str, Sequence[Result]],
+    *,
+    group_by: str,
+    baseline: str | None,
+    origin: Sequence[Part],
+) -> str:
+    """Write tables, plots and report.html of the groups into `folder`, made if needed; returns the text of the table.
+
+    `baseline` is the name of the group that the others are compared with; None: the first. `origin` are the last parts
+    of the page. Raises UsageError if the groups were evaluated on different images, or are more than MOST_GROUPS.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    if len(groups) > MOST_GROUPS:
+        raise UsageError(f"group_by={group_by}: makes {len(groups)} groups; a table has at most {MOST_GROUPS}")
     baseline = baseline or next(iter(groups))
     results = [result for group in groups.values() for result in group]
     same = paired([result.predictions for result in results], [str(result.run.path) for result in results])
+    folder.mkdir(parents=True, exist_ok=True)
     hard = hard_decile(groups[baseline])
     if hard is not None:
         groups = {name: [result.with_hard(hard) for result in group] for name, group in groups.items()}
@@ -71,7 +84,7 @@ def write_sweep_report(
     atomic.write_text(folder / "differences.csv", _differences_csv(compared, baseline, group_by))
     text = _text(rows, published, compared, baseline, group_by, hard_names)
     atomic.write_text(folder / "sweep.txt", text)
-    page = sweep_page(folder.parent, groups, rows, published, compared, baseline, group_by, text, hard_names)
+    page = sweep_page(groups, rows, published, compared, baseline, group_by, text, hard_names, origin)
     write_page(folder / "report.html", page)
     points = {
         name: [(result.metrics["accuracy"], result.metrics["worst_decile_recall"]) for result in group]
@@ -84,7 +97,7 @@ def write_sweep_report(
         recall_by_count_plot(folder / "recall_by_count.png", recalls, counts)
     class_names = results[0].predictions.class_names
     matrices = {name: _mean_confusion(group) for name, group in groups.items()}
-    for name in compared:
+    for name in compared if len(groups) <= DRAWN_UP_TO else ():
         file = folder / f"delta_confusion_{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.png"
         title = f"{name} less {baseline}"
         delta_confusion_plot(file, matrices[name] - matrices[baseline], class_names, title=title)
@@ -198,6 +211,8 @@ def _text(
             + [[row[k] or "-" for k in ("method", "accuracy", "epoch", "n", "recipe", "source")] for row in published],
             left=(0, 4, 5),
         )
+    if not compared:
+        return "\n".join(lines) + "\n"
     lines += ["", f"Differences from {baseline}, of runs of the same seed:"]
     for name, found in compared.items():
         if found["twice"]:

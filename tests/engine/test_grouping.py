@@ -2,24 +2,31 @@
 
 import csv
 import re
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from cifar_imbalance.configuration.fields import Augmentation, Cutout, Flip
 from cifar_imbalance.evidence.metrics import class_metrics, summarize
 from cifar_imbalance.evidence.predictions import Predictions
+from cifar_imbalance.report.groups import grouped
+from cifar_imbalance.runs.folder import RunFolder, claim
 
 METHODS = ("cross_entropy", "focal")
+SWEPT = ("loss=cross_entropy,focal", "seed=0,1")
 
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory, typed, tiny_words):
     """Two seeds of two losses, tested after each epoch; and a run that is not finished."""
     folder = tmp_path_factory.mktemp("grouping") / "sweep"
-    words = ["-m", "loss=cross_entropy,focal", "seed=0,1", *tiny_words, "dataset.validation=test"]
-    answer = typed(folder.parent, "train", *words, "checkpoint.choose=last", f"hydra.sweep.dir={folder}")
+    words = ["-m", *SWEPT, *tiny_words, "dataset.validation=test", "checkpoint.choose=last"]
+    answer = typed(folder.parent, "train", *words, f"hydra.sweep.dir={folder}")
     assert answer.code == 0, answer.err
+    (folder.parent / "out").write_text(answer.out)
     return folder
 
 
@@ -56,6 +63,52 @@ def test_the_table_has_mean_and_sample_standard_deviation_of_each_group(report, 
         assert "hard_decile_recall" not in row  # no validation images were held out
         assert int(row["parameters"]) > 100_000
         assert f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f}" in out
+
+
+def test_a_sweep_ends_with_its_page_which_is_that_of_evaluate_by_what_was_swept(sweep, tmp_path, typed, tiny_words):
+    page = sweep / "report" / "report.html"
+    assert (sweep.parent / "out").read_text().splitlines()[-3:] == [
+        f"sweep: {sweep / 'sweep.csv'}",
+        f"page:  {page}",
+        f"next:  python evaluate.py ckpt={sweep} group_by=loss baseline=focal",
+    ]
+    answer = typed(tmp_path, "evaluate", f"ckpt={sweep}", "group_by=loss", "hydra.run.dir=out")
+    assert answer.code == 0, answer.err
+    names = ("sweep.csv", "sweep.txt", "classes.csv", "differences.csv", "accuracy_worst_decile.png")
+    for name in names:
+        assert (sweep / "report" / name).read_bytes() == (tmp_path / "out" / "report" / name).read_bytes()
+    again = f"python train.py -m loss=cross_entropy,focal seed=0,1 {' '.join(tiny_words)} dataset.validation=test"
+    text = page.read_text()
+    assert "How to repeat it" in text and again in text
+    assert "2 groups by loss" in text and "4 runs, compared with cross_entropy" in text
+
+
+def test_the_page_of_a_sweep_is_opened_once_and_written_again_for_other_jobs(
+    sweep, tmp_path, typed, tiny_words, monkeypatch
+):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    copy = shutil.copytree(sweep, tmp_path / "sweep")
+    words = [*tiny_words, "dataset.validation=test", "checkpoint.choose=last", "hydra.sweep.dir=sweep", "open=true"]
+    answer = typed(tmp_path, "train", "-m", "seed=0,1", *words)
+    assert answer.code == 0, answer.err
+    assert answer.out.count("is finished; nothing was done") == 2
+    assert opened == [(copy / "report" / "report.html").as_uri()]
+    assert answer.out.endswith(f"next:  python evaluate.py ckpt={copy} reference=OTHER_SWEEP\n")
+    (row,) = rows(copy / "report" / "sweep.csv")
+    assert (row["experiment"], row["n"]) == ("quickstart", "2")
+    assert "Differences" not in (copy / "report" / "sweep.txt").read_text()
+
+
+def test_a_group_of_choices_is_a_field_and_several_augmentations_are_one(sweep, tmp_path):
+    config = RunFolder(sweep / "1_quickstart_0").read_config()
+    kinds = {"none": {}, "flip": {"flip": Flip()}, "flip,cutout": {"cutout": Cutout(), "flip": Flip()}}
+    runs = [
+        claim(tmp_path / name, replace(config, augmentation=Augmentation(**operators)), [])
+        for name, operators in kinds.items()
+    ]
+    assert grouped(runs, ["augmentation"]) == {name: [run] for name, run in zip(kinds, runs, strict=True)}
+    assert list(grouped(runs, ["loss", "augmentation.flip"])) == ["cross_entropy None", "cross_entropy on"]
 
 
 def test_every_class_has_its_recall_in_each_group(report, sweep):

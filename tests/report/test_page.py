@@ -375,10 +375,11 @@ def test_the_page_of_a_run_shows_what_adjusting_its_logits_would_trade(opened, t
     assert re.match(r"Adjusted logits, fitted on the \d+ validation images, shown on the 535 test images\.", note)
 
 
-def test_a_sweep_opens_no_pages(typed, tmp_path):
-    answer = typed(tmp_path, "train", "-m", "seed=0,1", "open=true")
-    line = "train.py: open=true: opens the page of one run, and this is a sweep (-m)\n"
+def test_a_sweep_of_evaluations_opens_no_page(typed, tiny_run, tmp_path):
+    answer = typed(tmp_path, "evaluate", "-m", f"ckpt={tiny_run}", "split=test,validation", "open=true")
+    line = "evaluate.py: open=true: opens one page, and each job of this sweep (-m) has its own\n"
     assert (answer.code, answer.err) == (2, line)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_page_without_images_or_history(predictions, opened, tmp_path):

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cifar_imbalance.report.groups import GROUPS, HARD, METRICS, Result, cell_text, hard_in_words, mean_recalls
 from cifar_imbalance.report.page.charts import front_chart
-from cifar_imbalance.report.page.of_run import origin
 from cifar_imbalance.report.page.parts import Cell, Page, Part, Table, Text, count, number
 from cifar_imbalance.report.plots.canvas import words
 
@@ -21,7 +19,6 @@ def _interval(mean: float, half: float | None) -> Cell:
 
 
 def sweep_page(
-    folder: Path,
     groups: Mapping[str, Sequence[Result]],
     rows: Mapping[str, Mapping[str, Any]],
     published: Sequence[Mapping[str, str]],
@@ -30,8 +27,10 @@ def sweep_page(
     group_by: str,
     text: str,
     hard_names: Sequence[str],
+    origin: Sequence[Part],
 ) -> Page:
-    """`rows` are the table, `compared` the differences from the `baseline`, `text` is the whole in words."""
+    """`rows` are the table, `compared` the differences from the `baseline`, `text` the whole in words, `origin` how it
+    came about."""
     parts: list[Part] = []
     first = next(iter(rows.values()))
     shown = [name for name in (*METRICS, HARD) if name in first]
@@ -58,6 +57,17 @@ def sweep_page(
     if differing:
         columns = [group_by, "metric", "n", "difference", "95 % interval over the seeds"]
         parts.append(Table(f"Differences from {baseline}, of runs of the same seed", columns, differing))
+    runs = [
+        [
+            Cell(name),
+            count(result.seed),
+            *(number(result.metrics[metric]) for metric in shown),
+            Cell(result.run.path.name),
+        ]
+        for name, group in groups.items()
+        for result in group
+    ]
+    parts.append(Table("Runs", [group_by, "seed", *map(words, shown), "folder"], runs))
     recalls = {name: mean_recalls(group) for name, group in groups.items()}
     names = next(iter(groups.values()))[0].predictions.class_names
     classes = [[Cell(name), *(number(recall[k]) for recall in recalls.values())] for k, name in enumerate(names)]
@@ -66,6 +76,8 @@ def sweep_page(
         columns = ["method", "accuracy", "epoch", "n", "recipe", "source"]
         listed = [[Cell(row[column] or "-") for column in columns] for row in published]
         parts.append(Table("Published and repeated, in per cent of accuracy", columns, listed))
-    runs = sum(len(group) for group in groups.values())
-    parts += [Text("In words", text), *origin(folder)]
-    return Page(f"{len(groups)} groups by {group_by}", f"{runs} runs, compared with {baseline}", [], parts)
+    parts += [Text("In words", text), *origin]
+    of_runs = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+    if len(groups) == 1:
+        return Page(f"{group_by} {baseline}", of_runs, [], parts)
+    return Page(f"{len(groups)} groups by {group_by}", f"{of_runs}, compared with {baseline}", [], parts)
