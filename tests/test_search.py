@@ -355,6 +355,13 @@ def test_a_search_that_is_killed_in_a_trial_goes_on_to_exactly_the_number_it_is_
         assert float(row["worst_decile_recall"]) == pytest.approx(found["worst_decile_recall"], abs=1e-5)
 
 
+def test_a_finished_search_is_reported_again_without_what_trains(optuna):
+    found = "import sys, cifar_imbalance.search.run; print(*{'torch', 'timm', 'torchmetrics'} & sys.modules.keys())"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    answer = subprocess.run([sys.executable, "-c", found], env=environment, capture_output=True, text=True, check=True)
+    assert answer.stdout == "\n"
+
+
 def _claim(folder, count, barrier, taken):
     from cifar_imbalance.search.study import Study
 

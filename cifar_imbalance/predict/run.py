@@ -23,7 +23,7 @@ from cifar_imbalance.evidence.adjustment import fit
 from cifar_imbalance.evidence.combination import combine
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.predict.files import image_files, read_files
-from cifar_imbalance.report.tables import csv_text
+from cifar_imbalance.report.csv_text import csv_text
 from cifar_imbalance.runs.folder import RunFolder
 from cifar_imbalance.runs.rerun import runs_to_use
 from cifar_imbalance.runtimes.select import make_runtime

@@ -18,13 +18,13 @@ from cifar_imbalance.evidence.combination import combine, mixture_weights, paire
 from cifar_imbalance.evidence.diversity import METRICS_BY_SIZE, ClassGains, class_gains, metrics_by_size
 from cifar_imbalance.evidence.metrics import class_metrics, summarize
 from cifar_imbalance.evidence.predictions import Predictions
+from cifar_imbalance.report.csv_text import csv_text
 from cifar_imbalance.report.page.adjustments import adjustment_parts
 from cifar_imbalance.report.page.charts import bars_chart, lines_chart
 from cifar_imbalance.report.page.parts import Cell, Part, Table, number
 from cifar_imbalance.report.plots.canvas import words
 from cifar_imbalance.report.plots.comparisons import ensemble_plot
 from cifar_imbalance.report.plots.curves import evaluated_images, member_curves_plot
-from cifar_imbalance.report.tables import csv_text
 from cifar_imbalance.report.write import write_report
 from cifar_imbalance.runs.folder import RunFolder
 

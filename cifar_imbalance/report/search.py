@@ -8,10 +8,10 @@ from pathlib import Path
 
 from cifar_imbalance import atomic
 from cifar_imbalance.configuration.fields import OBJECTIVES
+from cifar_imbalance.report.csv_text import csv_text
 from cifar_imbalance.report.page.of_search import search_page
 from cifar_imbalance.report.page.write import write_page
 from cifar_imbalance.report.plots.searches import front_plot
-from cifar_imbalance.report.tables import csv_text
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from cifar_imbalance.evidence.seeds import (
     seed_differences,
 )
 from cifar_imbalance.evidence.significance import FALSE_DISCOVERY_RATE
+from cifar_imbalance.report.csv_text import csv_text
 from cifar_imbalance.report.groups import HARD, METRICS, Result, hard_decile, hard_in_words
 from cifar_imbalance.report.page.charts import front_chart, intervals_chart, scatter_chart
 from cifar_imbalance.report.page.of_run import origin
@@ -26,7 +27,6 @@ from cifar_imbalance.report.page.write import write_page
 from cifar_imbalance.report.plots.canvas import words
 from cifar_imbalance.report.plots.comparisons import class_differences_plot
 from cifar_imbalance.report.reference import differing
-from cifar_imbalance.report.tables import csv_text
 from cifar_imbalance.runs.seeds import OF_SEED
 from cifar_imbalance.terminal import count_of_classes
 

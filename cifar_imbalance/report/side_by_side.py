@@ -20,11 +20,12 @@ from cifar_imbalance.evidence.significance import (
     difference_interval,
     paired_test,
 )
+from cifar_imbalance.report.csv_text import csv_text
 from cifar_imbalance.report.page.charts import scatter_chart
 from cifar_imbalance.report.page.parts import Cell, Part, Table, Text, number
 from cifar_imbalance.report.plots.comparisons import side_by_side_plot
 from cifar_imbalance.report.reference import Reference
-from cifar_imbalance.report.tables import csv_text, padded
+from cifar_imbalance.report.tables import padded
 from cifar_imbalance.terminal import count_of_classes
 
 METRICS = ("precision", "recall", "f1")

@@ -19,6 +19,7 @@ from cifar_imbalance.evidence.combination import paired
 from cifar_imbalance.evidence.metrics import confusion_matrix
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.evidence.significance import TEST_IMAGES_ALONE, paired_test
+from cifar_imbalance.report.csv_text import csv_text
 from cifar_imbalance.report.groups import (
     GROUPS,
     HARD,
@@ -33,7 +34,6 @@ from cifar_imbalance.report.page.of_sweep import sweep_page
 from cifar_imbalance.report.page.parts import Part
 from cifar_imbalance.report.page.write import write_page
 from cifar_imbalance.report.plots.sweeps import delta_confusion_plot, fronts_plot, recall_by_count_plot
-from cifar_imbalance.report.tables import csv_text
 
 PUBLISHED = Path(__file__).parents[1] / "evidence" / "longtail" / "published.csv"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from scipy.special import softmax
 from cifar_imbalance.evidence.metrics import ClassMetrics
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.evidence.probabilities import Probabilities
+from cifar_imbalance.report.csv_text import csv_text
 from cifar_imbalance.terminal import one_line
 
 ABSENT = "-"
@@ -113,14 +113,6 @@ def errors_csv(predictions: Predictions) -> str:
         rows.append([predictions.indices[image], file, names[labels[image]], names[answers[image]], *shown])
     header = ["index", "file", "class", "predicted", "probability", "probability_of_class"]
     return csv_text(header, rows)
-
-
-def csv_text(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def terminal_table(metrics: ClassMetrics, summary: dict[str, Any], class_names: Sequence[str]) -> str:

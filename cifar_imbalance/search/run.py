@@ -1,4 +1,7 @@
-"""A search: trial after trial is trained in a run folder of its own and told to the study, until there are enough."""
+"""A search: trial after trial is trained in a run folder of its own and told to the study, until there are enough.
+
+What trains is imported for the first trial: a search that is finished only writes its report again.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,7 @@ from cifar_imbalance.configuration.differences import fingerprint
 from cifar_imbalance.configuration.fields import Searching, TrainConfig
 from cifar_imbalance.configuration.installed import command
 from cifar_imbalance.configuration.typed import as_typed
-from cifar_imbalance.engine.ensemble import run_ensemble
-from cifar_imbalance.engine.experiment import run_experiment
 from cifar_imbalance.errors import TrainingFailed, UsageError
-from cifar_imbalance.evidence.metrics import summarize
-from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.report.plots import canvas
 from cifar_imbalance.report.search import write_search_report
 from cifar_imbalance.runs.folder import RunFolder
@@ -84,6 +83,9 @@ def _run_trial(study: Study, trial: optuna.Trial, config: Searching, trials: Tri
 
 def _train(config: TrainConfig, folder: Path, overrides: list[str]) -> Path:
     """Train, or go on with the run in this folder."""
+    from cifar_imbalance.engine.ensemble import run_ensemble
+    from cifar_imbalance.engine.experiment import run_experiment
+
     train = run_experiment if config.ensemble.members == 1 else run_ensemble
     return train(going_on(config, folder), folder, overrides, QuietTerminal())
 
@@ -93,6 +95,9 @@ def validation_results(run: Path, objectives: Sequence[str]) -> dict[str, float]
 
     Raises TrainingFailed if one is not finite.
     """
+    from cifar_imbalance.evidence.metrics import summarize
+    from cifar_imbalance.evidence.predictions import Predictions
+
     summary = summarize(Predictions.load(RunFolder(run).checked_predictions("validation")))
     found = {name: float(summary[name]) for name in objectives}
     for name, value in found.items():
