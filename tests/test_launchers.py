@@ -156,18 +156,31 @@ def test_joblib_without_a_number_is_refused_before_anything_is_written(typed, tm
     assert list(tmp_path.iterdir()) == [] and started == []
 
 
+# ---------------------------------------------------------------- one job, in another process
+def test_a_job_on_joblib_ends_with_the_page_of_its_sweep(tmp_path, tiny_words):
+    need("joblib")
+    words = ["-m", *tiny_words, "training.epochs=1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=1"]
+    code, lines = Started(tmp_path, [*words, "hydra.sweep.dir=sweep", "seed=0"]).ended()
+    run = tmp_path / "sweep" / "1_quickstart_0"
+    assert code == 0, lines
+    assert lines[1].startswith("job 1 of 1: accuracy 0.") and lines[1].endswith(f"; {run}")
+    assert lines[-3:] == [
+        f"sweep: {tmp_path / 'sweep' / 'sweep.csv'}",
+        f"page:  {tmp_path / 'sweep' / 'report' / 'report.html'}",
+        f"next:  python evaluate.py ckpt={run}",
+    ]
+    assert finished(run) and (tmp_path / "sweep" / "report" / "report.html").is_file()
+
+
 # ---------------------------------------------------------------- killed and run again
 LAUNCHERS = [
-    pytest.param("joblib", ["hydra/launcher=joblib", "hydra.launcher.n_jobs=1"]),
-    pytest.param("submitit", ["hydra/launcher=submitit_local"], marks=pytest.mark.slow),
-    pytest.param(
-        "ray",
-        ["hydra/launcher=ray", "hydra.launcher.ray.init.address=local", "+hydra.launcher.ray.init.num_cpus=1"],
-        marks=pytest.mark.slow,
-    ),
+    ("joblib", ["hydra/launcher=joblib", "hydra.launcher.n_jobs=1"]),
+    ("submitit", ["hydra/launcher=submitit_local"]),
+    ("ray", ["hydra/launcher=ray", "hydra.launcher.ray.init.address=local", "+hydra.launcher.ray.init.num_cpus=1"]),
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("extra", "launcher"), LAUNCHERS)
 def test_a_killed_sweep_goes_on_and_names_what_failed(tmp_path, tiny_words, extra, launcher):
     need(extra)

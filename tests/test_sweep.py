@@ -19,7 +19,6 @@ from cifar_imbalance.configuration.differences import fingerprint
 from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.configuration.installed import CONF
 from cifar_imbalance.engine import evaluation, experiment, loop
-from cifar_imbalance.errors import TrainingFailed
 from cifar_imbalance.runs.folder import RunFolder
 
 
@@ -114,29 +113,6 @@ def test_one_process_cannot_use_xla_in_two_ways(typed, tmp_path, started):
     assert [config.runtime.name for config, _ in started] == ["xla", "xla"]
 
 
-def test_a_job_that_fails_does_not_stop_the_others_and_is_named_at_the_end(typed, tmp_path, tiny_words, monkeypatch):
-    train_epoch = loop.Loop.train_epoch
-
-    def one_diverges(self, plan, live):
-        if self.config.seed == 0 and self.config.augmentation.flip is not None:
-            raise TrainingFailed("the loss is nan")
-        return train_epoch(self, plan, live)
-
-    monkeypatch.setattr(loop.Loop, "train_epoch", one_diverges)
-    words = [word for word in tiny_words if not word.startswith("training.epochs")]
-    sweep = ["-m", "seed=0,1", "augmentation=none,flip", "optimizer=sgd", "training.epochs=1", "hydra.sweep.dir=sweep"]
-    answer = typed(tmp_path, "train", *sweep, *words)
-    assert answer.code == 1
-    folders = [tmp_path / "sweep" / f"{job + 1}_quickstart_{job // 2}" for job in range(4)]
-    assert [(folder / "report" / "summary.json").exists() for folder in folders] == [True, False, True, True]
-    failed, last = answer.err.splitlines()
-    assert failed.startswith("train.py: job 2 of 4: seed=0 augmentation=flip: failed: ")
-    assert "the loss is" in failed
-    assert failed.endswith(f"see {folders[1] / 'train.log'}")
-    assert "Traceback" in (folders[1] / "train.log").read_text()
-    assert last == "train.py: 1 of the sweep's jobs failed"
-
-
 def test_jobs_that_fail_do_not_stop_the_others_and_are_named_at_the_end(typed, tmp_path, tiny_words):
     words = [word for word in tiny_words if not word.startswith("training.epochs")]
     sweep = [
@@ -225,6 +201,20 @@ def sweep_words(tiny_words):
     return ["-m", "seed=0,1", "hydra.sweep.dir=sweep", *tiny_words]
 
 
+@pytest.fixture(scope="module")
+def finished_sweep(tmp_path_factory, typed, tiny_words):
+    folder = tmp_path_factory.mktemp("finished")
+    answer = typed(folder, "train", "-m", "seed=0,1", "hydra.sweep.dir=sweep", *tiny_words)
+    assert answer.code == 0, answer.err
+    return folder / "sweep"
+
+
+@pytest.fixture
+def finished(finished_sweep, tmp_path):
+    """A sweep of two seeds that has ended, as `sweep` in the working folder."""
+    return shutil.copytree(finished_sweep, tmp_path / "sweep")
+
+
 def test_what_is_finished_is_skipped_and_what_is_not_is_resumed(typed, tmp_path, sweep_words, monkeypatch):
     def interrupted(config, epoch, plan=loop.plan_epoch, **rest):
         if (config.seed, epoch) == (1, 1):
@@ -248,8 +238,7 @@ def test_what_is_finished_is_skipped_and_what_is_not_is_resumed(typed, tmp_path,
     assert all(row["accuracy"] for row in rows)
 
 
-def test_jobs_are_known_by_their_configuration_whatever_their_number(typed, tmp_path, sweep_words):
-    assert typed(tmp_path, "train", *sweep_words).code == 0
+def test_jobs_are_known_by_their_configuration_whatever_their_number(typed, tmp_path, sweep_words, finished):
     more = [word.replace("seed=0,1", "seed=2,1,0") for word in sweep_words]
     answer = typed(tmp_path, "train", *more)
     assert answer.code == 0, answer.err
@@ -264,8 +253,21 @@ def test_jobs_are_known_by_their_configuration_whatever_their_number(typed, tmp_
     ]
 
 
-def test_a_run_without_a_checkpoint_begins_anew(typed, tmp_path, sweep_words):
-    assert typed(tmp_path, "train", *sweep_words).code == 0
+@pytest.mark.parametrize(
+    ("limit", "why"),
+    [
+        ("engine.grouping.LARGEST_LOGITS", "the saved logits of its 2 runs have 0.0 GiB"),
+        ("report.groups.MOST_GROUPS", "group_by=experiment: makes 1 groups; a table has at most 0"),
+    ],
+)
+def test_a_sweep_that_is_too_large_for_a_page_says_so(typed, tmp_path, sweep_words, finished, monkeypatch, limit, why):
+    monkeypatch.setattr(f"cifar_imbalance.{limit}", 0)
+    answer = typed(tmp_path, "train", *sweep_words)
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.endswith(f"sweep: {finished / 'sweep.csv'}\npage:  none: {why}\n")
+
+
+def test_a_run_without_a_checkpoint_begins_anew(typed, tmp_path, sweep_words, finished):
     run = tmp_path / "sweep" / "2_quickstart_1"
     shutil.rmtree(run / "checkpoints")
     shutil.rmtree(run / "report")
@@ -274,14 +276,14 @@ def test_a_run_without_a_checkpoint_begins_anew(typed, tmp_path, sweep_words):
     assert not list(run.glob("environment_resumed_*.json"))
 
 
-def test_another_configuration_does_not_go_on_with_a_run(typed, tmp_path, sweep_words):
-    assert typed(tmp_path, "train", *sweep_words).code == 0
-    assert typed(tmp_path, "train", *sweep_words, "optimizer.weight_decay=0.1").code == 0
+def test_another_configuration_does_not_go_on_with_a_run(typed, tmp_path, sweep_words, finished):
+    one = [word.replace("seed=0,1", "seed=0") for word in sweep_words]
+    assert typed(tmp_path, "train", *one, "optimizer.weight_decay=0.1").code == 0
     assert (tmp_path / "sweep" / "1_quickstart_0_2" / "report" / "summary.json").is_file()
-    for row in csv.DictReader((tmp_path / "sweep" / "sweep.csv").read_text().splitlines()):
-        assert row["folder"].endswith("_2")
-        summary = json.loads(Path(row["folder"], "report", "summary.json").read_text())
-        assert float(row["accuracy"]) == round(summary["accuracy"], 4)
+    (row,) = csv.DictReader((tmp_path / "sweep" / "sweep.csv").read_text().splitlines())
+    assert row["folder"].endswith("_2")
+    summary = json.loads(Path(row["folder"], "report", "summary.json").read_text())
+    assert float(row["accuracy"]) == round(summary["accuracy"], 4)
 
 
 def test_a_sweep_does_not_begin_in_a_run_and_a_launcher_is_only_of_a_sweep(typed, tiny_run, tmp_path, tiny_words):
@@ -294,8 +296,7 @@ def test_a_sweep_does_not_begin_in_a_run_and_a_launcher_is_only_of_a_sweep(typed
     assert not list(tmp_path.iterdir())
 
 
-def test_a_job_that_another_process_trains_is_left_to_it(typed, tmp_path, sweep_words):
-    assert typed(tmp_path, "train", *sweep_words).code == 0
+def test_a_job_that_another_process_trains_is_left_to_it(typed, tmp_path, sweep_words, finished):
     place = int(fingerprint(RunFolder(tmp_path / "sweep" / "1_quickstart_0").read_config())[:12], 16)
     for run in (tmp_path / "sweep").glob("*_quickstart_*"):
         shutil.rmtree(run)

@@ -70,6 +70,8 @@ def test_programs_run_anywhere(site, tmp_path):
     assert answer.stderr.startswith("cifar-imbalance-train: experiment=exp22: allowed are ")
     answer = typed(site, tmp_path, "evaluate", "ckpt=nowhere")
     assert answer.stderr == "cifar-imbalance-evaluate: ckpt=nowhere: there is no such file or folder\n"
+    answer = typed(site, tmp_path, "search", "hydra.run.dir=x")
+    assert answer.stderr == "cifar-imbalance-search: hydra.run.dir=x: write output=x\n"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -78,6 +80,8 @@ def test_help_names_the_programs_as_they_are_called(site, tmp_path):
     assert "\ncifar-imbalance-train experiment=exp2 dataset.root=DIR  an experiment of the paper\n" in text
     assert "\ncifar-imbalance-train                             the quickstart" in text  # columns stay where they are
     assert ".py" not in text.partition("Flags:")[0]
+    text = typed(site, tmp_path, "search", "--help").stdout
+    assert "\ncifar-imbalance-search experiment=quickstart trials=40 " in text and "python" not in text
 
 
 def test_a_run_of_the_quickstart_names_the_next_command(site, tmp_path):

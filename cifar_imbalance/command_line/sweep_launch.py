@@ -155,7 +155,7 @@ def _report(report: Report, sweep: Sweep, runs: list[RunFolder], again: str) -> 
     try:
         groups = report(sweep.folder, runs, fields, again)
     except UsageError as error:  # runs on different images, for instance: no mistake in a sweep
-        print(f"page:  none: {error}")
+        print(f"page:  none: {error}", flush=True)
         return
     print(f"page:  {page}")
     print(f"next:  {_next(sweep.folder, runs, fields, groups)}", flush=True)

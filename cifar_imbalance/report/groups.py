@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cifar_imbalance.configuration.fields import OPERATORS
 from cifar_imbalance.configuration.schema import leaves
-from cifar_imbalance.errors import choose_from
+from cifar_imbalance.errors import UsageError, choose_from
 from cifar_imbalance.evidence.metrics import class_metrics, summarize
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.runs.folder import RunFolder
@@ -24,6 +24,7 @@ GROUPS = ("many", "medium", "few")
 # The mean recall of the tenth of the classes that the baseline recognised worst on its validation images: unlike the
 # worst decile, classes that were chosen without the test images.
 HARD = "hard_decile_recall"
+MOST_GROUPS = 200  # of a table
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +87,7 @@ def grouped(runs: Sequence[RunFolder], fields: Sequence[str]) -> dict[str, list[
     """The runs by the values of these fields, in the order in which they come.
 
     A configuration group, such as loss or augmentation, is a field whose value is its choice. Raises UsageError for a
-    field that a configuration does not have.
+    field that a configuration does not have, and for more than MOST_GROUPS.
     """
     groups: dict[str, list[RunFolder]] = {}
     for run in runs:
@@ -95,6 +96,8 @@ def grouped(runs: Sequence[RunFolder], fields: Sequence[str]) -> dict[str, list[
             if name not in values and not any(path.startswith(f"{name}.") for path in values):
                 raise choose_from("group_by", name, [path for path in values if path != "seed"])
         groups.setdefault(" ".join(_value(values, name) for name in fields), []).append(run)
+    if len(groups) > MOST_GROUPS:
+        raise UsageError(f"group_by={','.join(fields)}: makes {len(groups)} groups; a table has at most {MOST_GROUPS}")
     return groups
 
 

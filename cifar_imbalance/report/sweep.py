@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from scipy.stats import t as students_t
 
 from cifar_imbalance import atomic
-from cifar_imbalance.errors import UsageError
 from cifar_imbalance.evidence.bootstrap import paired_differences
 from cifar_imbalance.evidence.combination import paired
 from cifar_imbalance.evidence.metrics import confusion_matrix
@@ -38,7 +37,6 @@ from cifar_imbalance.report.plots.sweeps import delta_confusion_plot, fronts_plo
 PUBLISHED = Path(__file__).parents[1] / "evidence" / "longtail" / "published.csv"
 
 
-MOST_GROUPS = 200  # of a table
 DRAWN_UP_TO = 20  # groups: the change of the confusions from the baseline, a plot of each
 
 
@@ -53,10 +51,8 @@ def write_sweep_report(
     """Write tables, plots and report.html of the groups into `folder`, made if needed; returns the text of the table.
 
     `baseline` is the name of the group that the others are compared with; None: the first. `origin` are the last parts
-    of the page. Raises UsageError if the groups were evaluated on different images, or are more than MOST_GROUPS.
+    of the page. Raises UsageError if the groups were evaluated on different images.
     """
-    if len(groups) > MOST_GROUPS:
-        raise UsageError(f"group_by={group_by}: makes {len(groups)} groups; a table has at most {MOST_GROUPS}")
     baseline = baseline or next(iter(groups))
     results = [result for group in groups.values() for result in group]
     same = paired([result.predictions for result in results], [str(result.run.path) for result in results])
