@@ -16,7 +16,7 @@ from cifar_imbalance.trackers.base import Tracker
 
 def installed_or_skip(package):
     if importlib.util.find_spec(package) is None:
-        pytest.skip(f"{package} is not installed: pip install {package}")
+        pytest.skip(f"{package} is not installed: pip install -e '.[{package}]'")
 
 
 def history_of(run):
@@ -247,8 +247,8 @@ MISSING = "a value is missing; write ckpt=RUN_FOLDER logger=NAME (tensorboard, w
         (["RUN"], f"logger: {MISSING}"),
         (["RUN", "logger=comet"], "logger=comet: allowed are tensorboard, wandb, mlflow, trackio"),
         (["RUN", "logger=[]"], "logger=[]: allowed are tensorboard, wandb, mlflow, trackio"),
-        (["RUN", "logger=wandb"], "logger=wandb: wandb is not installed; pip install wandb"),
-        (["nowhere", "logger=wandb"], "logger=wandb: wandb is not installed; pip install wandb"),
+        (["RUN", "logger=wandb"], "logger=wandb: wandb is not installed; pip install -e '.[wandb]' installs it"),
+        (["nowhere", "logger=wandb"], "logger=wandb: wandb is not installed; pip install -e '.[wandb]' installs it"),
         (["RUN", "logger=tensorboard", "seed=1"], "seed: there is no such field; allowed are ckpt, logger"),
     ],
 )  # fmt: skip
@@ -262,7 +262,7 @@ def test_a_mistake_of_a_replay(typed, tmp_path, tiny_run, monkeypatch, words, li
 def test_a_run_is_refused_before_its_folder_exists_if_a_tracker_is_not_installed(typed, tmp_path, monkeypatch):
     monkeypatch.setattr(installed, "find_spec", lambda name: None)
     answer = typed(tmp_path, "train", "experiment=quickstart", "logger=[tensorboard,mlflow]")
-    line = "train.py: logger=tensorboard: tensorboard is not installed; pip install tensorboard\n"
+    line = "train.py: logger=tensorboard: tensorboard is not installed; pip install -e '.[tensorboard]' installs it\n"
     assert (answer.code, answer.out, answer.err) == (2, "", line)
     assert list(tmp_path.iterdir()) == []
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cifar_imbalance.configuration.schema import leaves
-from cifar_imbalance.errors import choose_from
+from cifar_imbalance.configuration.fields import TrainConfig
+from cifar_imbalance.configuration.schema import field_paths, leaves
 from cifar_imbalance.evidence.metrics import class_metrics, summarize
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.runs.folder import RunFolder
@@ -82,17 +82,20 @@ def _metrics(predictions: Predictions) -> dict[str, float]:
 
 
 def grouped(runs: Sequence[RunFolder], fields: Sequence[str]) -> dict[str, list[RunFolder]]:
-    """The runs by the values of these fields, in the order in which they come.
+    """The runs by the values of these fields of TrainConfig, in the order in which they come.
 
-    Raises UsageError for a field that a configuration does not have.
+    A block of fields is on, or off if the run did not make that choice; so is a field of such a block.
     """
+    blocks = {path.rpartition(".")[0] for path in field_paths(TrainConfig)}
     groups: dict[str, list[RunFolder]] = {}
     for run in runs:
         values = dict(leaves(run.read_config()))
+        names = []
         for name in fields:
-            if name not in values and not any(path.startswith(f"{name}.") for path in values):
-                raise choose_from("group_by", name, [path for path in values if path != "seed"])
-        names = [str(values[name]) if name in values else "on" for name in fields]
+            if name in values and not (name in blocks and values[name] is None):
+                names.append("null" if values[name] is None else str(values[name]))
+            else:
+                names.append("on" if any(path.startswith(f"{name}.") for path in values) else "off")
         groups.setdefault(" ".join(names), []).append(run)
     return groups
 

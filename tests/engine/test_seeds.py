@@ -120,6 +120,10 @@ def folders(sweeps, tmp_path):
         (tmp_path / name).mkdir()
         for number, run in enumerate(of_folder):
             (tmp_path / name / f"{number}").symlink_to(run)
+    for parent in ("a", "b"):
+        (tmp_path / "parents" / parent).mkdir(parents=True)
+        (tmp_path / "parents" / parent / "focal").symlink_to(runs["focal"][0])
+    (tmp_path / "empty").mkdir()
     return tmp_path
 
 
@@ -134,8 +138,14 @@ def folders(sweeps, tmp_path):
         ),
         (["ckpt=two", "reference=twice"], "reference=twice: seed 2 is in it twice, 1 and 2"),
         (["ckpt=two", "reference=two"], "reference=two: is ckpt itself; name another folder of runs"),
-        (["ckpt=two", "reference=two/0"], "reference=two/0: is no folder of runs, and ckpt=two is one; name another "),
-        (["ckpt=two", "reference=paper/exp2"], "reference=paper/exp2: is a table of the paper, and ckpt=two is one; "),
+        (["ckpt=two", "reference=two/0"], "reference=two/0: is one run, and ckpt=two is a folder of runs; name another folder of runs\n"),
+        (["ckpt=two", "reference=paper/exp2"], "reference=paper/exp2: is a table of the paper, and ckpt=two is a folder "),
+        (["ckpt=two", "reference=gone"], "reference=gone: is no folder that exists, and ckpt=two is a folder of runs; "),
+        (["ckpt=two", "reference=empty"], "reference=empty: is a folder without runs, and ckpt=two is a folder of "),
+        (
+            ["ckpt=parents", "reference=two"],
+            "ckpt=parents: seed 1 is in it twice, a/focal and b/focal\n",
+        ),
         (["ckpt=two/0", "reference=two"], "reference=two: is a folder of runs, and ckpt=two/0 is none; name one of "),
         (["ckpt=two"], "ckpt=two: is a folder of runs; add group_by=FIELD or reference=FOLDER"),
         (["ckpt=two", "reference=mixed", "views=flip"], "reference=mixed: its runs differ in more than the seed: "),
