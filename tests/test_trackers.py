@@ -4,6 +4,7 @@ import csv
 import importlib.util
 import json
 import shutil
+import time
 
 import pytest
 from PIL import Image
@@ -160,9 +161,12 @@ def replayed(typed, tiny_run, tmp_path):
     return replay
 
 
-def test_tensorboard_has_the_replayed_run(replayed, tmp_path):
+def test_tensorboard_has_the_replayed_run_once_however_often_it_is_replayed(replayed, tmp_path):
+    replayed("tensorboard")
     history, summary = replayed("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 1
 
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
     for line in history:
@@ -190,7 +194,9 @@ def wandb_records(content):
 
 
 @pytest.mark.slow
-def test_wandb_has_the_replayed_run_offline(replayed, tmp_path):
+def test_wandb_has_the_replayed_run_offline_once_however_often_it_is_replayed(replayed, tmp_path):
+    replayed("wandb")
+    time.sleep(1.1)  # W&B names folders by the second
     history, summary = replayed("wandb")
     from wandb.proto import wandb_internal_pb2
 
@@ -226,7 +232,8 @@ def test_mlflow_has_the_replayed_run_once_however_often_it_is_replayed(replayed,
 
 
 @pytest.mark.slow
-def test_trackio_has_the_replayed_run(replayed, tmp_path):
+def test_trackio_has_the_replayed_run_once_however_often_it_is_replayed(replayed, tmp_path):
+    replayed("trackio")
     history, summary = replayed("trackio")
     from trackio.sqlite_storage import SQLiteStorage
 

@@ -45,7 +45,7 @@ def run_grouping(config: EvaluateConfig, path: Path, overrides: list[str]) -> Pa
         results = {name: [read_result(run) for run in of_group] for name, of_group in groups.items()}
         if config.adjust.name != "none":
             results |= _adjusted_groups(config.adjust, results)
-        folder = new_folder(path, config, overrides, terminal, environment(None))
+        folder = new_folder(path, config, overrides, terminal, environment(None), ("report",))
         name = " ".join(fields)
         text = write_sweep_report(folder.report, results, group_by=name, baseline=config.baseline)
         log.info("%s", text)

@@ -100,6 +100,11 @@ def grouped(runs: Sequence[RunFolder], fields: Sequence[str]) -> dict[str, list[
     return groups
 
 
+def shown_groups(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """GROUPS that a table shows: none where all classes have many images."""
+    return GROUPS if any(row.get(name) is not None and not np.isnan(row[name]) for name in GROUPS[1:]) else ()
+
+
 def mean_recalls(group: Sequence[Result]) -> NDArray[np.float64]:
     return np.asarray(np.mean([result.recalls for result in group], axis=0))
 

@@ -36,10 +36,10 @@ def runs_of_seeds(path: str, field: str) -> list[RunFolder]:
         raise UsageError(f"{field}={path}: has {found}; the spread over seeds needs two at least")
     configs = [run.read_config() for run in finished]
     differing: dict[str, str] = {}
-    for run, config in zip(names, configs, strict=True):
-        for name, (one, other) in differing_fields(configs[0], config).items():
+    for other, config in zip(names, configs, strict=True):
+        for name, (here, there) in differing_fields(configs[0], config).items():
             if name not in OF_SEED:
-                differing.setdefault(name, f"{name} ({one} in {names[0]}, {other} in {run})")
+                differing.setdefault(name, f"{name} ({here} in {names[0]}, {there} in {other})")
     if differing:
         experiments = list(dict.fromkeys(config.experiment for config in configs))
         if len(experiments) > 1:

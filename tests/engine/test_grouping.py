@@ -9,6 +9,8 @@ from PIL import Image
 
 from cifar_imbalance.evidence.metrics import class_metrics, summarize
 from cifar_imbalance.evidence.predictions import Predictions
+from cifar_imbalance.report.groups import grouped, shown_groups
+from cifar_imbalance.runs.folder import RunFolder
 
 METHODS = ("cross_entropy", "focal")
 
@@ -81,15 +83,30 @@ def test_groups_are_compared_with_the_first_or_the_named_baseline(report, sweep,
     assert float(row["interval_over_seeds"]) == pytest.approx(12.7062 * np.std(values, ddof=1) / 2**0.5, rel=1e-4)
     assert float(row["difference_of_first_seed"]) == pytest.approx(values[0], abs=1e-6)
     assert float(row["low_over_images"]) < values[0] < float(row["high_over_images"])
-    assert "Differences from cross_entropy, of runs of the same seed:" in out
+    assert "Differences from cross_entropy, of runs of the same seed (baseline=GROUP chooses another group):" in out
+    assert "focal, 2 seeds in common: accuracy " in out and "  gained in every seed: " in out
     answer = typed(tmp_path, "evaluate", f"ckpt={sweep}", "group_by=loss.name", "baseline=focal")
-    assert "Differences from focal, of runs of the same seed:" in answer.out
+    assert "Differences from focal, of runs of the same seed (baseline=" in answer.out
 
 
 def test_the_plots_are_there(report):
     folder, _ = report
     names = {path.name for path in folder.glob("*.png")}
     assert names == {"accuracy_worst_decile.png", "recall_by_count.png", "delta_confusion_focal.png"}
+    assert not (folder.parent / "predictions").exists()
+
+
+def test_a_block_is_on_where_a_run_made_that_choice(sweep):
+    runs = [RunFolder(path) for path in sorted(sweep.glob("*_quickstart_?"))]
+    assert list(grouped(runs, ["loss.focal"])) == ["off", "on"]
+    assert list(grouped(runs, ["loss.focal.gamma", "model.weights"])) == ["off null", "2.0 null"]
+
+
+def test_groups_of_classes_are_shown_unless_all_have_many_images():
+    unknown = float("nan")
+    assert shown_groups({"many": 0.5, "medium": unknown, "few": unknown}) == ()
+    assert shown_groups({"many": 0.5, "medium": unknown, "few": 0.1}) == ("many", "medium", "few")
+    assert shown_groups({"accuracy": 0.5}) == ()
 
 
 def test_several_fields_make_groups_of_their_combinations(sweep, tmp_path, typed):
@@ -106,9 +123,12 @@ def test_several_fields_make_groups_of_their_combinations(sweep, tmp_path, typed
     [
         (
             ["group_by=los.name"],
-            "group_by=los.name: there is no such field (did you mean loss.name?); allowed are augmentation, checkpoint, ",
+            "group_by=los.name: there is no such field (did you mean loss.name?); allowed are augmentation, ",
         ),
-        (["group_by=[seed,max_lr]"], "group_by=max_lr: there is no such field (did you mean schedule.max_lr?); allowed"),
+        (
+            ["group_by=[seed,max_lr]"],
+            "group_by=max_lr: there is no such field (did you mean schedule.max_lr?); ",
+        ),
         (["group_by=loss"], "group_by=loss: is a group of fields; its choices are group_by=loss.name\n"),
         (["group_by=loss.name", "baseline=ce"], "baseline=ce: allowed are cross_entropy, focal"),
         (["baseline=ce"], "baseline=ce: only with group_by=FIELD, a table of the runs in a folder"),
