@@ -141,9 +141,9 @@ def class_differences_plot(
             np.minimum(high[chosen], right) - difference[chosen],
         ]
         for edge, arrow, beyond in ((left, "<", low[chosen] < left), (right, ">", high[chosen] > right)):
-            at = np.full(int(beyond.sum()), edge)
-            (drawn,) = axes.plot(at, rows[beyond], arrow, color=colour, markersize=3, clip_on=False, zorder=3)
-            drawn.set_in_layout(False)  # without any arrow it would ask for the whole figure
+            if beyond.any():
+                at = np.full(int(beyond.sum()), edge)
+                axes.plot(at, rows[beyond], arrow, color=colour, markersize=3, clip_on=False, zorder=3)
         label = f"{label}: {count_of_classes(len(chosen))}"
         size = 3.0 if few else 2.2
         axes.errorbar(
