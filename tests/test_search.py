@@ -273,7 +273,7 @@ def test_without_optuna_one_line_has_the_command_that_installs_it(typed, tmp_pat
     answer = typed(tmp_path, "search", "experiment=quickstart", "trials=3", "schedule.max_lr=1,2")
     assert (answer.code, answer.err) == (
         2,
-        "cifar_imbalance.search: search: optuna is not installed; pip install optuna\n",
+        "cifar_imbalance.search: search: optuna is not installed; pip install -e '.[search]' installs it\n",
     )
 
 

@@ -4,6 +4,7 @@ import csv
 import importlib.util
 import json
 import shutil
+import time
 
 import pytest
 from PIL import Image
@@ -16,7 +17,7 @@ from cifar_imbalance.trackers.base import Tracker
 
 def installed_or_skip(package):
     if importlib.util.find_spec(package) is None:
-        pytest.skip(f"{package} is not installed: pip install {package}")
+        pytest.skip(f"{package} is not installed: pip install -e '.[{package}]'")
 
 
 def history_of(run):
@@ -160,9 +161,12 @@ def replayed(typed, tiny_run, tmp_path):
     return replay
 
 
-def test_tensorboard_has_the_replayed_run(replayed, tmp_path):
+def test_tensorboard_has_the_replayed_run_once_however_often_it_is_replayed(replayed, tmp_path):
+    replayed("tensorboard")
     history, summary = replayed("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 1
 
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
     for line in history:
@@ -190,7 +194,9 @@ def wandb_records(content):
 
 
 @pytest.mark.slow
-def test_wandb_has_the_replayed_run_offline(replayed, tmp_path):
+def test_wandb_has_the_replayed_run_offline_once_however_often_it_is_replayed(replayed, tmp_path):
+    replayed("wandb")
+    time.sleep(1.1)  # W&B names folders by the second
     history, summary = replayed("wandb")
     from wandb.proto import wandb_internal_pb2
 
@@ -226,7 +232,8 @@ def test_mlflow_has_the_replayed_run_once_however_often_it_is_replayed(replayed,
 
 
 @pytest.mark.slow
-def test_trackio_has_the_replayed_run(replayed, tmp_path):
+def test_trackio_has_the_replayed_run_once_however_often_it_is_replayed(replayed, tmp_path):
+    replayed("trackio")
     history, summary = replayed("trackio")
     from trackio.sqlite_storage import SQLiteStorage
 
@@ -247,8 +254,8 @@ MISSING = "a value is missing; write ckpt=RUN_FOLDER logger=NAME (tensorboard, w
         (["RUN"], f"logger: {MISSING}"),
         (["RUN", "logger=comet"], "logger=comet: allowed are tensorboard, wandb, mlflow, trackio"),
         (["RUN", "logger=[]"], "logger=[]: allowed are tensorboard, wandb, mlflow, trackio"),
-        (["RUN", "logger=wandb"], "logger=wandb: wandb is not installed; pip install wandb"),
-        (["nowhere", "logger=wandb"], "logger=wandb: wandb is not installed; pip install wandb"),
+        (["RUN", "logger=wandb"], "logger=wandb: wandb is not installed; pip install -e '.[wandb]' installs it"),
+        (["nowhere", "logger=wandb"], "logger=wandb: wandb is not installed; pip install -e '.[wandb]' installs it"),
         (["RUN", "logger=tensorboard", "seed=1"], "seed: there is no such field; allowed are ckpt, logger"),
     ],
 )  # fmt: skip
@@ -262,7 +269,7 @@ def test_a_mistake_of_a_replay(typed, tmp_path, tiny_run, monkeypatch, words, li
 def test_a_run_is_refused_before_its_folder_exists_if_a_tracker_is_not_installed(typed, tmp_path, monkeypatch):
     monkeypatch.setattr(installed, "find_spec", lambda name: None)
     answer = typed(tmp_path, "train", "experiment=quickstart", "logger=[tensorboard,mlflow]")
-    line = "train.py: logger=tensorboard: tensorboard is not installed; pip install tensorboard\n"
+    line = "train.py: logger=tensorboard: tensorboard is not installed; pip install -e '.[tensorboard]' installs it\n"
     assert (answer.code, answer.out, answer.err) == (2, "", line)
     assert list(tmp_path.iterdir()) == []
 

@@ -49,7 +49,7 @@ from cifar_imbalance.configuration.hardware import (
 )
 from cifar_imbalance.configuration.image_folder import SPLITS, has_splits
 from cifar_imbalance.configuration.installed import check_installed
-from cifar_imbalance.configuration.schema import as_dataclass, leaves
+from cifar_imbalance.configuration.schema import as_dataclass, field_paths, leaves, unknown_field
 from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.configuration.values import LARGEST_SEED, WEIGHT_SUFFIXES
 from cifar_imbalance.errors import UsageError
@@ -126,6 +126,10 @@ def checked_grouping(composed: DictConfig, typed: Iterable[str] = ()) -> Evaluat
     fields = config.group_by if isinstance(config.group_by, list) else [config.group_by]
     if not fields or not all(isinstance(name, str) for name in fields):
         raise UsageError(f"group_by={config.group_by}: a field is expected, or a list of fields")
+    known = field_paths(TrainConfig)
+    for name in fields:
+        if name not in known:
+            raise unknown_field(name, TrainConfig, asked=f"group_by={name}")
     _check_typed(typed, ("ckpt", "group_by", "baseline", "adjust", "open", "plots"), "a table of runs")
     return config
 
@@ -173,7 +177,7 @@ def checked_predict(composed: DictConfig, typed: Iterable[str] = ()) -> PredictC
 
 def checked_search(composed: DictConfig, typed: Iterable[str] = ()) -> Searching:
     """What is a search's own in its configuration, every value checked. Raises UsageError."""
-    check_installed("optuna", "search")
+    check_installed("optuna", "search", extra="search")
     if "resume" in typed:
         raise UsageError(f"resume={composed.resume}: a search goes on in its own folder, output=FOLDER")
     if OmegaConf.is_missing(composed, "trials"):
@@ -200,7 +204,7 @@ def _checked_trackers(logger: Any) -> list[str]:
     """The names of the trackers. Raises UsageError for one whose package is not installed."""
     names = list(dict.fromkeys(logger if isinstance(logger, list) else [logger] if logger is not None else []))
     for name in names:
-        check_installed(name, f"logger={name}")
+        check_installed(name, f"logger={name}", extra=name)
     return names
 
 

@@ -9,7 +9,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-INSTALL_XLA = "pip install -e '.[xla]'"
+from cifar_imbalance.configuration.installed import installing
+
+INSTALL_XLA = installing("xla")
 XLA_NAMES = ("xla", "tpu")  # the runtimes that use torch_xla
 
 

@@ -38,7 +38,12 @@ def as_called(text: str) -> str:
     return re.sub(program + r"(?P<words>(?: \S+)*)(?P<gap> {2,})?", renamed, text)
 
 
-def check_installed(package: str, asked: str) -> None:
-    """Raises UsageError if the optional `package`, which `asked` (FIELD=VALUE) needs, is not installed."""
+def installing(extra: str) -> str:
+    """The command that installs an extra of this project, one of pyproject.toml's optional dependencies."""
+    return f"pip install 'cifar_imbalance[{extra}]'" if FROM_WHEEL else f"pip install -e '.[{extra}]'"
+
+
+def check_installed(package: str, asked: str, *, extra: str) -> None:
+    """Raises UsageError if a `package` of the `extra`, which `asked` (FIELD=VALUE) needs, is not installed."""
     if find_spec(package) is None:
-        raise UsageError(f"{asked}: {package} is not installed; pip install {package}")
+        raise UsageError(f"{asked}: {package} is not installed; {installing(extra)} installs it")

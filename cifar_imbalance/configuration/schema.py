@@ -135,8 +135,11 @@ def _parts(annotation: Any) -> Iterator[Any]:
 
 
 # ---------------------------------------------------------------- one-line errors
-def unknown_field(path: str, schema: type) -> UsageError:
-    """The error for a field that the schema does not have, with the nearest one that it has."""
+def unknown_field(path: str, schema: type, asked: str | None = None) -> UsageError:
+    """The error for a field that the schema does not have, with the nearest one that it has.
+
+    `asked` is what was typed, if that is not the field itself.
+    """
     if path.startswith("hydra"):
         return UsageError(f"{path}: Hydra has no such field; --cfg hydra shows those it has")
     known = sorted(field_paths(schema))
@@ -147,7 +150,7 @@ def unknown_field(path: str, schema: type) -> UsageError:
     parent = path.rsplit(".", 1)[0] + "." if "." in path else ""
     siblings = [name for name in known if name.startswith(parent) and "." not in name[len(parent) :]]
     allowed = siblings or [name for name in known if "." not in name]
-    return UsageError(f"{path}: there is no such field{near}; allowed are {', '.join(allowed)}")
+    return UsageError(f"{asked or path}: there is no such field{near}; allowed are {', '.join(allowed)}")
 
 
 def explain(error: OmegaConfBaseException, schema: type) -> UsageError:

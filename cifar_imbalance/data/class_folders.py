@@ -159,8 +159,8 @@ class _Reader:
         """The images of the classes `names`, of which some may have no folder. Raises UsageError if none has images."""
         found = [self.images(classes[name]) if name in classes else OfClass("") for name in names]
         if not any(of_class.files for of_class in found):
-            place = self.root / "test" if has_splits(self.root) else self.root
-            raise self.error(f"no images in {place}")
+            where = "test/CLASS" if has_splits(self.root) else "CLASS"
+            raise self.error(f"there are no images in it as {where}/IMAGE")
         return found
 
     def _entries(self, folder: Path) -> list[os.DirEntry[str]]:

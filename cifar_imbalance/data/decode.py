@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cifar_imbalance.errors import UsageError
 
@@ -52,6 +52,8 @@ def read_image(path: Path, size: Size | None = None, *, field: str = "dataset.ro
             return np.array(resized(to_rgb(image), size)), several_frames
     except Exception as error:  # Pillow raises many exceptions for damaged files, even SyntaxError
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        if isinstance(error, UnidentifiedImageError):  # whose text has the path, which is named already
+            reason = "its content is no image, or one that Pillow does not know"
         raise UsageError(f"{field}: cannot read {path}: {reason}") from error
 
 

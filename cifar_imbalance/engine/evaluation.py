@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -193,10 +194,15 @@ def _reference(config: EvaluateConfig, predictions: Predictions) -> Reference | 
 
 
 def new_folder(
-    path: Path, config: EvaluateConfig, overrides: list[str], terminal: Terminal, here: dict[str, Any]
+    path: Path,
+    config: EvaluateConfig,
+    overrides: list[str],
+    terminal: Terminal,
+    here: dict[str, Any],
+    parts: Sequence[str] = ("predictions", "report"),
 ) -> RunFolder:
-    """A folder for this evaluation alone, without the files of a run or of another evaluation."""
-    folder = claim(path, config, overrides, ("predictions", "report"))
+    """A folder with these `parts` for this evaluation alone, without files of a run or of another evaluation."""
+    folder = claim(path, config, overrides, parts)
     terminal.write_log(folder.path / "evaluate.log")
     atomic.write_json(folder.path / "environment.json", here)
     return folder

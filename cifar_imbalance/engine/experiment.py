@@ -47,7 +47,7 @@ from cifar_imbalance.runtimes.base import DeviceRuntime
 from cifar_imbalance.runtimes.environment import environment
 from cifar_imbalance.runtimes.select import make_runtime
 from cifar_imbalance.terminal import Terminal
-from cifar_imbalance.trackers.tracking import tracking
+from cifar_imbalance.trackers.tracking import replay_command, tracking
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +130,9 @@ def finished_run(config: TrainConfig) -> Path | None:
     """The folder of the run to resume if it is finished, which is logged; else None."""
     if config.resume is None or not (folder := RunFolder(expanded(config.resume, "resume"))).is_finished:
         return None
-    log.info("%s is finished; nothing was done", folder.path)
+    asked = [name for name in config.logger if name not in folder.read_config().logger]
+    replay = f"; to send it to {', '.join(asked)}: {replay_command(folder, asked)}" if asked else ""
+    log.info("%s is finished; nothing was done%s", folder.path, replay)
     return folder.path
 
 

@@ -49,7 +49,7 @@ def run_grouping(config: EvaluateConfig, path: Path, overrides: list[str]) -> Pa
         results = _results(groups)
         if config.adjust.name != "none":
             results |= _adjusted_groups(config.adjust, results)
-        folder = new_folder(path, config, overrides, terminal, environment(None))
+        folder = new_folder(path, config, overrides, terminal, environment(None), ("report",))
         name = " ".join(fields)
         text = write_sweep_report(
             folder.report, results, group_by=name, baseline=config.baseline, origin=origin(folder.path)

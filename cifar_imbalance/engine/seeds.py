@@ -32,9 +32,9 @@ def run_against_seeds(config: EvaluateConfig, path: Path, overrides: list[str]) 
         results = [*ours, *theirs]
         owners = [f"{field}={result.run.path}" for field, result in zip(fields, results, strict=True)]
         paired([result.predictions for result in results], owners)
-        folder = new_folder(path, config, overrides, terminal, environment(None))
+        folder = new_folder(path, config, overrides, terminal, environment(None), ("report",))
         text = write_seeds_side_by_side(folder.report, theirs, ours, reference=config.reference, runs=config.ckpt)
-        log.info("%s\n", text)
+        log.info("%s", text)
         log.info("written to: %s", folder.path)
         log.info("page:       %s", folder.page)
         return folder.path

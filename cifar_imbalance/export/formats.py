@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from cifar_imbalance.configuration.installed import installing
 from cifar_imbalance.engine.reported import Rebuilt
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.export.deployed import Deployed
@@ -56,9 +57,8 @@ def to_onnx(reported: Rebuilt, folder: Path) -> Read:
         import onnxruntime
         import onnxscript as onnxscript
     except ImportError as error:
-        raise UsageError(
-            f"format=onnx: {error.name} is not installed; pip install onnx onnxscript onnxruntime"
-        ) from error
+        line = f"format=onnx: {error.name} is not installed; {installing('onnx')} installs it"
+        raise UsageError(line) from error
 
     file = folder / "model.onnx"
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of its own operators

@@ -25,8 +25,8 @@ def image_files(place: Path) -> list[Path]:
         found = [file for file in found if not any(part.startswith(".") for part in file.relative_to(place).parts)]
     found = sorted(file for file in found if file.suffix.lower() in SUFFIXES)
     if not found:
-        what = "there is no such file or folder" if not place.exists() else "there is no image in it"
-        raise UsageError(f"images={place}: {what}")
+        what = "there is no image in it" if place.is_dir() else "is no image"
+        raise UsageError(f"images={place}: {what}; images are files that end in {', '.join(sorted(SUFFIXES))}")
     return found
 
 

@@ -26,7 +26,7 @@ from cifar_imbalance.report.plots.canvas import words
 from cifar_imbalance.report.plots.comparisons import ensemble_plot
 from cifar_imbalance.report.plots.curves import evaluated_images, member_curves_plot
 from cifar_imbalance.report.write import write_report
-from cifar_imbalance.runs.folder import RunFolder
+from cifar_imbalance.runs.folder import RunFolder, shortest_names
 
 COLUMNS = (
     "accuracy",
@@ -107,12 +107,8 @@ def _saved_validation(folders: Sequence[RunFolder]) -> list[Predictions]:
 
 
 def _names(folders: Sequence[RunFolder]) -> list[str]:
-    """The shortest unique suffixes of the folders' paths, with the model's name if the models differ."""
-    parts = [folder.path.resolve().parts for folder in folders]
-    depth = 1
-    while len({path[-depth:] for path in parts}) < len(parts):
-        depth += 1
-    names = ["/".join(path[-depth:]) for path in parts]
+    """The shortest unique ends of the folders' paths, with the model's name if the models differ."""
+    names = shortest_names([folder.path for folder in folders])
     models = [folder.read_config().model.name for folder in folders]
     several = len(set(models)) > 1
     return [f"{name} ({model})" if several else name for name, model in zip(names, models, strict=True)]
@@ -220,13 +216,17 @@ def _parts(
 
 
 def _curves_of_members(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Part:
-    lines = {}
+    measured, lines = {}, {}
     for name, history in histories.items():
         on = f"{evaluated_images(history)}_accuracy"
-        measured = on if any(line.get(on) is not None for line in history) else "train_accuracy"
-        found = [(line["epoch"], line[measured]) for line in history if line.get(measured) is not None]
-        lines[f"member {name}, {words(measured)}"] = found
-    return lines_chart("Accuracy of the members by epoch", lines, x="epoch", y="")
+        measured[name] = on if any(line.get(on) is not None for line in history) else "train_accuracy"
+    same = len(set(measured.values())) == 1
+    for name, history in histories.items():
+        column = measured[name]
+        found = [(line["epoch"], line[column]) for line in history if line.get(column) is not None]
+        lines[f"member {name}" if same else f"member {name}, {words(column)}"] = found
+    y = words(next(iter(measured.values()))) if same else ""
+    return lines_chart("Accuracy of the members by epoch", lines, x="epoch", y=y)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

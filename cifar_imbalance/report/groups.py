@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cifar_imbalance.configuration.fields import OPERATORS
-from cifar_imbalance.configuration.schema import leaves
-from cifar_imbalance.errors import UsageError, choose_from
+from cifar_imbalance.configuration.fields import OPERATORS, TrainConfig
+from cifar_imbalance.configuration.schema import field_paths, leaves
+from cifar_imbalance.errors import UsageError
 from cifar_imbalance.evidence.metrics import class_metrics, summarize
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.runs.folder import RunFolder
@@ -84,31 +84,34 @@ def _metrics(predictions: Predictions) -> dict[str, float]:
 
 
 def grouped(runs: Sequence[RunFolder], fields: Sequence[str]) -> dict[str, list[RunFolder]]:
-    """The runs by the values of these fields, in the order in which they come.
+    """The runs by the values of these fields of TrainConfig, in the order in which they come.
 
-    A configuration group, such as loss or augmentation, is a field whose value is its choice. Raises UsageError for a
-    field that a configuration does not have, and for more than MOST_GROUPS.
+    A configuration group, such as loss or augmentation, is a field whose value is its choice. Another block is on, or
+    off if the run did not make that choice; so is a field of such a block. Raises UsageError for more than MOST_GROUPS.
     """
+    blocks = {path.rpartition(".")[0] for path in field_paths(TrainConfig)}
     groups: dict[str, list[RunFolder]] = {}
     for run in runs:
         values = dict(leaves(run.read_config()))
+        names = []
         for name in fields:
-            if name not in values and not any(path.startswith(f"{name}.") for path in values):
-                raise choose_from("group_by", name, [path for path in values if path != "seed"])
-        groups.setdefault(" ".join(_value(values, name) for name in fields), []).append(run)
+            if name == "augmentation":
+                names.append(",".join(one for one in OPERATORS if f"augmentation.{one}" not in values) or "none")
+                continue
+            name = f"{name}.name" if f"{name}.name" in values else name
+            if name in values and not (name in blocks and values[name] is None):
+                names.append("null" if values[name] is None else str(values[name]))
+            else:
+                names.append("on" if any(path.startswith(f"{name}.") for path in values) else "off")
+        groups.setdefault(" ".join(names), []).append(run)
     if len(groups) > MOST_GROUPS:
         raise UsageError(f"group_by={','.join(fields)}: makes {len(groups)} groups; a table has at most {MOST_GROUPS}")
     return groups
 
 
-def _value(values: Mapping[str, Any], field: str) -> str:
-    """The value of a field, of a group's choice, or whether a block is there, in the leaves of a configuration."""
-    for path in (field, f"{field}.name"):
-        if path in values:
-            return str(values[path])
-    if field == "augmentation":
-        return ",".join(name for name in OPERATORS if f"augmentation.{name}" not in values) or "none"
-    return "on"
+def shown_groups(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """GROUPS that a table shows: none where all classes have many images."""
+    return GROUPS if any(row.get(name) is not None and not np.isnan(row[name]) for name in GROUPS[1:]) else ()
 
 
 def mean_recalls(group: Sequence[Result]) -> NDArray[np.float64]:

@@ -27,6 +27,7 @@ from cifar_imbalance.report.page.write import write_page
 from cifar_imbalance.report.plots.canvas import words
 from cifar_imbalance.report.plots.comparisons import class_differences_plot
 from cifar_imbalance.report.reference import differing
+from cifar_imbalance.runs.folder import shortest_names
 from cifar_imbalance.runs.seeds import OF_SEED
 from cifar_imbalance.terminal import count_of_classes
 
@@ -39,6 +40,7 @@ COLUMNS = (  # of a line of numbers: the field, and its name in the files
     ("low", "low"),
     ("high", "high"),
 )
+ALIKE = "Their configurations are the same, as far as they change results."
 TESTED = (*COLUMNS, ("p", "p"), ("adjusted_p", "adjusted_p"))
 
 
@@ -74,9 +76,11 @@ def write_seeds_side_by_side(
     atomic.write_text(folder / "side_by_side_metrics.csv", _metrics_csv(metrics, names, pairs))
     atomic.write_text(folder / "side_by_side.csv", _classes_csv(classes, class_names, verdicts))
     hard_names = [] if hard is None else [class_names[k] for k in hard]
-    text = _text(metrics, names, classes, class_names, verdicts, pairs, compared, (reference, runs), hard_names)
+    different = _differences(compared)
+    paths = reference, runs
+    text = _text(metrics, names, classes, class_names, verdicts, pairs, compared, paths, hard_names, different)
     atomic.write_text(folder / "side_by_side.txt", text)
-    short = _short(reference, runs)
+    short = shortest_names([Path(reference), Path(runs)])
     class_differences_plot(
         folder / "side_by_side.png",
         *(classes.difference, classes.low, classes.high),
@@ -84,16 +88,11 @@ def write_seeds_side_by_side(
         class_names,
         title=f"{short[1]} less {short[0]}, {_seeds_in_words(pairs)}",
     )
-    page = _page(folder, metrics, names, classes, class_names, verdicts, pairs, (theirs, ours), short, text)
+    notes = [f"They differ in {'; '.join(different)}." if different else ALIKE]
+    notes += [f"The {hard_in_words('the reference', hard_names)}."] if hard_names else []
+    page = _page(folder, metrics, names, classes, class_names, verdicts, pairs, (theirs, ours), short, text, notes)
     write_page(folder / "report.html", page)
     return text
-
-
-def _short(reference: str, runs: str) -> tuple[str, str]:
-    """The shortest different ends of two paths."""
-    parts = Path(reference).absolute().parts, Path(runs).absolute().parts
-    depth = next((k for k in range(1, max(map(len, parts))) if parts[0][-k:] != parts[1][-k:]), max(map(len, parts)))
-    return "/".join(parts[0][-depth:]), "/".join(parts[1][-depth:])
 
 
 def _seeds_in_words(pairs: Pairing) -> str:
@@ -140,10 +139,10 @@ def _text(
     compared: tuple[Sequence[Result], Sequence[Result]],
     paths: tuple[str, str],
     hard_names: Sequence[str],
+    different: Sequence[str],
 ) -> str:
     lines = [f"{paths[1]} side by side with {paths[0]}, {_seeds_in_words(pairs)}", ""]
-    different = _differences(compared)
-    lines += ["They differ in:", *(f"- {line}" for line in different)] if different else ["They differ in nothing."]
+    lines += ["They differ in:", *(f"- {line}" for line in different)] if different else [ALIKE]
     lines += ["", f"{'':20}  {'reference':>15}  {'runs':>15}  difference  95 % interval"]
     for k, name in enumerate(names):
         first, second, interval = _in_words(metrics, k)
@@ -217,12 +216,13 @@ def _page(
     verdicts: Sequence[str],
     pairs: Pairing,
     sides: tuple[Sequence[Result], Sequence[Result]],
-    short: tuple[str, str],
+    short: Sequence[str],
     text: str,
+    notes: Sequence[str],
 ) -> Page:
     cards = [
         Card(
-            f"{metrics.difference[k]:+.3f}",
+            f"{metrics.difference[k]:+.4f}",
             words(name),
             f"95 %: {metrics.low[k]:+.3f} to {metrics.high[k]:+.3f}",
         )
@@ -278,7 +278,7 @@ def _page(
                 "Over the seeds",
                 ["metric", reference, runs, "difference", interval],
                 results,
-                "Means ± the sample standard deviation over the seeds.",
+                " ".join(["Means ± the sample standard deviation over the seeds.", *notes]),
             ),
             front_chart(
                 "Accuracy and worst decile",

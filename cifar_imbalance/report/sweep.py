@@ -28,11 +28,13 @@ from cifar_imbalance.report.groups import (
     hard_decile,
     hard_in_words,
     mean_recalls,
+    shown_groups,
 )
 from cifar_imbalance.report.page.of_sweep import sweep_page
 from cifar_imbalance.report.page.parts import Part
 from cifar_imbalance.report.page.write import write_page
 from cifar_imbalance.report.plots.sweeps import delta_confusion_plot, fronts_plot, recall_by_count_plot
+from cifar_imbalance.terminal import count_of_classes
 
 PUBLISHED = Path(__file__).parents[1] / "evidence" / "longtail" / "published.csv"
 
@@ -185,8 +187,9 @@ def _text(
     group_by: str,
     hard_names: Sequence[str],
 ) -> str:
-    shown = ["n", *METRICS[:4], *(name for name in (HARD, *GROUPS) if name in next(iter(rows.values())))]
-    shown += ["best_minus_last"]
+    first = next(iter(rows.values()))
+    shown = ["n", *METRICS[:4], *([HARD] if HARD in first else []), *shown_groups(first)]
+    shown += ["best_minus_last"] if any(row["best_minus_last"] is not None for row in rows.values()) else []
     shown += ["parameters", "seconds"]
     heads = {"worst_decile_recall": "worst_decile", "worst_recall": "worst_class", HARD: "hard_decile"}
     heads |= {"best_minus_last": "best-last"}
@@ -207,9 +210,8 @@ def _text(
             + [[row[k] or "-" for k in ("method", "accuracy", "epoch", "n", "recipe", "source")] for row in published],
             left=(0, 4, 5),
         )
-    if not compared:
-        return "\n".join(lines) + "\n"
-    lines += ["", f"Differences from {baseline}, of runs of the same seed:"]
+    if compared:
+        lines += ["", f"Differences from {baseline}, of runs of the same seed (baseline=GROUP chooses another group):"]
     for name, found in compared.items():
         if found["twice"]:
             lines += [f"{name}: runs are paired by seed, and some have the same; group by what they differ in, too"]
@@ -220,13 +222,19 @@ def _text(
         parts = []
         for metric, (mean, half) in found["differences"].items():
             parts.append(f"{heads.get(metric, metric)} {mean:+.4f}" + ("" if half is None else f" ± {half:.4f}"))
-        lines += [f"{name} (n = {found['n']}): {', '.join(parts)}"]
+        one = found["n"] == 1
+        lines += [f"{name}, {found['n']} {'seed' if one else 'seeds'} in common: {', '.join(parts)}"]
         _, low, high = found["images"]["accuracy"]
-        lines += [f"  accuracy over the test images, first seed: {low:+.4f} to {high:+.4f}"]
+        first_seed = "" if one else ", first seed"
+        lines += [f"  accuracy, 95 % interval over the test images{first_seed}: {low:+.4f} to {high:+.4f}"]
         for word in ("gained", "lost"):
             listed = ", ".join(found[word])
-            lines += [f"  {word} in every seed: {len(found[word])}" + (f": {listed}" if listed else "")]
-    lines += ["", "± of a difference: 95 % interval of Student's t over the seeds. " + TEST_IMAGES_ALONE]
+            every = "" if one else " in every seed"
+            lines += [f"  {word}{every}: {count_of_classes(len(found[word]))}" + (f": {listed}" if listed else "")]
+    if any(found["n"] > 1 for found in compared.values()):
+        lines += ["", "± of a difference: 95 % interval of Student's t over the seeds."]
+    if any(found["n"] for found in compared.values()):
+        lines += ["", TEST_IMAGES_ALONE]
     return "\n".join(lines) + "\n"
 
 

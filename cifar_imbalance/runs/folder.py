@@ -283,6 +283,15 @@ def find_run(path: str | Path) -> RunFolder | None:
     return RunFolder(place) if (place / "config.yaml").is_file() else None
 
 
+def shortest_names(paths: Sequence[Path]) -> list[str]:
+    """The shortest ends of the paths, all of as many folders, by which no two different ones are the same."""
+    parts = [path.absolute().parts for path in paths]
+    places, depth = len(set(parts)), 1
+    while len({path[-depth:] for path in parts}) < places:
+        depth += 1
+    return ["/".join(path[-depth:]) for path in parts]
+
+
 def runs_in(folder: Path) -> Iterator[RunFolder]:
     """The runs in a folder of runs, such as a sweep's, those of members and evaluations left out."""
     if (folder / "config.yaml").is_file():

@@ -24,7 +24,7 @@ from cifar_imbalance.configuration.values import WEIGHT_SUFFIXES
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.evidence.published import PREFIX, published_tables
 from cifar_imbalance.runs.folder import RunFolder, find_run, runs_in
-from cifar_imbalance.runs.seeds import is_folder_of_runs, runs_of_seeds
+from cifar_imbalance.runs.seeds import is_folder_of_runs, name_in, runs_of_seeds
 from cifar_imbalance.runs.teacher import HOW, is_adjusted_by_prior, with_teacher
 
 
@@ -134,6 +134,8 @@ def runs_with_logits(config: DictConfig | EvaluateConfig) -> list[RunFolder]:
 
 def _run_folder(path: str, field: str) -> RunFolder:
     folder = expanded(path, field)
+    if not folder.exists():
+        raise UsageError(f"{field}={path}: there is no such folder; a run folder is expected")
     if not (folder / "config.yaml").is_file():
         raise UsageError(f"{field}={path}: this is not a run folder (there is no config.yaml in it)")
     return RunFolder(folder)
@@ -363,15 +365,25 @@ def _for_seeds(composed: DictConfig) -> DictConfig:
     """The configuration of a comparison of two folders of runs. Raises UsageError if they cannot be compared."""
     reference, ckpt = composed.reference, composed.ckpt
     if not is_folder_of_runs(reference):
-        what = "a table of the paper" if reference.startswith(PREFIX) else "no folder of runs"
-        raise UsageError(f"reference={reference}: is {what}, and ckpt={ckpt} is one; name another folder of runs")
+        what = f"is {_other_than_runs(reference)}, and ckpt={ckpt} is a folder of runs"
+        raise UsageError(f"reference={reference}: {what}; name another folder of runs")
     if expanded(reference, "reference").resolve() == expanded(ckpt, "ckpt").resolve():
         raise UsageError(f"reference={reference}: is ckpt itself; name another folder of runs")
     for field, path in (("ckpt", ckpt), ("reference", reference)):
         for run in runs_of_seeds(path, field):
             if not run.predictions("test").is_file():
-                raise UsageError(f"{field}={path}: {run.path.name} has no saved logits (predictions/test.npz)")
+                raise UsageError(f"{field}={path}: {name_in(run, path)} has no saved logits (predictions/test.npz)")
     return composed
+
+
+def _other_than_runs(reference: str) -> str:
+    """What a reference is that is no folder of runs, in words."""
+    place = expanded(reference, "reference")
+    if reference.startswith(PREFIX):
+        return "a table of the paper"
+    if (place / "config.yaml").is_file():
+        return "one run"
+    return "a folder without runs" if place.is_dir() else "a file" if place.exists() else "no folder that exists"
 
 
 def check_adjustment(adjust: Adjust | DictConfig, run: RunFolder) -> None:
@@ -428,8 +440,12 @@ def _check_other_images(composed: DictConfig) -> None:
     if composed.images is None:
         return
     given = f"images={composed.images}"
-    if not expanded(str(composed.images), "images").is_dir():
-        raise UsageError(f"{given}: there is no such folder; CLASS/IMAGE or test/CLASS/IMAGE is expected in it")
+    place, expected = expanded(str(composed.images), "images"), "CLASS/IMAGE or test/CLASS/IMAGE is expected in it"
+    if place.exists() and not place.is_dir():
+        unlabelled = f"without labels: python -m cifar_imbalance.predict {given}"
+        raise UsageError(f"{given}: is a file; name a folder, {expected} ({unlabelled})")
+    if not place.is_dir():
+        raise UsageError(f"{given}: there is no such folder; {expected}")
     if composed.split != "test":
         raise UsageError(f"split={composed.split}: {given} are test images; leave one of them out")
     if composed.reference is not None:

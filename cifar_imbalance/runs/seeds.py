@@ -30,16 +30,16 @@ def runs_of_seeds(path: str, field: str) -> list[RunFolder]:
     """
     runs = list(runs_in(expanded(path, field)))
     finished = [run for run in runs if run.is_finished]
+    names = [name_in(run, path) for run in finished]
     if len(finished) < 2:
-        found = f"one finished run, {finished[0].path.name}" if finished else "no finished run"
+        found = f"one finished run, {names[0]}" if finished else "no finished run"
         raise UsageError(f"{field}={path}: has {found}; the spread over seeds needs two at least")
     configs = [run.read_config() for run in finished]
     differing: dict[str, str] = {}
-    for run, config in zip(finished, configs, strict=True):
-        for name, (one, other) in differing_fields(configs[0], config).items():
+    for other, config in zip(names, configs, strict=True):
+        for name, (here, there) in differing_fields(configs[0], config).items():
             if name not in OF_SEED:
-                where = f"{one} in {finished[0].path.name}, {other} in {run.path.name}"
-                differing.setdefault(name, f"{name} ({where})")
+                differing.setdefault(name, f"{name} ({here} in {names[0]}, {there} in {other})")
     if differing:
         experiments = list(dict.fromkeys(config.experiment for config in configs))
         if len(experiments) > 1:
@@ -54,10 +54,15 @@ def runs_of_seeds(path: str, field: str) -> list[RunFolder]:
     of_seed: dict[int, RunFolder] = {}
     for run, config in sorted(zip(finished, configs, strict=True), key=lambda both: both[1].seed):
         if config.seed in of_seed:
-            both = f"{of_seed[config.seed].path.name} and {run.path.name}"
+            both = f"{name_in(of_seed[config.seed], path)} and {name_in(run, path)}"
             raise UsageError(f"{field}={path}: seed {config.seed} is in it twice, {both}")
         of_seed[config.seed] = run
     return list(of_seed.values())
+
+
+def name_in(run: RunFolder, path: str) -> str:
+    """A run's folder below the folder of runs `path`, by which no two of them are the same."""
+    return str(run.path.relative_to(expanded(path, "ckpt")))
 
 
 def _some(names: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ class TrackedRun:
     name: str
     experiment: str
     config: Mapping[str, Any]  # by dotted path: {"optimizer.name": "adamw", ...}
-    epochs_done: int  # 0: a run that begins, or all of a finished one
+    epochs_done: int  # 0: a run that begins, or a finished one, sent again from its first epoch
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,10 @@ class Table:
 
 
 class Tracker(ABC):
-    """One service. It is made when a run starts; whatever it raises is logged, and the run goes on without it."""
+    """One service. It is made when a run starts; whatever it raises is logged, and the run goes on without it.
+
+    Without `epochs_done`, what it is sent takes the place of whatever the same run sent before.
+    """
 
     @abstractmethod
     def __init__(self, run: TrackedRun) -> None: ...

@@ -15,8 +15,12 @@ from cifar_imbalance.trackers.base import Table, TrackedRun, Tracker
 
 class TensorBoard(Tracker):
     def __init__(self, run: TrackedRun) -> None:
+        folder = run.folder / "tensorboard"
+        if run.epochs_done == 0:
+            for earlier in folder.glob("events.out.tfevents.*"):
+                earlier.unlink()
         # What an earlier process wrote of the epochs that are now repeated is hidden.
-        self._writer = SummaryWriter(str(run.folder / "tensorboard"), purge_step=run.epochs_done + 1)
+        self._writer = SummaryWriter(str(folder), purge_step=run.epochs_done + 1)
         self._step = run.epochs_done
         if run.epochs_done == 0:
             self._writer.add_text("config", _fenced(json.dumps(run.config, indent=2)), 1)

@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import io
 import logging
+import shlex
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -77,8 +78,14 @@ class Tracking:
             self.failed.append(name)
             self._trackers.pop(name, None)
             why = " ".join(f"{type(error).__name__}: {error}".split())
-            later = f"{command('track')} {as_typed('ckpt', str(self._folder.path))} logger={name}"
+            later = replay_command(self._folder, [name])
             log.info("logger=%s: %s; nothing more is sent; once the run is finished: %s", name, why, later)
+
+
+def replay_command(folder: RunFolder, names: Sequence[str]) -> str:
+    """The command that sends the finished run in `folder` to the trackers `names`."""
+    logger = as_typed("logger", names[0]) if len(names) == 1 else shlex.quote(f"logger=[{','.join(names)}]")
+    return f"{command('track')} {as_typed('ckpt', str(folder.path))} {logger}"
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from cifar_imbalance.trackers.base import OUTPUTS, PROJECT, Table, TrackedRun, Tracker
@@ -14,12 +15,19 @@ import trackio
 
 class Trackio(Tracker):
     def __init__(self, run: TrackedRun) -> None:
+        name = f"{run.name}_{run.id[:6]}"  # trackio finds a run by its name, and folders in two places may have one
+        again = run.epochs_done == 0
+        if again:
+            with suppress(ValueError):  # there is no local database yet
+                for earlier in list(trackio.Api().runs(PROJECT)):
+                    if earlier.name == name:
+                        earlier.delete()
         self._run = trackio.init(
             project=PROJECT,
-            name=run.name,
+            name=name,
             group=run.experiment,
             config=dict(run.config),
-            resume="allow",
+            resume="never" if again else "allow",
             embed=False,
             auto_log_gpu=False,
             auto_log_cpu=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,6 +26,11 @@ class WeightsAndBiases(Tracker):
             mode=os.environ.get("WANDB_MODE", "offline"),
             settings=wandb.Settings(console="off", silent=True, disable_git=True, save_code=False),
         )
+        if run.epochs_done == 0:  # a run of that id which is sent to the service already keeps its steps
+            own = Path(self._run.settings.sync_dir)
+            for earlier in own.parent.glob(f"offline-run-*-{run.id}"):
+                if earlier.name != own.name:
+                    shutil.rmtree(earlier)
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         self._run.log(dict(metrics), step=step)

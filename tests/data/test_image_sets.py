@@ -179,7 +179,7 @@ def test_a_test_folder_without_images_is_rejected(tree, error_of):
     shutil.rmtree(tree / "test")
     assert f"there is no folder {tree}/test" in error_of()
     (tree / "test" / "cat").mkdir(parents=True)
-    assert error_of().endswith(f"no images in {tree}/test")
+    assert error_of().endswith(f"dataset.root={tree}: there are no images in it as test/CLASS/IMAGE")
 
 
 @pytest.mark.parametrize("classes, found", [((), "none"), (("cat",), "only cat")])

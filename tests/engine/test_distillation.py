@@ -208,7 +208,7 @@ def test_what_makes_no_sense_is_refused_in_one_line(typed, tmp_path, tiny_words,
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["distilled", "distilled_by_recall"])
+@pytest.mark.parametrize("name", ["distilled", "distilled_by_recall", "distilled_adjusted", "distilled_recall_weights"])
 def test_a_distilled_experiment_does_not_train_without_its_teacher(typed, tmp_path, name):
     answer = typed(tmp_path, "train", f"experiment=balanced/{name}")
     assert (answer.code, answer.err) == (

@@ -256,7 +256,7 @@ def test_runs_validated_on_other_images_are_combined_but_not_weighted(tiny_ensem
 @pytest.mark.parametrize(
     "words, line",
     [
-        (["ckpt=[{run}/members/0,nowhere]"], "ckpt=nowhere: this is not a run folder (there is no config.yaml in it)"),
+        (["ckpt=[{run}/members/0,nowhere]"], "ckpt=nowhere: there is no such folder; a run folder is expected"),
         (["ckpt=[]"], "ckpt=[]: at least one run folder is expected"),
         (["ckpt=[{run}/members/0,{run}/members/0]"], "ckpt: {run}/members/0 is in the list twice"),
         (
@@ -271,7 +271,7 @@ def test_runs_validated_on_other_images_are_combined_but_not_weighted(tiny_ensem
             ["ckpt={run}", "reference=paper/exp2", "split=validation"],
             "split=validation: the tables of the paper are of the test images, allowed is test",
         ),
-        (["ckpt={run}", "reference=nowhere"], "reference=nowhere: this is not a run folder"),
+        (["ckpt={run}", "reference=nowhere"], "reference=nowhere: there is no such folder; a run folder is expected"),
         (
             ["ckpt={run}", "model=b5"],
             "ckpt={run}: model.name is test_efficientnet in the run and tf_efficientnet_b5",

@@ -12,7 +12,7 @@ from PIL import Image
 from cifar_imbalance.configuration.fields import Augmentation, Cutout, Flip
 from cifar_imbalance.evidence.metrics import class_metrics, summarize
 from cifar_imbalance.evidence.predictions import Predictions
-from cifar_imbalance.report.groups import grouped
+from cifar_imbalance.report.groups import grouped, shown_groups
 from cifar_imbalance.runs.folder import RunFolder, claim
 
 METHODS = ("cross_entropy", "focal")
@@ -108,7 +108,7 @@ def test_a_group_of_choices_is_a_field_and_several_augmentations_are_one(sweep, 
         for name, operators in kinds.items()
     ]
     assert grouped(runs, ["augmentation"]) == {name: [run] for name, run in zip(kinds, runs, strict=True)}
-    assert list(grouped(runs, ["loss", "augmentation.flip"])) == ["cross_entropy None", "cross_entropy on"]
+    assert list(grouped(runs, ["loss", "augmentation.flip"])) == ["cross_entropy off", "cross_entropy on"]
 
 
 def test_every_class_has_its_recall_in_each_group(report, sweep):
@@ -134,15 +134,30 @@ def test_groups_are_compared_with_the_first_or_the_named_baseline(report, sweep,
     assert float(row["interval_over_seeds"]) == pytest.approx(12.7062 * np.std(values, ddof=1) / 2**0.5, rel=1e-4)
     assert float(row["difference_of_first_seed"]) == pytest.approx(values[0], abs=1e-6)
     assert float(row["low_over_images"]) < values[0] < float(row["high_over_images"])
-    assert "Differences from cross_entropy, of runs of the same seed:" in out
+    assert "Differences from cross_entropy, of runs of the same seed (baseline=GROUP chooses another group):" in out
+    assert "focal, 2 seeds in common: accuracy " in out and "  gained in every seed: " in out
     answer = typed(tmp_path, "evaluate", f"ckpt={sweep}", "group_by=loss.name", "baseline=focal")
-    assert "Differences from focal, of runs of the same seed:" in answer.out
+    assert "Differences from focal, of runs of the same seed (baseline=" in answer.out
 
 
 def test_the_plots_are_there(report):
     folder, _ = report
     names = {path.name for path in folder.glob("*.png")}
     assert names == {"accuracy_worst_decile.png", "recall_by_count.png", "delta_confusion_focal.png"}
+    assert not (folder.parent / "predictions").exists()
+
+
+def test_a_block_is_on_where_a_run_made_that_choice(sweep):
+    runs = [RunFolder(path) for path in sorted(sweep.glob("*_quickstart_?"))]
+    assert list(grouped(runs, ["loss.focal"])) == ["off", "on"]
+    assert list(grouped(runs, ["loss.focal.gamma", "model.weights"])) == ["off null", "2.0 null"]
+
+
+def test_groups_of_classes_are_shown_unless_all_have_many_images():
+    unknown = float("nan")
+    assert shown_groups({"many": 0.5, "medium": unknown, "few": unknown}) == ()
+    assert shown_groups({"many": 0.5, "medium": unknown, "few": 0.1}) == ("many", "medium", "few")
+    assert shown_groups({"accuracy": 0.5}) == ()
 
 
 def test_several_fields_make_groups_of_their_combinations(sweep, tmp_path, typed):
@@ -157,7 +172,15 @@ def test_several_fields_make_groups_of_their_combinations(sweep, tmp_path, typed
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["group_by=loss.nme"], "group_by=loss.nme: allowed are "),
+        (
+            ["group_by=los.name"],
+            "group_by=los.name: there is no such field (did you mean loss.name?); allowed are augmentation, ",
+        ),
+        (
+            ["group_by=[seed,max_lr]"],
+            "group_by=max_lr: there is no such field (did you mean schedule.max_lr?); ",
+        ),
+        (["group_by=loss"], "group_by=loss: is a group of fields; its choices are group_by=loss.name\n"),
         (["group_by=loss.name", "baseline=ce"], "baseline=ce: allowed are cross_entropy, focal"),
         (["baseline=ce"], "baseline=ce: only with group_by=FIELD, a table of the runs in a folder"),
         (["group_by=loss.name", "split=test"], "split: has no effect on a table of runs; allowed are "),

@@ -126,8 +126,11 @@ def test_what_does_not_go_together_or_is_no_test_set_is_one_line(typed, tiny_run
         (
             "images=nowhere",
         ): "images=nowhere: there is no such folder; CLASS/IMAGE or test/CLASS/IMAGE is expected in it",
-        ("images=none",): f"images={tmp_path}/none: no images in {tmp_path}/none",
-        ("images=broken",): f"images: cannot read {tmp_path}/broken/1/a.png: ",
+        ("images=none",): f"images={tmp_path}/none: there are no images in it as CLASS/IMAGE\n",
+        ("images=broken",): f"images: cannot read {tmp_path}/broken/1/a.png: its content is no image, "
+        "or one that Pillow does not know\n",
+        ("images=weights.pt",): "images=weights.pt: is a file; name a folder, CLASS/IMAGE or test/CLASS/IMAGE "
+        "is expected in it (without labels: python -m cifar_imbalance.predict images=weights.pt)\n",
         (
             "images=cats",
         ): f"images={tmp_path}/cats: class cat is none of the run's, which are 0, 1, 2, 3, 4, 5, 6, 7, 8, 9",

@@ -82,7 +82,10 @@ def test_there_is_a_page_and_a_plot(report):
     names = {path.name for path in folder.iterdir() if path.suffix != ".pdf"}
     files = {"side_by_side.txt", "side_by_side.csv", "side_by_side.png", "side_by_side_metrics.csv", "report.html"}
     assert names == files
-    assert "<h1>focal compared with cross_entropy</h1>" in (folder / "report.html").read_text()
+    page = (folder / "report.html").read_text()
+    assert "<h1>focal compared with cross_entropy</h1>" in page
+    assert "They differ in loss.name: cross_entropy in the reference, focal in the runs; " in page
+    assert not (folder.parent / "predictions").exists()
     assert (folder / "side_by_side.txt").read_text() in out
 
 
@@ -120,6 +123,10 @@ def folders(sweeps, tmp_path):
         (tmp_path / name).mkdir()
         for number, run in enumerate(of_folder):
             (tmp_path / name / f"{number}").symlink_to(run)
+    for parent in ("a", "b"):
+        (tmp_path / "parents" / parent).mkdir(parents=True)
+        (tmp_path / "parents" / parent / "focal").symlink_to(runs["focal"][0])
+    (tmp_path / "empty").mkdir()
     return tmp_path
 
 
@@ -134,8 +141,23 @@ def folders(sweeps, tmp_path):
         ),
         (["ckpt=two", "reference=twice"], "reference=twice: seed 2 is in it twice, 1 and 2"),
         (["ckpt=two", "reference=two"], "reference=two: is ckpt itself; name another folder of runs"),
-        (["ckpt=two", "reference=two/0"], "reference=two/0: is no folder of runs, and ckpt=two is one; name another "),
-        (["ckpt=two", "reference=paper/exp2"], "reference=paper/exp2: is a table of the paper, and ckpt=two is one; "),
+        (
+            ["ckpt=two", "reference=two/0"],
+            "reference=two/0: is one run, and ckpt=two is a folder of runs; name ",
+        ),
+        (
+            ["ckpt=two", "reference=paper/exp2"],
+            "reference=paper/exp2: is a table of the paper, and ckpt=two is a ",
+        ),
+        (
+            ["ckpt=two", "reference=gone"],
+            "reference=gone: is no folder that exists, and ckpt=two is a folder of ",
+        ),
+        (["ckpt=two", "reference=empty"], "reference=empty: is a folder without runs, and ckpt=two is a folder of "),
+        (
+            ["ckpt=parents", "reference=two"],
+            "ckpt=parents: seed 1 is in it twice, a/focal and b/focal\n",
+        ),
         (["ckpt=two/0", "reference=two"], "reference=two: is a folder of runs, and ckpt=two/0 is none; name one of "),
         (["ckpt=two"], "ckpt=two: is a folder of runs; add group_by=FIELD or reference=FOLDER"),
         (["ckpt=two", "reference=mixed", "views=flip"], "reference=mixed: its runs differ in more than the seed: "),

@@ -233,6 +233,7 @@ def sorted_by(header, order):
 
 def test_the_class_table_is_sorted_by_mouse_and_keyboard_and_filtered(opened, predictions):
     page = opened()
+    assert "to see its images;" in page.locator("section.confusions .note").inner_text()
     classes = table(page, "Classes")
     rows = classes.locator("tbody tr")
     assert rows.count() == CLASSES
@@ -387,6 +388,8 @@ def test_a_page_without_images_or_history(predictions, opened, tmp_path):
     page = opened(path=tmp_path / "report" / "report.html")
     assert page.locator("h1").inner_text() == "Evaluation of run"
     assert drawn(page) == 1
+    note = page.locator("section.confusions .note").inner_text()
+    assert note.endswith("to see its numbers; Ctrl and the wheel zoom.")
 
 
 def test_the_matrix_of_the_page_is_that_of_the_predictions(file, predictions):

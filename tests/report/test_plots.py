@@ -19,8 +19,9 @@ from cifar_imbalance.evidence.diversity import ClassGains
 from cifar_imbalance.evidence.metrics import class_metrics, confusion_matrix
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.report import write
+from cifar_imbalance.report.page.charts import intervals_chart
 from cifar_imbalance.report.plots import canvas, classes
-from cifar_imbalance.report.plots.canvas import name_axis, new_figure
+from cifar_imbalance.report.plots.canvas import name_axis, new_figure, shown_differences
 from cifar_imbalance.report.plots.classes import confusion_plot, per_class_plot
 from cifar_imbalance.report.plots.comparisons import class_differences_plot, ensemble_plot, side_by_side_plot
 from cifar_imbalance.report.plots.curves import curves_plot, learning_rate_plot, member_curves_plot
@@ -110,9 +111,10 @@ def test_names_of_100_classes_do_not_overlap(tmp_path, drawn):
     confusion_plot(tmp_path / "confusion.png", confusion_matrix(predictions), predictions.class_names)
     per_class_plot(tmp_path / "per_class.png", class_metrics(predictions), predictions.class_names)
     assert size_of(tmp_path / "confusion.png")[0] == 1400  # 7 inches at 200 dpi
-    for figure, axis in ((drawn[0], "x"), (drawn[0], "y"), (drawn[1], "y")):
+    for figure in drawn[:2]:
         figure.set_dpi(400)  # so that sizes are hardly rounded to pixels
-        figure.canvas.draw()
+        figure.draw_without_rendering()
+    for figure, axis in ((drawn[0], "x"), (drawn[0], "y"), (drawn[1], "y")):
         boxes = [label.get_window_extent() for label in getattr(figure.axes[0], f"get_{axis}ticklabels")()]
         inches = [(box.x0 / 400, box.x1 / 400) if axis == "x" else (box.y0 / 400, box.y1 / 400) for box in boxes]
         ends = sorted(inches)
@@ -446,3 +448,33 @@ def test_a_long_difference_of_classes_is_drawn_by_its_order_and_verdict(tmp_path
         "gained: 1 class": [[0.3, 2.0]],
         "lost: 1 class": [[-0.2, 0.0]],
     }
+
+
+def test_an_interval_far_beyond_the_differences_is_cut_off_with_an_arrow(drawn, tmp_path):
+    difference, low, high = np.array([-0.1, 0.02]), np.array([-7.0, 0.01]), np.array([6.8, 0.03])
+    class_differences_plot(tmp_path / "d.png", difference, low, high, ["", "gained"], ("a", "b"), title="t")
+    (axes,) = drawn[0].axes
+    assert axes.get_xlim() == (-0.3, 0.3)
+    arrows = {line.get_marker(): line.get_xydata().tolist() for line in axes.lines if line.get_marker() in "<>"}
+    assert arrows == {"<": [[-0.3, 0.0]], ">": [[0.3, 0.0]]}
+    assert axes.get_xlabel().endswith("(an arrow: cut off)")
+    chart = intervals_chart(
+        "t", [("a", -0.1, -7.0, 6.8), ("b", 0.02, 0.01, 0.03)], ["", "gained"], x="x", note="Lines."
+    )
+    assert (chart.option["xAxis"]["min"], chart.option["xAxis"]["max"]) == (-0.3, 0.3)
+    arrows = [one["data"] for one in chart.option["series"] if one.get("symbol") == "triangle"]
+    assert arrows == [[[-0.3, 0]], [[0.3, 0]]]
+    assert chart.note == "Lines. An arrow: the interval is cut off."
+
+
+@pytest.mark.parametrize(
+    ("difference", "low", "high", "ends"),
+    [
+        ([0.02, -0.01], [0.01, -0.02], [0.03, 0.0], (-0.02, 0.03)),  # every interval is shown whole
+        ([0.5, -0.2], [-3, -4], [4, 3], (-1, 1)),  # recalls differ by no more
+        ([0.0, 0.0], [-9, -9], [9, 9], (-0.05, 0.05)),
+        ([0.04], [0.01], [0.08], (0.0, 0.1)),
+    ],
+)
+def test_the_axis_of_differences_has_all_of_them_and_what_fits_of_the_intervals(difference, low, high, ends):
+    assert shown_differences(*(np.array(one, dtype=float) for one in (difference, low, high))) == ends

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 from safetensors.torch import save_file
 
+from cifar_imbalance.configuration import installed
 from cifar_imbalance.configuration.fields import Optimizer, Sgd
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.runs.folder import RunFolder
@@ -236,6 +237,18 @@ def test_a_finished_run_is_left_as_it_is(tiny_run, typed, tmp_path):
     before = contents(tiny_run)
     answer = typed(tmp_path, "train", f"resume={tiny_run}")
     assert (answer.code, answer.out) == (0, f"{tiny_run} is finished; nothing was done\n")
+    assert contents(tiny_run) == before
+
+
+def test_a_tracker_of_a_finished_run_is_named_with_the_command_that_sends_it(tiny_run, typed, tmp_path, monkeypatch):
+    monkeypatch.setattr(installed, "find_spec", lambda name: object())
+    before = contents(tiny_run)
+    said = f"{tiny_run} is finished; nothing was done; to send it to"
+    command = f"python -m cifar_imbalance.track ckpt={tiny_run}"
+    answer = typed(tmp_path, "train", f"resume={tiny_run}", "logger=wandb")
+    assert (answer.code, answer.out) == (0, f"{said} wandb: {command} logger=wandb\n")
+    answer = typed(tmp_path, "train", f"resume={tiny_run}", "logger=[wandb,mlflow]")
+    assert (answer.code, answer.out) == (0, f"{said} wandb, mlflow: {command} 'logger=[wandb,mlflow]'\n")
     assert contents(tiny_run) == before
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifar_imbalance.report.page.parts import Chart
+from cifar_imbalance.report.plots.canvas import shown_differences
 
 SYMBOLS_UP_TO = 40  # points of a line
 EPOCHS_UP_TO = 100  # columns of a heat map by epoch; of more epochs every so many is shown
@@ -50,12 +51,15 @@ def front_chart(title: str, groups: Mapping[str, Points], *, x: str, y: str, not
         centre = [rounded(mean[0]), rounded(mean[1])]
         series.append({"type": "scatter", "name": name, "data": [centre], "symbolSize": 13})  # first, for the legend
         runs = [[rounded(a), rounded(b)] for a, b in values]
-        series.append({"type": "scatter", "name": name, "data": runs, "symbolSize": 5, "itemStyle": {"opacity": 0.5}})
+        series.append({"type": "scatter", "name": name, "data": runs, "symbolSize": 5, "itemStyle": {"opacity": 0.7}})
         for ends in ([(-sd[0], 0), (sd[0], 0)], [(0, -sd[1]), (0, sd[1])]):
             bar = [[rounded(mean[0] + a), rounded(mean[1] + b)] for a, b in ends]
             if sd.any():
                 series.append({"type": "line", "name": name, "data": bar, "symbol": "none", "silent": True})
-    option = {**_axes(x, y), "legend": {**_legend(), "data": list(groups)}, "tooltip": _tooltip("item", "point")}
+    axes = _axes(x, y)
+    for which in ("xAxis", "yAxis"):
+        axes[which]["boundaryGap"] = ["5%", "5%"]  # so that no point is on the edge
+    option = {**axes, "legend": {**_legend(), "data": list(groups)}, "tooltip": _tooltip("item", "point")}
     return Chart(title, {**option, "series": series, "coloured_by_name": True}, 460, note)
 
 
@@ -116,7 +120,15 @@ def intervals_chart(
     x: str,
     note: str = "",
 ) -> Chart:
-    """A row for each name, from the top: a point at its value on the line from low to high, coloured by its verdict."""
+    """A row for each name, from the top: a point at its value on the line from low to high, coloured by its verdict.
+
+    A line that is far longer than the differences ends in an arrow at the edge, which the note then says.
+    """
+    of_value, low, high = (np.array([value[k] for value in values], dtype=np.float64) for k in (1, 2, 3))
+    left, right = shown_differences(of_value, low, high)
+    beyond = [(left, 90, low < left), (right, -90, high > right)]
+    if any(rows.any() for _, _, rows in beyond):
+        note = f"{note} An arrow: the interval is cut off.".strip()
     series: list[dict[str, Any]] = []
     for verdict, label, colour in (("", "within noise", "#8d98b3"), ("gained", "gained", BLUE), ("lost", "lost", RED)):
         of_this = [row for row, one in enumerate(verdicts) if one == verdict]
@@ -128,16 +140,25 @@ def intervals_chart(
         ]
         lines: list[Any] = []
         for row in of_this:  # a line without a value between two intervals is broken there
-            lines += [[rounded(values[row][2]), row], [rounded(values[row][3]), row], [None, None]]
+            ends = max(left, low[row]), min(right, high[row])
+            lines += [[rounded(ends[0]), row], [rounded(ends[1]), row], [None, None]]
         series.append({"type": "scatter", "name": label, "data": points, "symbolSize": 7, "color": colour})
         series.append(
             {"type": "line", "name": label, "data": lines, "symbol": "none", "silent": True, "color": colour}
             | {"lineStyle": {"width": 1.5}}
         )
+        for edge, rotation, rows in beyond:
+            arrows = [[edge, row] for row in of_this if rows[row]]
+            if arrows:
+                series.append(
+                    {"type": "scatter", "name": label, "data": arrows, "symbol": "triangle", "symbolSize": 7}
+                    | {"symbolRotate": rotation, "silent": True, "color": colour, "clip": False}
+                )
     option = {
         "grid": {"containLabel": True, "left": 8, "right": 24, "top": 44, "bottom": 30},
         "legend": _legend(),
-        "xAxis": {"type": "value", "name": x, "nameLocation": "middle", "nameGap": 28},
+        "xAxis": {"type": "value", "name": x, "nameLocation": "middle", "nameGap": 28, "min": left, "max": right}
+        | {"axisLabel": {"hideOverlap": True}},
         "yAxis": {
             "type": "category",
             "data": [name for name, *_ in values],

@@ -21,9 +21,11 @@ from cifar_imbalance.report.page.mistakes import Mistakes
 from cifar_imbalance.report.page.parts import Card, Cell, Confusions, Page, Part, Table, Text, count, number
 from cifar_imbalance.report.plots.canvas import words
 from cifar_imbalance.report.plots.curves import evaluated_images
+from cifar_imbalance.runs.folder import shortest_names
 
 MATRIX_UP_TO = 1000  # classes; beyond, a cell would be less than a pixel
 PAIRS = 50  # most confused ones
+NAMED = 5  # runs in a title
 History = Sequence[Mapping[str, Any]]
 
 
@@ -76,7 +78,9 @@ def _in_words(value: Any) -> str:
 
 
 def _names(ckpt: Any) -> str:
-    return ", ".join(Path(str(path)).name for path in ([ckpt] if isinstance(ckpt, str) else ckpt))
+    names = shortest_names([Path(str(path)) for path in ([ckpt] if isinstance(ckpt, str) else ckpt)])
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def _cards(summary: Mapping[str, Any]) -> list[Card]:

@@ -6,9 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from cifar_imbalance.report.groups import GROUPS, HARD, METRICS, Result, cell_text, hard_in_words, mean_recalls
+from cifar_imbalance.report.groups import (
+    HARD,
+    METRICS,
+    Result,
+    cell_text,
+    hard_in_words,
+    mean_recalls,
+    shown_groups,
+)
 from cifar_imbalance.report.page.charts import front_chart
 from cifar_imbalance.report.page.parts import Cell, Page, Part, Table, Text, count, number
 from cifar_imbalance.report.plots.canvas import words
@@ -33,9 +39,7 @@ def sweep_page(
     came about."""
     parts: list[Part] = []
     first = next(iter(rows.values()))
-    shown = [name for name in (*METRICS, HARD) if name in first]
-    if any(first.get(name) is not None and not np.isnan(first[name]) for name in GROUPS[1:]):  # not all are many
-        shown += GROUPS
+    shown = [*(name for name in (*METRICS, HARD) if name in first), *shown_groups(first)]
     cells = [
         [Cell(name), count(row["n"]), *(replace(number(row[c]), text=cell_text(row, c)) for c in (*shown, "seconds"))]
         for name, row in rows.items()
@@ -49,14 +53,21 @@ def sweep_page(
         title = f"Accuracy and {words(metric)}"
         note = "Runs small, their means large, bars: sample standard deviation."
         parts.append(front_chart(title, points, x="accuracy", y=words(metric), note=note))
-    differing = [
-        [Cell(name), Cell(words(metric)), count(found["n"]), number(mean, 4, signed=True), _interval(mean, half)]
+    differences = [
+        (name, metric, found["n"], mean, half)
         for name, found in compared.items()
         for metric, (mean, half) in found["differences"].items()
     ]
-    if differing:
-        columns = [group_by, "metric", "n", "difference", "95 % interval over the seeds"]
-        parts.append(Table(f"Differences from {baseline}, of runs of the same seed", columns, differing))
+    if differences:
+        several = any(half is not None for *_, half in differences)
+        columns = [group_by, "metric", "n", "difference", *(["95 % interval over the seeds"] if several else [])]
+        cells = [
+            [Cell(name), Cell(words(metric)), count(n), number(mean, 4, signed=True)]
+            + ([_interval(mean, half)] if several else [])
+            for name, metric, n, mean, half in differences
+        ]
+        title = f"Differences from {baseline}, of runs of the same seed"
+        parts.append(Table(title, columns, cells, f"n: the seeds that a group has in common with {baseline}."))
     runs = [
         [
             Cell(name),

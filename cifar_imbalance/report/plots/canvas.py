@@ -133,6 +133,19 @@ def words(name: str) -> str:
     return plain.replace("worst recall", "recall of the worst class").replace("decile recall", "decile")
 
 
+def shown_differences(
+    differences: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]
+) -> tuple[float, float]:
+    """The ends of an axis for differences of recalls [K] with their intervals: beyond three times the largest
+    difference an interval is cut off, since that of two seeds is often wider than what a recall can be."""
+    largest = 3 * float(np.nanmax(np.abs(differences), initial=0.0))
+    step = 0.05 if largest > 0.1 else 0.01
+    reach = min(1.0, max(0.05, math.ceil(largest / step - 1e-9) * step))
+    ends = [math.floor(float(np.nanmin(low, initial=0.0)) / step) * step, 0.0]
+    ends += [math.ceil(float(np.nanmax(high, initial=0.0)) / step) * step]
+    return round(max(-reach, min(ends)), 2), round(min(reach, max(ends)), 2)
+
+
 def name_style(size: float) -> dict[str, Any]:
     """Text style of class names: any script, and no math mode (`$` and `_` are drawn literally)."""
     return {"parse_math": False, "fontsize": size, "fontfamily": list(_coverage())}

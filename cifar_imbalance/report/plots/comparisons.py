@@ -23,6 +23,7 @@ from cifar_imbalance.report.plots.canvas import (
     new_figure,
     paper,
     save_figure,
+    shown_differences,
     tick_names,
     words,
 )
@@ -119,21 +120,30 @@ def class_differences_plot(
 ) -> None:
     """Difference of each class's recall with its 95 % interval, arrays [K], the largest loss at the top.
 
-    Classes without images are left out; of more than 1,000 those of the largest differences are drawn.
+    Classes without images are left out; of more than 1,000 those of the largest differences are drawn. An interval
+    that is far longer than the differences ends in an arrow at the edge.
     """
     known = np.flatnonzero(~np.isnan(difference))
     if len(known) > CELLS_UP_TO:
         known = known[np.argsort(-np.abs(difference[known]), kind="stable")[:CELLS_UP_TO]]
     order = known[np.argsort(difference[known], kind="stable")]
     few = len(order) <= 20
-    figure = new_figure(COLUMN if few else PAGE, 1.2 + (0.15 if few else 0.08) * len(order))
+    figure = new_figure(COLUMN if few else PAGE, 1.6 + (0.15 if few else 0.08) * len(order))
     axes = figure.add_subplot()
     axes.axvline(0, color="black", linewidth=1)
+    left, right = shown_differences(difference[order], low[order], high[order])
     kinds = (("", GREY, "o", "within noise"), ("gained", BLUE, "^", "gained"), ("lost", RED, "v", "lost"))
     for verdict, colour, marker, label in kinds:
         rows = np.flatnonzero(np.array(verdicts)[order] == verdict)
         chosen = order[rows]
-        ends = [difference[chosen] - low[chosen], high[chosen] - difference[chosen]]
+        ends = [
+            difference[chosen] - np.maximum(low[chosen], left),
+            np.minimum(high[chosen], right) - difference[chosen],
+        ]
+        for edge, arrow, beyond in ((left, "<", low[chosen] < left), (right, ">", high[chosen] > right)):
+            if beyond.any():
+                at = np.full(int(beyond.sum()), edge)
+                axes.plot(at, rows[beyond], arrow, color=colour, markersize=3, clip_on=False, zorder=3)
         label = f"{label}: {count_of_classes(len(chosen))}"
         size = 3.0 if few else 2.2
         axes.errorbar(
@@ -141,10 +151,13 @@ def class_differences_plot(
         )
     name_axis(axes, "y", tick_names([class_names[k] for k in order]), 7.0 if few else 5.5)
     axes.set_ylim(len(order) - 0.4, -0.6)
+    axes.set_xlim(left, right)
     axes.tick_params(axis="x", top=True, labeltop=True)
     axes.grid(axis="x", color="0.88")
     axes.set_axisbelow(True)
-    axes.set_xlabel("difference of mean recall, 95 % interval over the seeds")
+    cut = bool((low[order] < left).any() or (high[order] > right).any())
+    label = "difference of mean recall, 95 % interval over the seeds"
+    axes.set_xlabel(fitted(f"{label} (an arrow: cut off)" if cut else label, figure, 9))
     figure.legend(loc="outside lower center", ncols=2 if few else 3, frameon=False)
     figure.suptitle(fitted(f"Recall of each class: {title}", figure, 8), parse_math=False)
     save_figure(figure, path)
