@@ -180,7 +180,6 @@ def test_several_fields_make_groups_of_their_combinations(sweep, tmp_path, typed
             ["group_by=[seed,max_lr]"],
             "group_by=max_lr: there is no such field (did you mean schedule.max_lr?); ",
         ),
-        (["group_by=loss"], "group_by=loss: is a group of fields; its choices are group_by=loss.name\n"),
         (["group_by=loss.name", "baseline=ce"], "baseline=ce: allowed are cross_entropy, focal"),
         (["baseline=ce"], "baseline=ce: only with group_by=FIELD, a table of the runs in a folder"),
         (["group_by=loss.name", "split=test"], "split: has no effect on a table of runs; allowed are "),
