@@ -20,6 +20,16 @@ DOCS = Path(__file__).parent
 RESULTS = DOCS / "results" / "balanced"
 BASELINE = "exp2_tuned"
 BIAS = "0.5"  # the power of the tables
+# Rows of which the text mentions numbers.
+MENTIONED = {
+    "base": BASELINE,
+    "flipped": f"{BASELINE}, views=flip",
+    "weighted": "balanced/recall_weights",
+    "distilled": "balanced/distilled",
+    "distilled adjusted": "balanced/distilled_adjusted",
+    "five": f"five of {BASELINE}, mean_logit",
+    "five flipped": f"five of {BASELINE}, views=flip, mean_logit",
+}
 Lines = list[dict[str, str]]
 Spread = tuple[float, float | None, int]  # mean, sample standard deviation, n
 
@@ -186,12 +196,13 @@ def numbers() -> dict[str, str]:
     lines, found = read("runs.csv"), why()
     metrics = ("accuracy", "worst_decile_recall", "hard_decile_recall")
     names = {}
-    for prefix, row in (("base", BASELINE), ("five", f"five of {BASELINE}, mean_logit")):
-        for power in ("", BIAS):
+    for prefix, row in MENTIONED.items():
+        for power, how in {"": "", BIAS: " with a bias", "1": " with power 1", "2": " with power 2"}.items():
             for metric in metrics:
                 of_row = list(values(lines, row, power, metric).values())
                 if of_row:
-                    names[f"{prefix} {metric}{' with a bias' if power else ''}"] = f"{np.mean(of_row):.3f}"
+                    names[f"{prefix} {metric}{how}"] = f"{np.mean(of_row):.3f}"
+                    names[f"{prefix} n"] = str(len(of_row))
     hard, everything = found["of_hard_classes"], found["of_all_classes"]
     for name in ("recall", "among_first_two", "among_first_five", "auroc", "false_positive_rate"):
         digits = 4 if name == "false_positive_rate" else 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,12 @@ def load_digits(dataset: Dataset) -> Loaded:
 
     Test images are the last int(0.3 n_k) of the n_k images of each class in scikit-learn's order.
     """
+    return *_digits(dataset.image_size), []
+
+
+@cache
+def _digits(size: int | None) -> tuple[ImageSet, ImageSet]:
+    """Training and test images of `size` pixels; read-only, since the runs of a process share them."""
     from sklearn.datasets import load_digits as digits
 
     grey, labels = digits(return_X_y=True)
@@ -133,11 +140,12 @@ def load_digits(dataset: Dataset) -> Loaded:
     names = tuple(str(label) for label in range(10))
 
     def part(chosen: NDArray[np.bool_]) -> ImageSet:
-        some = np.stack([resized_array(image, square(dataset.image_size)) for image in images[chosen]])
+        some = np.stack([resized_array(image, square(size)) for image in images[chosen]])
+        some.flags.writeable = False
         indices = np.arange(len(some), dtype=np.int64)
         return ImageSet(some, labels[chosen], image_hashes(some), indices, names, "scikit-learn's load_digits")
 
-    return part(~test), part(test), []
+    return part(~test), part(test)
 
 
 IMAGE_SETS: dict[str, Callable[[Dataset], Loaded]] = {

@@ -106,6 +106,7 @@ def test_a_killed_parallel_member_is_named_and_the_ensemble_resumed(tiny_ensembl
         assert np.array_equal(logits(tmp_path / "run" / member), logits(tiny_ensemble / member))
 
 
+@pytest.mark.slow
 def test_a_killed_ensemble_resumes_from_its_members_checkpoints(tmp_path, typed, tiny_words):
     words = [*tiny_words, "training.epochs=4", "ensemble.members=2"]
     run, whole = tmp_path / "run", tmp_path / "whole"

@@ -72,6 +72,7 @@ def test_two_devices_give_the_same_losses_as_one(tmp_path):
     assert two == pytest.approx(one, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_train_and_evaluate_give_the_same_results_on_two_devices_and_on_native(tmp_path):
     short = ["training.epochs=1", "training.batch_size=64", "schedule.warmup_fraction=0", "hydra.run.dir=run"]
     run_program(tmp_path, "train.py", "runtime=xla", "runtime.devices=2", *short, *SMALL, "training.ema_decay=0.9")
