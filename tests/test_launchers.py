@@ -176,7 +176,7 @@ def test_a_job_on_joblib_ends_with_the_page_of_its_sweep(tmp_path, tiny_words):
 LAUNCHERS = [
     ("joblib", ["hydra/launcher=joblib", "hydra.launcher.n_jobs=1"]),
     ("submitit", ["hydra/launcher=submitit_local"]),
-    ("ray", ["hydra/launcher=ray", "hydra.launcher.ray.init.address=local", "+hydra.launcher.ray.init.num_cpus=1"]),
+    ("ray", ["hydra/launcher=ray", "+hydra.launcher.ray.init.num_cpus=1"]),
 ]
 
 

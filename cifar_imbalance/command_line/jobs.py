@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from cifar_imbalance.command_line.arguments import add_to_command, only_describes
 from cifar_imbalance.command_line.composer import Composer, hydras_errors
-from cifar_imbalance.command_line.launchers import check_cores, check_plugin
+from cifar_imbalance.command_line.launchers import OWN_RAY, check_cores, check_plugin
 from cifar_imbalance.command_line.program import Program
 from cifar_imbalance.command_line.sweep import Sweep, free_folder
 from cifar_imbalance.configuration.checks import check_sweep_in_one_process
@@ -87,6 +87,8 @@ def check_every_job(program: Program, arguments: Any) -> None:
         runtimes = [config.runtime for config in configs if hasattr(config, "runtime")]
         typed = {override.key_or_group for override in parsed}
         check_cores(launcher, composed.hydra.launcher, runtimes, typed)
+        if launcher == "ray" and composed.hydra.launcher.ray.init.get("address") is None:
+            add_to_command(overrides, [OWN_RAY])
         if not launcher.startswith("submitit"):  # which has a process for each job
             check_sweep_in_one_process(runtimes)
         folder = Path(composed.hydra.sweep.dir)

@@ -21,6 +21,8 @@ from cifar_imbalance.configuration.installed import CONF
 from cifar_imbalance.errors import UsageError, choose_from
 
 EXTRAS = {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit", "ray": "ray"}
+# Without an address Ray joins a cluster of this machine, even one that a killed sweep has left only the traces of.
+OWN_RAY = "hydra.launcher.ray.init.address=local"
 PACKAGES = ("joblib", "submitit", "ray")  # errors of theirs, in a sweep, say that the process of a job is gone
 
 
