@@ -48,7 +48,7 @@ def test_timm_loads_the_folder_with_its_own_transform_settings(exported, tiny_ru
     settings = resolve_model_data_config(model)
     side = images.shape[-1]
     assert settings["input_size"] == (3, side, side)
-    assert (settings["crop_pct"], settings["interpolation"]) == (1.0, "bilinear")
+    assert (settings["crop_pct"], settings["interpolation"], settings["crop_mode"]) == (1.0, "bilinear", "squash")
     mean, std = (torch.tensor(settings[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
     resized = torch.nn.functional.interpolate(images[:count], (side, side), mode="bilinear", align_corners=False)
     with torch.no_grad():

@@ -117,3 +117,11 @@ def test_mistakes_are_one_line(mistake, line):
         mistake()
     assert str(caught.value).startswith(line)
     assert "\n" not in str(caught.value)
+
+
+def test_a_page_has_nothing_of_files_that_are_not_ours(tmp_path):
+    (tmp_path / "config.yaml").write_text("password: hunter2\n")
+    (tmp_path / "environment.json").write_text('{"token": "hunter2"}')
+    library.report(tmp_path / "report", np.eye(4), np.arange(4))
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "hunter2" not in page and "How to repeat it" not in page

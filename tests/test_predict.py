@@ -73,6 +73,23 @@ def test_an_ensemble_and_an_adjustment(typed, tiny_run, tiny_words, photos, tmp_
     check(rows, found.logits[:COUNT], test[0].class_names)
 
 
+def test_an_ensemble_combines_as_its_own_configuration_says(typed, tiny_words, photos, tmp_path):
+    words = [*tiny_words, "ensemble.members=2", "ensemble.combine=mean_logit", "hydra.run.dir=run"]
+    assert typed(tmp_path, "train", *words).code == 0
+    rows, _ = predicted(typed, tmp_path, "ckpt=run", f"images={photos}")
+    saved = Predictions.load(tmp_path / "run" / "predictions" / "test.npz")
+    check(rows, saved.logits[:COUNT], saved.class_names)
+
+
+def test_files_that_are_not_read_are_counted_and_a_pipe_is_none(typed, tiny_run, photos, tmp_path):
+    shutil.copy(photos / "0.png", tmp_path / "0.png")
+    (tmp_path / "phone.HEIC").write_bytes(b"")
+    os.mkfifo(tmp_path / "pipe.png")
+    rows, out = predicted(typed, tmp_path, f"ckpt={tiny_run}", "images=.")
+    assert [row["file"] for row in rows] == ["0.png"]
+    assert ".: 1 of 2 files are not read as images (.heic)" in out
+
+
 def test_one_photograph_of_another_size_is_resized(typed, tiny_run, photos, tmp_path):
     large = Image.open(photos / "0.png").resize((300, 200), Image.Resampling.BICUBIC)
     large.save(tmp_path / "photo.jpg")

@@ -44,6 +44,7 @@ from cifar_imbalance.runs.rerun import (
     composed_for_training,
     finished_runs,
     of_many_seeds,
+    own_combination,
     runs_to_use,
     runs_with_logits,
     single_run,
@@ -133,6 +134,8 @@ def predict() -> None:
     def checked(composed: DictConfig, overrides: list[str]) -> PredictConfig:
         config = checked_predict(composed, keys(overrides))
         runs = runs_to_use(config.ckpt)
+        if len(runs) > 1 and "ensemble.combine" not in keys(overrides):
+            config.ensemble.combine = own_combination(config.ckpt)
         check_use(config, runs, keys(overrides))
         if not expanded(config.images, "images").exists():
             raise UsageError(f"images={config.images}: there is no such file or folder")

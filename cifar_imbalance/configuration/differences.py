@@ -8,6 +8,7 @@ from typing import Any
 
 from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.configuration.schema import leaves
+from cifar_imbalance.configuration.typed import expanded
 
 _EXECUTION = ("dataset.root", "dataset.cache_dir", "ensemble.workers", "logger", "open", "resume", "teacher")
 CHANGE_RESULTS = ("runtime.precision", "runtime.compile")
@@ -19,8 +20,12 @@ def is_execution_field(field: str) -> bool:
 
 
 def fingerprint(config: TrainConfig) -> str:
-    """SHA-256 of the fields that `differing_fields` compares."""
+    """SHA-256 of the fields that `differing_fields` compares, and of where a folder of one's own images is."""
     counting = {path: value for path, value in leaves(config) if _counts(path)}
+    if config.dataset.name == "image_folder" and config.dataset.root is not None:
+        counting["dataset.root"] = str(
+            expanded(config.dataset.root, "dataset.root").resolve()
+        )  # all that tells them apart
     return hashlib.sha256(json.dumps(counting, sort_keys=True).encode()).hexdigest()
 
 

@@ -33,7 +33,8 @@ def to_timm(reported: Rebuilt, folder: Path) -> Read:
 
     built = reported.built
     data: dict[str, Any] = {"input_size": (3, *built.input_size), "mean": built.mean, "std": built.std}
-    data |= {"crop_pct": 1.0, "interpolation": "bilinear"}  # timm's own would crop other people's images
+    # timm's own would crop other people's images; "squash" resizes both sides, whatever the aspect ratio.
+    data |= {"crop_pct": 1.0, "crop_mode": "squash", "interpolation": "bilinear"}
     settings = {"label_names": reported.class_names, "num_classes": len(reported.class_names)}
     save_for_hf(built.module, str(folder), settings, safe_serialization=True, data_config=data)
     (folder / "model.safetensors").chmod((folder / "config.json").stat().st_mode)  # it is written for its owner alone

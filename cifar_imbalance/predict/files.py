@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from cifar_imbalance.data.decode import SUFFIXES, Size, read_image
 from cifar_imbalance.data.identity import image_hashes
 from cifar_imbalance.data.image_sets import ImageSet
 from cifar_imbalance.errors import UsageError
+
+log = logging.getLogger(__name__)
 
 
 def image_files(place: Path) -> list[Path]:
@@ -23,7 +26,11 @@ def image_files(place: Path) -> list[Path]:
     else:
         found = [Path(folder) / name for folder, _, names in os.walk(place) for name in names]
         found = [file for file in found if not any(part.startswith(".") for part in file.relative_to(place).parts)]
-    found = sorted(file for file in found if file.suffix.lower() in SUFFIXES)
+    files = [file for file in found if file.is_file()]  # neither pipes nor broken links
+    found = sorted(file for file in files if file.suffix.lower() in SUFFIXES)
+    if found and (others := sorted({file.suffix.lower() or "no suffix" for file in files if file not in set(found)})):
+        count = len(files) - len(found)
+        log.info("%s: %d of %d files are not read as images (%s)", place, count, len(files), ", ".join(others))
     if not found:
         what = "there is no image in it" if place.is_dir() else "is no image"
         raise UsageError(f"images={place}: {what}; images are files that end in {', '.join(sorted(SUFFIXES))}")

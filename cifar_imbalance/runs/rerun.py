@@ -105,6 +105,12 @@ def runs_to_use(ckpt: Any) -> list[RunFolder]:
     return [single_run(str(run.path)) for run in runs]
 
 
+def own_combination(ckpt: Any) -> str:
+    """How the runs of `ckpt` are combined unless told otherwise: as their ensemble, or the first of a list, says."""
+    whole = find_run(ckpt) if isinstance(ckpt, str) else None
+    return (whole or runs_to_use(ckpt)[0]).read_config().ensemble.combine
+
+
 def finished_runs(ckpt: str) -> list[RunFolder]:
     """The finished run in the folder `ckpt`, an ensemble's members before it. Raises UsageError if it is none."""
     run = _run_folder(ckpt, "ckpt")

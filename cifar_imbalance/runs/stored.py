@@ -86,6 +86,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
+def is_sealed_yaml(path: Path) -> bool:
+    """Whether this is a configuration that a program of ours wrote, unchanged."""
+    try:
+        read_yaml(path)
+    except UsageError:
+        return False
+    return True
+
+
 # ---------------------------------------------------------------- JSON
 def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
     """`content` with its checksum as the last entry, ready for JSON."""

@@ -12,6 +12,7 @@ from cifar_imbalance.configuration.image_folder import has_splits
 from cifar_imbalance.data.experiment_data import load_experiment_data
 from cifar_imbalance.data.image_sets import IMAGE_SETS
 from cifar_imbalance.errors import UsageError
+from cifar_imbalance.evidence.predictions import Predictions
 
 HOSTILE = '<b>&"x'
 SIZES = {HOSTILE: 20, "Käfer": 10, "a b": 5}
@@ -178,3 +179,16 @@ def test_of_a_tree_with_test_images_a_share_has_no_effect(typed, tmp_path):
     answer = typed(tmp_path, "train", *words)
     line = "train.py: dataset.test_fraction=0.3: has no effect: dataset.root=images has test images of its own\n"
     assert (answer.code, answer.err) == (2, line)
+
+
+def test_a_sweep_over_folders_of_images_trains_on_each(typed, tmp_path, tiny_words):
+    make(tmp_path / "images")
+    make(tmp_path / "others", {name: size + 4 for name, size in SIZES.items()})
+    own = ["dataset=image_folder", "dataset.root=images,others", "dataset.cache_dir=cache", "training.batch_size=8"]
+    answer = typed(tmp_path, "train", "-m", *tiny_words, *own, "hydra.sweep.dir=sweep")
+    assert answer.code == 0, answer.err
+    assert "is finished; nothing was done" not in answer.out
+    sizes = {len(Predictions.load(file).labels) for file in tmp_path.glob("sweep/*/predictions/test.npz")}
+    assert len(sizes) == 2
+    again = typed(tmp_path, "train", "-m", *tiny_words, *own, "hydra.sweep.dir=sweep")
+    assert again.out.count("is finished; nothing was done") == 2

@@ -22,6 +22,7 @@ from cifar_imbalance.report.page.parts import Card, Cell, Confusions, Page, Part
 from cifar_imbalance.report.plots.canvas import words
 from cifar_imbalance.report.plots.curves import evaluated_images
 from cifar_imbalance.runs.folder import shortest_names
+from cifar_imbalance.runs.stored import is_sealed_yaml
 
 MATRIX_UP_TO = 1000  # classes; beyond, a cell would be less than a pixel
 PAIRS = 50  # most confused ones
@@ -192,10 +193,10 @@ def _curves(history: History) -> list[Part]:
 
 
 def origin(folder: Path) -> list[Part]:
-    """How the results in `folder` came about, from its files."""
+    """How the results in `folder` came about, from its files; nothing if they are not ours: a page may be mailed."""
     parts: list[Part] = []
     config, overrides = folder / "config.yaml", folder / "overrides.yaml"
-    if config.is_file():
+    if is_sealed_yaml(config):
         program = "evaluate" if "\nckpt:" in f"\n{config.read_text()}" else "train"
         words = yaml.safe_load(overrides.read_text()) if overrides.is_file() else []
         again = [f"{command(program)} {shlex.join(map(str, words or []))}".rstrip()]
@@ -205,6 +206,6 @@ def origin(folder: Path) -> list[Part]:
             again.append(f"{command(program)} {as_typed('repeat', str(folder))}")
         parts.append(Text("How to repeat it", "\n".join(again)))
         parts.append(Text("Configuration", config.read_text()))
-    if (environment := folder / "environment.json").is_file():
-        parts.append(Text("Environment", environment.read_text()))
+        if (environment := folder / "environment.json").is_file():
+            parts.append(Text("Environment", environment.read_text()))
     return parts
