@@ -26,6 +26,7 @@ MENTIONED = {
     "flipped": f"{BASELINE}, views=flip",
     "weighted": "balanced/recall_weights",
     "distilled": "balanced/distilled",
+    "trusted": "balanced/distilled_by_recall",
     "distilled adjusted": "balanced/distilled_adjusted",
     "five": f"five of {BASELINE}, mean_logit",
     "five flipped": f"five of {BASELINE}, views=flip, mean_logit",
