@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from cifar_imbalance.configuration.fields import Runtime
 from cifar_imbalance.configuration.hardware import allowed_cores
-from cifar_imbalance.configuration.installed import CONF
+from cifar_imbalance.configuration.installed import CONF, installing
 from cifar_imbalance.errors import UsageError, choose_from
 
 EXTRAS = {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit", "ray": "ray"}
@@ -33,7 +33,7 @@ def check_plugin(override: Override) -> None:
         return
     extras = EXTRAS if group == "hydra/launcher" else {}
     if name in extras and not _is_installed(extras[name]):
-        raise UsageError(f"{override.input_line}: it is not installed; pip install -e '.[{extras[name]}]' installs it")
+        raise UsageError(f"{override.input_line}: it is not installed; {installing(extras[name])} installs it")
     with initialize_config_dir(str(CONF), version_base="1.3"):
         names = sorted({*GlobalHydra.instance().config_loader().get_group_options(group), *extras})
     if name not in names:

@@ -21,6 +21,7 @@ PATHS = (
     "resume",
     "repeat",
     "start",
+    "teacher",
     "reference",
     "images",
     "dataset.root",
