@@ -106,9 +106,8 @@ def check_every_job(program: Program, arguments: Any) -> None:
         if is_ours:
             swept = [override.key_or_group for override in sweeps]
             prints = [fingerprint(config) for config in configs if isinstance(config, TrainConfig)]
-            program.sweep = Sweep(
-                *(swept, jobs, folder.absolute(), subdirs, prints, program.has_results, launcher), opens_page
-            )
+            where = folder.absolute()
+            program.sweep = Sweep(swept, jobs, where, subdirs, prints, program.has_results, launcher, opens_page)
 
 
 def _check_typed(program: Program, arguments: Any, parsed: list[Override]) -> None:

@@ -22,10 +22,9 @@ def is_execution_field(field: str) -> bool:
 def fingerprint(config: TrainConfig) -> str:
     """SHA-256 of the fields that `differing_fields` compares, and of where a folder of one's own images is."""
     counting = {path: value for path, value in leaves(config) if _counts(path)}
-    if config.dataset.name == "image_folder" and config.dataset.root is not None:
-        counting["dataset.root"] = str(
-            expanded(config.dataset.root, "dataset.root").resolve()
-        )  # all that tells them apart
+    root = config.dataset.root
+    if config.dataset.name == "image_folder" and root is not None:  # all that tells two data sets apart
+        counting["dataset.root"] = str(expanded(root, "dataset.root").resolve())
     return hashlib.sha256(json.dumps(counting, sort_keys=True).encode()).hexdigest()
 
 

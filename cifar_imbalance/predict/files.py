@@ -28,9 +28,10 @@ def image_files(place: Path) -> list[Path]:
         found = [file for file in found if not any(part.startswith(".") for part in file.relative_to(place).parts)]
     files = [file for file in found if file.is_file()]  # neither pipes nor broken links
     found = sorted(file for file in files if file.suffix.lower() in SUFFIXES)
-    if found and (others := sorted({file.suffix.lower() or "no suffix" for file in files if file not in set(found)})):
-        count = len(files) - len(found)
-        log.info("%s: %d of %d files are not read as images (%s)", place, count, len(files), ", ".join(others))
+    others = {file.suffix.lower() or "no suffix" for file in files} - SUFFIXES
+    if found and others:
+        count, kinds = len(files) - len(found), ", ".join(sorted(others))
+        log.info("%s: %d of %d files are not read as images (%s)", place, count, len(files), kinds)
     if not found:
         what = "there is no image in it" if place.is_dir() else "is no image"
         raise UsageError(f"images={place}: {what}; images are files that end in {', '.join(sorted(SUFFIXES))}")
