@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from cifar_imbalance.errors import end_quietly
 
 
@@ -39,6 +41,11 @@ def benchmark() -> None:
 
 def _start(program: str) -> None:
     end_quietly()
-    from cifar_imbalance import command_line
-
+    try:
+        from cifar_imbalance import command_line
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        if package == "cifar_imbalance":
+            raise
+        sys.exit(f"{program}: {package} is not installed in this environment; pip install -e . installs what is needed")
     getattr(command_line, program)()

@@ -129,6 +129,8 @@ MISTAKES = [
     ("train", "start=a resume=b", "start=a: cannot be combined with resume=b"),
     ("train", "start=a repeat=b", "start=a: cannot be combined with repeat=b"),
     ("evaluate", "", "ckpt: a value is missing; write ckpt=RUN_FOLDER (or a checkpoint, or a file of weights)"),
+    ("evaluate", "ckpt=", "ckpt=: a path is expected"),
+    ("train", "dataset=cifar10 dataset.root=", "dataset.root=: a path is expected"),
     ("evaluate", "ckpt=absent", "ckpt=absent: there is no such file or folder"),
     ("evaluate", "ckpt=FILE", "ckpt=FILE: allowed are run folders and files that end in .safetensors, .pth, .pt, .bin"),
     ("evaluate", "optimizer=adam", "optimizer: there is no such field; allowed are adjust, auroc, baseline, ckpt, dataset, deterministic, ensemble, group_by, images, model, open, plots, reference, runtime, seed, split, test_prior, training, view_weights, views"),

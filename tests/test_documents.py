@@ -3,6 +3,7 @@
 import importlib.util
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,31 +13,62 @@ BLOCK = re.compile(r"```\w*\n(.*?)```", re.S)
 REMARK = re.compile(r"\s{2,}.*")  # behind a command, in its line
 
 
-def commands(document):
-    """The commands of train.py in a document's blocks."""
-    for block in BLOCK.findall((ROOT / document).read_text()):
-        for line in re.sub(r"\\\n\s*", "", block).splitlines():
-            if line.startswith("python train.py"):
-                yield document, REMARK.sub("", line)
+PROGRAM = re.compile(r"python (?:(train|evaluate)\.py|-m cifar_imbalance\.(\w+)) ")
+DOCUMENTS = ("README.md", "docs/usage.md", "docs/sweeps.md", "docs/longtail.md", "docs/answer.md")
+RUNS = {  # what a program calls once the command line is checked
+    "engine.experiment": ["run_experiment"],
+    "engine.ensemble": ["run_ensemble"],
+    "engine.evaluation": ["run_evaluation", "run_combination"],
+    "engine.grouping": ["run_grouping", "report_sweep"],
+    "engine.seeds": ["run_against_seeds"],
+    "predict.run": ["run_prediction"],
+    "export.run": ["run_export"],
+    "search.run": ["run_search"],
+    "track.run": ["run_replay"],
+    "figures.draw": ["run_figures"],
+    "benchmark.run": ["run_benchmark"],
+}
 
 
-COMMANDS = [
-    pytest.param(command, id=f"{document}: {command[16:60]}")
-    for document in ("README.md", "docs/usage.md", "docs/answer.md")
-    for document, command in commands(document)
-    if "--help" not in command and "teacher=" not in command
-]
+def commands():
+    """The document, the program and the command of each line of a document's blocks that calls a program."""
+    for document in DOCUMENTS:
+        for block in BLOCK.findall((ROOT / document).read_text()):
+            for line in re.sub(r"\\\n\s*", "", block).splitlines():
+                called = PROGRAM.match(line)
+                if called and "--help" not in line and not any(word in line for word in ELSEWHERE):
+                    yield document, called[1] or called[2], REMARK.sub("", line[called.end() :])
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_commands_are_accepted(typed, started, tiny_run, tmp_path, command):
-    (tmp_path / "weights.pt").touch()
-    for folder in ("FOLDER", "photos/cats", "photos/dogs"):
-        (tmp_path / folder).mkdir(parents=True)
-    for name, value in {"=RUN": f"={tiny_run}", "=FILE": "=weights.pt", "/NAME": "/cdb"}.items():
-        command = command.replace(name, value)
-    words = shlex.split(command)[2:]
-    answer = typed(tmp_path, "train", *words)
+# A teacher, runs of a document, a cluster: tests of their own.
+ELSEWHERE = ("teacher=", "outputs/balanced/exp2_tuned_0", "hydra/launcher=", "start=")
+COMMANDS = [pytest.param(*command, id=" ".join(command)[:70]) for command in commands()]
+
+
+@pytest.fixture(scope="module")
+def sweep(typed, tiny_words, tmp_path_factory):
+    """Two seeds."""
+    folder = tmp_path_factory.mktemp("sweep")
+    answer = typed(folder, "train", "-m", *tiny_words, "seed=0,1", "hydra.sweep.dir=.", "hydra.sweep.subdir=${seed}")
+    assert answer.code == 0, answer.err
+    return folder
+
+
+@pytest.mark.parametrize(("document", "program", "command"), COMMANDS)
+def test_commands_are_accepted(typed, sweep, tmp_path, monkeypatch, document, program, command):
+    for module, names in RUNS.items():
+        for name in names:
+            monkeypatch.setattr(f"cifar_imbalance.{module}.{name}", lambda *_: None)
+    shutil.copytree(sweep, tmp_path / "OTHER_SWEEP")
+    (tmp_path / "outputs").mkdir()
+    for name, place in {"RUN": "0", "OTHER_RUN": "1", "SWEEP": "", "outputs/ltbench": ""}.items():
+        (tmp_path / name).symlink_to(sweep / place)
+    for name in ("weights.pt", "FILE.safetensors"):
+        (tmp_path / name).touch()
+    for name in ("FOLDER/1", "FOLDER/2", "photos/cats", "photos/dogs", "other_photos/1"):
+        (tmp_path / name).mkdir(parents=True)
+    command = re.sub(r"=FILE(?!\.)", "=weights.pt", command).replace("/NAME", "/cdb")
+    answer = typed(tmp_path, program, *shlex.split(command))
     assert answer.code == 0, answer.err
 
 

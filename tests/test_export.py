@@ -72,14 +72,20 @@ def test_onnx_runtime_gives_the_saved_logits(exported, images, saved):
 
 def test_mistakes_are_one_line_and_leave_no_folder(typed, tiny_run, tmp_path):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "classes.json").touch()
     for words, line in {
         ("format=timm",): "ckpt: a value is missing; write ckpt=RUN_FOLDER",
         ("ckpt=empty",): "ckpt=empty: this is not a run folder (there is no config.yaml in it)",
+        ("ckpt=[empty]", "format=onnx"): "ckpt=['empty']: a string is expected",
+        (f"ckpt={tiny_run}", "format=onnx", "output=full"): (
+            "output=full: has classes.json already; choose another folder, or remove it"
+        ),
         (f"ckpt={tiny_run}", "format=onx"): "format=onx: allowed are timm, torch, onnx (did you mean onnx?)",
     }.items():
         answer = typed(tmp_path, "export", *words)
         assert (answer.code, answer.err) == (2, f"cifar_imbalance.export: {line}\n")
-    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+    assert {path.name for path in tmp_path.iterdir()} == {"empty", "full"}
 
 
 def test_a_model_that_timm_alone_does_not_have_is_refused_by_name(typed, tiny_words, tmp_path):

@@ -153,3 +153,46 @@ def test_mistakes_are_one_line(typed, tiny_run, tmp_path):
     assert answer.code == 2
     assert answer.err.startswith("cifar_imbalance.predict: images: cannot read broken/a.png: ")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["broken", "none"]
+
+
+def test_files_that_cannot_be_read_are_named_and_left_out(typed, tiny_run, photos, tmp_path):
+    shutil.copytree(photos, tmp_path / "photos")
+    (tmp_path / "photos" / "1.png").write_text("broken")
+    rows, out = predicted(typed, tmp_path, f"ckpt={tiny_run}", "images=photos")
+    assert [row["file"][-5:] for row in rows] == ["0.png", "2.png", "3.png", "4.png", "5.png", "6.png"]
+    assert "images: cannot read photos/1.png: its content is no image, or one that Pillow does not know\n" in out
+    assert f"images: 1 of {COUNT} files cannot be read and are left out\n" in out
+
+
+def test_a_file_that_cannot_be_read_alone_is_an_error(typed, tiny_run, tmp_path):
+    (tmp_path / "1.png").write_text("broken")
+    answer = typed(tmp_path, "predict", f"ckpt={tiny_run}", "images=1.png", "output=out")
+    what = "its content is no image, or one that Pillow does not know"
+    assert (answer.code, answer.err) == (2, f"cifar_imbalance.predict: images: cannot read 1.png: {what}\n")
+    assert not (tmp_path / "out").exists()
+
+
+def test_linked_folders_are_read_once(typed, tiny_run, photos, tmp_path):
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all" / "linked").symlink_to(photos)
+    (tmp_path / "all" / "self").symlink_to(tmp_path / "all")
+    rows, _ = predicted(typed, tmp_path, f"ckpt={tiny_run}", "images=all")
+    assert len(rows) == COUNT
+
+
+def test_predictions_are_not_overwritten(typed, tiny_run, photos, tmp_path):
+    predicted(typed, tmp_path, f"ckpt={tiny_run}", f"images={photos}")
+    before = (tmp_path / "out" / "predictions.csv").read_bytes()
+    answer = typed(tmp_path, "predict", f"ckpt={tiny_run}", f"images={photos}", "top=1", "output=out")
+    line = "output=out: has predictions.csv already; choose another folder, or remove it"
+    assert (answer.code, answer.err) == (2, f"cifar_imbalance.predict: {line}\n")
+    assert (tmp_path / "out" / "predictions.csv").read_bytes() == before
+
+
+def test_a_checkpoint_is_not_a_run(typed, tiny_run, photos, tmp_path):
+    file = tiny_run / "checkpoints" / "last.pt"
+    answer = typed(tmp_path, "predict", f"ckpt={file}", f"images={photos}")
+    assert (answer.code, answer.err) == (
+        2,
+        f"cifar_imbalance.predict: ckpt={file}: is a file of a run; write ckpt={tiny_run}\n",
+    )

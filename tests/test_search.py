@@ -203,6 +203,14 @@ def test_an_interrupted_trial_is_the_next_one_and_the_command_is_named(typed, tm
     assert trained[1][2] == trained[2][2]
 
 
+def test_the_command_to_go_on_has_the_folder_of_ones_own_choices(typed, tmp_path, trained):
+    trained.results = {1: KeyboardInterrupt("x")}
+    (tmp_path / "own").mkdir()
+    words = ["experiment=quickstart", "schedule.max_lr=interval(0.001,0.01)", "trials=3", "open=true", "output=search"]
+    answer = typed(tmp_path, "search", *words, "--config-dir=own")
+    assert answer.err.endswith(f" open=true output={tmp_path / 'search'} --config-dir={tmp_path / 'own'}\n")
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
@@ -256,7 +264,7 @@ NEEDS = "which needs dataset.validation=holdout, not"
         ("hydra.run.dir=x experiment=quickstart trials=3 schedule.max_lr=1,2", "hydra.run.dir=x: write output=x"),
         ("resume=x trials=3 schedule.max_lr=1,2", "resume=x: a search goes on in its own folder, output=FOLDER"),
         ("experiment=ltbench/crt trials=3 schedule.max_lr=1,2", "experiment=ltbench/crt: is a second stage; write start=RUN, the run that it starts from (in a trial of schedule.max_lr=1)"),
-        ("experiment=quickstart trials=3 space=1", "space: there is no such field"),
+        ("experiment=quickstart trials=3 space=[seed]", "space=[seed]: what is searched is typed as FIELD=interval(LOW,HIGH), "),
     ],
 )  # fmt: skip
 def test_a_mistake_is_refused_before_any_work(typed, tmp_path, monkeypatch, words, line):

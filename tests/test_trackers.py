@@ -252,6 +252,7 @@ MISSING = "a value is missing; write ckpt=RUN_FOLDER logger=NAME (tensorboard, w
     [
         ([], f"ckpt: {MISSING}"),
         (["RUN"], f"logger: {MISSING}"),
+        (["logger=comet", "RUN"], "logger=comet: allowed are tensorboard, wandb, mlflow, trackio"),
         (["RUN", "logger=comet"], "logger=comet: allowed are tensorboard, wandb, mlflow, trackio"),
         (["RUN", "logger=[]"], "logger=[]: allowed are tensorboard, wandb, mlflow, trackio"),
         (["RUN", "logger=wandb"], "logger=wandb: wandb is not installed; pip install -e '.[wandb]' installs it"),

@@ -12,6 +12,7 @@ from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.configuration.overrides import default_experiment
 from cifar_imbalance.configuration.typed import parsed_override, readable
 from cifar_imbalance.errors import UsageError
+from cifar_imbalance.search.space import HOW
 
 COMPLETION = ("install", "uninstall", "query")
 
@@ -20,12 +21,16 @@ def read_arguments(program: Program) -> Any:
     """The parsed arguments, with quotes where paths need them and the experiment if none is named."""
     arguments = _parsed()
     words = arguments.overrides
-    if program.positional is not None and words and "=" not in words[0]:
-        sys.argv[sys.argv.index(words[0])] = words[0] = f"{program.positional}={words[0]}"
+    plain = [place for place, word in enumerate(words) if "=" not in word] if program.positional else []
+    if len(plain) == 1:
+        (place,) = plain
+        sys.argv[sys.argv.index(words[place])] = words[place] = f"{program.positional}={words[place]}"
     arguments.overrides = _readable(arguments.overrides)
     if program.space is not None:
         if arguments.multirun:
             raise UsageError("--multirun: a search has trials instead of jobs; leave out -m")
+        if typed := [text for text in arguments.overrides if text.startswith("space=")]:
+            raise UsageError(f"{typed[0]}: what is searched is typed as {HOW}")
         program.space = [text for text in arguments.overrides if (o := parsed_override(text)) and o.is_sweep_override()]
         arguments.overrides = [text for text in arguments.overrides if text not in program.space]
         sys.argv = [word for word in sys.argv if word not in program.space]

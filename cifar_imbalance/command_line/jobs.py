@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from cifar_imbalance.command_line.arguments import add_to_command, only_describes
 from cifar_imbalance.command_line.composer import Composer, hydras_errors
-from cifar_imbalance.command_line.launchers import OWN_RAY, check_cores, check_plugin
+from cifar_imbalance.command_line.launchers import check_cores, check_plugin, of_launcher
 from cifar_imbalance.command_line.program import Program
 from cifar_imbalance.command_line.sweep import Sweep, free_folder
 from cifar_imbalance.configuration.checks import check_sweep_in_one_process
@@ -27,6 +27,7 @@ from cifar_imbalance.configuration.differences import fingerprint
 from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.configuration.overrides import check_operators, check_override, check_plugin_fields, parse
 from cifar_imbalance.configuration.schema import field_paths
+from cifar_imbalance.configuration.typed import FOLDERS, PATHS
 from cifar_imbalance.errors import UsageError
 
 MANY_JOBS = 50
@@ -38,17 +39,14 @@ def check_every_job(program: Program, arguments: Any) -> None:
     if arguments.shell_completion:  # its words are no overrides
         return
     overrides = list(arguments.overrides)
-    searchpath = []
     if arguments.config_dir:
-        folder = Path(arguments.config_dir).resolve()
-        if not folder.is_dir():
+        program.config_dir = Path(arguments.config_dir).resolve()
+        if not program.config_dir.is_dir():
             raise UsageError(f"--config-dir={arguments.config_dir}: there is no such folder")
-        searchpath = [f"hydra.searchpath=[file://{folder}]"]
-    program.searchpath = searchpath
     parsed = parse(overrides)
     _check_typed(program, arguments, parsed)
     jobs = _jobs(parsed) if arguments.multirun else [overrides]
-    compose = Composer(arguments.config_name or program.name, program.schema, searchpath)
+    compose = Composer(arguments.config_name or program.name, program.schema, program.searchpath)
     configs: list[Any] = []
     folders: list[Path] = []
     subdirs: list[str] = []
@@ -72,8 +70,6 @@ def check_every_job(program: Program, arguments: Any) -> None:
             raise UsageError("hydra.sweeper.params: a sweep is typed, FIELD=VALUE,VALUE, so that all of it is checked")
         configs.append(program.checked(_without_hydra(composed), job))
         kind = "sweep" if arguments.multirun else "run"
-        if composed.get("output") == "":
-            raise UsageError("output=: a folder is expected")
         _check_job_folders(composed, job)
         field_name = "output" if "output" in composed else f"hydra.{kind}.dir"
         folder = Path(composed.hydra[kind].dir, composed.hydra.sweep.subdir if arguments.multirun else "")
@@ -83,31 +79,46 @@ def check_every_job(program: Program, arguments: Any) -> None:
         subdirs.append(composed.hydra.sweep.subdir if arguments.multirun else "")
         program.existing.add(_writable(field_name, composed.hydra[kind].dir))
     if arguments.multirun and configs:
-        launcher = composed.hydra.runtime.choices["hydra/launcher"]
-        runtimes = [config.runtime for config in configs if hasattr(config, "runtime")]
-        typed = {override.key_or_group for override in parsed}
-        check_cores(launcher, composed.hydra.launcher, runtimes, typed)
-        if launcher == "ray" and composed.hydra.launcher.ray.init.get("address") is None:
-            add_to_command(overrides, [OWN_RAY])
-        if not launcher.startswith("submitit"):  # which has a process for each job
-            check_sweep_in_one_process(runtimes)
-        folder = Path(composed.hydra.sweep.dir)
-        if (folder / "config.yaml").is_file():
-            raise UsageError(f"hydra.sweep.dir={folder}: it is the folder of a run; choose another")
-        sweeps = [override for override in parsed if override.is_sweep_override()]
-        listed = all(override.is_discrete_sweep() for override in sweeps)
-        is_ours = listed and "BasicSweeper" in composed.hydra.sweeper._target_
-        opens_page = any(getattr(config, "open", False) for config in configs)
-        if opens_page and not (is_ours and program.report is not None):
-            raise UsageError("open=true: opens one page, and each job of this sweep (-m) has its own")
-        if not {"hydra.sweep.dir", "output"} & typed:
-            folder = free_folder(folder)
-            add_to_command(overrides, [f"hydra.sweep.dir={folder}"])
-        if is_ours:
-            swept = [override.key_or_group for override in sweeps]
-            prints = [fingerprint(config) for config in configs if isinstance(config, TrainConfig)]
-            where = folder.absolute()
-            program.sweep = Sweep(swept, jobs, where, subdirs, prints, program.has_results, launcher, opens_page)
+        _prepare_sweep(program, parsed, jobs, configs, composed.hydra, subdirs)
+
+
+def _prepare_sweep(
+    program: Program,
+    parsed: list[Override],
+    jobs: list[list[str]],
+    configs: list[Any],
+    hydra: DictConfig,
+    subdirs: list[str],
+) -> None:
+    """Check what the jobs of a sweep share, `hydra`, and settle its folder, in sys.argv too; see Program.sweep.
+
+    Raises UsageError for a launcher that does not suit the jobs, and a folder or page that they cannot share.
+    """
+    overrides = [str(override.input_line) for override in parsed]
+    launcher = hydra.runtime.choices["hydra/launcher"]
+    runtimes = [config.runtime for config in configs if hasattr(config, "runtime")]
+    typed = {override.key_or_group for override in parsed}
+    check_cores(launcher, hydra.launcher, runtimes, typed)
+    add_to_command(overrides, of_launcher(launcher, hydra.launcher))
+    if not launcher.startswith("submitit"):  # which has a process for each job
+        check_sweep_in_one_process(runtimes)
+    folder = Path(hydra.sweep.dir)
+    if (folder / "config.yaml").is_file():
+        raise UsageError(f"hydra.sweep.dir={folder}: it is the folder of a run; choose another")
+    sweeps = [override for override in parsed if override.is_sweep_override()]
+    listed = all(override.is_discrete_sweep() for override in sweeps)
+    is_ours = listed and "BasicSweeper" in hydra.sweeper._target_
+    opens_page = any(getattr(config, "open", False) for config in configs)
+    if opens_page and not (is_ours and program.report is not None):
+        raise UsageError("open=true: opens one page, and each job of this sweep (-m) has its own")
+    if not {"hydra.sweep.dir", "output"} & typed:
+        folder = free_folder(folder)
+        add_to_command(overrides, [f"hydra.sweep.dir={folder}"])
+    if is_ours:
+        swept = [override.key_or_group for override in sweeps]
+        prints = [fingerprint(config) for config in configs if isinstance(config, TrainConfig)]
+        where = folder.absolute()
+        program.sweep = Sweep(swept, jobs, where, subdirs, prints, program.has_results, launcher, opens_page)
 
 
 def _check_typed(program: Program, arguments: Any, parsed: list[Override]) -> None:
@@ -115,6 +126,9 @@ def _check_typed(program: Program, arguments: Any, parsed: list[Override]) -> No
     groups = program.groups(arguments.config_dir)
     for override in parsed:
         check_override(override, groups, program.schema)
+        if override.key_or_group in PATHS and not override.is_sweep_override() and override.value() == "":
+            what = "folder" if override.key_or_group in FOLDERS else "path"
+            raise UsageError(f"{override.key_or_group}=: a {what} is expected")
         check_plugin(override)
         if override.key_or_group.startswith(("hydra/launcher", "hydra.launcher")) and not arguments.multirun:
             raise UsageError(f"{override.input_line}: only with -m, which makes a sweep")

@@ -21,7 +21,6 @@ from cifar_imbalance.configuration.installed import CONF, installing
 from cifar_imbalance.errors import UsageError, choose_from
 
 EXTRAS = {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit", "ray": "ray"}
-# Without an address Ray joins a cluster of this machine, even one that a killed sweep has left only the traces of.
 OWN_RAY = "hydra.launcher.ray.init.address=local"
 PACKAGES = ("joblib", "submitit", "ray")  # errors of theirs, in a sweep, say that the process of a job is gone
 
@@ -61,6 +60,14 @@ def check_cores(name: str, launcher: DictConfig, runtimes: Sequence[Runtime], ty
         _check_joblib(at_once, len(runtimes), threads, len(allowed_cores()))
     if name == "ray":
         _check_ray(launcher.ray.init, launcher.ray.remote.get("num_cpus", 1), threads)
+
+
+def of_launcher(name: str, launcher: DictConfig) -> list[str]:
+    """What is typed for a launcher of this name whatever the user typed.
+
+    Without an address Ray joins a cluster of this machine, even one that a killed sweep has left only the traces of.
+    """
+    return [OWN_RAY] if name == "ray" and launcher.ray.init.get("address") is None else []
 
 
 def _check_joblib(at_once: int | None, jobs: int, threads: int | None, cores: int) -> None:

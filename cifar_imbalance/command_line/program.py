@@ -30,12 +30,17 @@ class Program:
     checked: Callable[[DictConfig, list[str]], Any]
     run: Callable[[Any, Path, list[str]], Path | None]  # returns the folder of a run with results
     report: Report | None = None  # of a sweep; None if its jobs are no runs
-    positional: str | None = None  # the field that a first word without = is the value of
+    positional: str | None = None  # the field that a word without = is the value of
     space: list[str] | None = None  # of a search: FIELD=interval(LOW,HIGH) and the like, which Hydra does not see
-    searchpath: list[str] = field(default_factory=list)  # of --config-dir
+    config_dir: Path | None = None  # of --config-dir
     failures: list[str] = field(default_factory=list)
     existing: set[Path] = field(default_factory=set)  # folders that were there
     sweep: Sweep | None = None
+
+    @property
+    def searchpath(self) -> list[str]:
+        """What Hydra is told to find the files of --config-dir."""
+        return [] if self.config_dir is None else [f"hydra.searchpath=[file://{self.config_dir}]"]
 
     @property
     def has_results(self) -> bool:

@@ -135,7 +135,7 @@ def predict() -> None:
         config = checked_predict(composed, keys(overrides))
         runs = runs_to_use(config.ckpt)
         if len(runs) > 1 and "ensemble.combine" not in keys(overrides):
-            config.ensemble.combine = own_combination(config.ckpt)
+            config.ensemble.combine = own_combination(config.ckpt, runs)
         check_use(config, runs, keys(overrides))
         if not expanded(config.images, "images").exists():
             raise UsageError(f"images={config.images}: there is no such file or folder")
@@ -157,7 +157,7 @@ def search() -> None:
         if not trials:
             assert program.space is not None
             space = read_space(program.space, program.groups())
-            found = Trials(space, overrides, Composer("train", TrainConfig, program.searchpath))
+            found = Trials(space, overrides, Composer("train", TrainConfig, program.searchpath), program.config_dir)
             found.check(config.objectives)
             trials.append(found)
         return config

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import fields as fields_of
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -47,7 +48,7 @@ from cifar_imbalance.configuration.hardware import (
     tpu_is_attached,
     xla_is_installed,
 )
-from cifar_imbalance.configuration.image_folder import SPLITS, has_splits
+from cifar_imbalance.configuration.image_folder import SPLITS, has_splits, unread_splits
 from cifar_imbalance.configuration.installed import check_installed
 from cifar_imbalance.configuration.schema import as_dataclass, field_paths, leaves, unknown_field
 from cifar_imbalance.configuration.typed import expanded
@@ -154,6 +155,7 @@ def checked_figures(composed: DictConfig, typed: Iterable[str] = ()) -> FiguresC
     check_effects(config, typed)
     _check_augmentation(config.augmentation)
     _check_dataset(config)
+    _check_output(config.output, "class_counts.png")
     return config
 
 
@@ -161,7 +163,9 @@ def checked_export(composed: DictConfig) -> ExportConfig:
     """The configuration of an export as dataclasses, every value checked. Raises UsageError."""
     if OmegaConf.is_missing(composed, "ckpt"):
         raise UsageError("ckpt: a value is missing; write ckpt=RUN_FOLDER")
-    return as_dataclass(ExportConfig, composed)
+    config = as_dataclass(ExportConfig, composed)
+    _check_output(config.output, "classes.json")
+    return config
 
 
 def checked_predict(composed: DictConfig, typed: Iterable[str] = ()) -> PredictConfig:
@@ -172,6 +176,7 @@ def checked_predict(composed: DictConfig, typed: Iterable[str] = ()) -> PredictC
     config = as_dataclass(PredictConfig, composed)
     settle_choices(config, typed)
     _check_runtime(config.runtime)
+    _check_output(config.output, "predictions.csv")
     return config
 
 
@@ -459,8 +464,9 @@ def _check_dataset(config: TrainConfig | EvaluateConfig | FiguresConfig) -> None
             raise UsageError(f"dataset.root={dataset.root}: there is no such folder")
         for part in SPLITS if has_splits(root) else ():
             if not (root / part).is_dir():
+                others = f"; {' and '.join(found)} is not read" if (found := unread_splits(root)) else ""
                 raise UsageError(
-                    f"dataset.root={dataset.root}: it has no folder {part}/ ({part}/CLASS/IMAGE is expected)"
+                    f"dataset.root={dataset.root}: it has no folder {part}/ ({part}/CLASS/IMAGE is expected{others})"
                 )
     elif dataset.root is not None and dataset.name != "digits" and not expanded(dataset.root, "dataset.root").is_dir():
         raise UsageError(
@@ -476,6 +482,11 @@ def _check_dataset(config: TrainConfig | EvaluateConfig | FiguresConfig) -> None
         raise UsageError(f"dataset.root={dataset.root}: digits are part of scikit-learn and have no folder")
     if dataset.imbalance.profile != "none" and dataset.imbalance.factor == 1:
         raise UsageError(f"dataset.imbalance.factor=1.0: {dataset.imbalance.profile} needs a factor above 1")
+
+
+def _check_output(output: str, file: str) -> None:
+    if Path(output, file).exists():
+        raise UsageError(f"output={output}: has {file} already; choose another folder, or remove it")
 
 
 def _check_cache(cache_dir: str) -> None:

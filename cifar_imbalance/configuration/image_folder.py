@@ -6,7 +6,13 @@ import os
 from pathlib import Path
 
 SPLITS = ("train", "test")
+VALIDATION = ("val", "valid", "validation", "dev")  # not read: validation images are held out of train/
 LEFTOVERS = ("__MACOSX",)  # of archives
+
+
+def unread_splits(root: Path) -> list[str]:
+    """Folders beside train/ and test/ that other programs read validation images from, such as val/."""
+    return [f"{name}/" for name in VALIDATION if (root / name).is_dir()]
 
 
 def is_ignored(name: str) -> bool:

@@ -173,7 +173,7 @@ def _rejected_value(error: ValidationError) -> str:
     first_line = str(error).splitlines()[0]
     if "is not Optional" in first_line:
         return "=null"
-    match = re.search(r"Value '(.*?)'(?: of type| is not|\s\()|value: (.*)$", first_line)
+    match = re.search(r"Value '(.*?)'(?: of type| is not|\s\()|(?:value: |string: ')(.*?)'?$", first_line)
     return f"={match[1] or match[2] or ''}" if match else ""
 
 

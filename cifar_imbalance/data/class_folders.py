@@ -22,7 +22,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cifar_imbalance.configuration.image_folder import has_splits, is_ignored
+from cifar_imbalance.configuration.image_folder import has_splits, is_ignored, unread_splits
+from cifar_imbalance.configuration.installed import command
 from cifar_imbalance.data import splits
 from cifar_imbalance.data.decode import SUFFIXES
 from cifar_imbalance.errors import UsageError, nearest
@@ -160,7 +161,9 @@ class _Reader:
         found = [self.images(classes[name]) if name in classes else OfClass("") for name in names]
         if not any(of_class.files for of_class in found):
             where = "test/CLASS" if has_splits(self.root) else "CLASS"
-            raise self.error(f"there are no images in it as {where}/IMAGE")
+            unlabelled = f"; without labels: {command('predict')} ckpt=RUN images={self.root}"
+            hint = unlabelled if self.owner == "images" else ""
+            raise self.error(f"there are no images in it as {where}/IMAGE{hint}")
         return found
 
     def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
@@ -182,7 +185,7 @@ def list_split_folders(root: Path) -> ClassFolders:
             raise reader.error(f"class {name} of the test images is not in train{nearest(name, names)}")
     train = reader.images_of_all(classes["train"])
     test = reader.images_of_known(classes["test"], names)
-    notes = [*reader.notes, *_without_images(names, test)]
+    notes = [*reader.notes, *_not_read(root), *_without_images(names, test)]
     return ClassFolders(root, names, {"train": train, "test": test}, notes)
 
 
@@ -224,6 +227,11 @@ def list_test_folders(root: Path, class_names: Sequence[str], *, owner: str) -> 
 def _without_images(names: Sequence[str], test: Sequence[OfClass]) -> list[str]:
     absent = [name for name, of_class in zip(names, test, strict=True) if not of_class.files]
     return [f"{count_of_classes(len(absent))} without test images: {', '.join(absent)}"] if absent else []
+
+
+def _not_read(root: Path) -> list[str]:
+    where = "validation images are held out of train/ (dataset.validation=holdout)"
+    return [f"{name} is not read: {where}" for name in unread_splits(root)]
 
 
 def _composed(name: str) -> str:

@@ -151,6 +151,7 @@ def summarize(predictions: Predictions) -> dict[str, Any]:
 def intervals_and_confusions(predictions: Predictions) -> dict[str, Any]:
     """95 % intervals by bootstrap over the images, and the most frequent confusions, ready for JSON.
 
+    A metric that is the same in every draw, as where all images are right, has no interval: few images do not prove it.
     A confusion is true class, predicted class, and the share of the true class's images. Of more than MATRIX_UP_TO
     classes there is neither.
     """
@@ -162,7 +163,11 @@ def intervals_and_confusions(predictions: Predictions) -> dict[str, Any]:
     order = np.argsort(-wrong, axis=None, kind="stable")[:PAIRS_LISTED]
     pairs = [(int(place) // len(matrix), int(place) % len(matrix)) for place in order if wrong.flat[place]]
     return {
-        "intervals": {name: [rounded(end) for end in ends] for name, ends in bootstrap.intervals(matrix).items()},
+        "intervals": {
+            name: [rounded(low), rounded(high)]
+            for name, (low, high) in bootstrap.intervals(matrix).items()
+            if low < high
+        },
         "most_confused": [[names[a], names[b], rounded(matrix[a, b] / matrix[a].sum())] for a, b in pairs],
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from cifar_imbalance.errors import UsageError
 
 log = logging.getLogger(__name__)
 
+FAILURES_NAMED = 10
+
 
 def image_files(place: Path) -> list[Path]:
     """The image itself, or all images in a folder and its folders, by name; hidden ones are left out.
@@ -24,7 +27,7 @@ def image_files(place: Path) -> list[Path]:
     if place.is_file():
         found = [place]
     else:
-        found = [Path(folder) / name for folder, _, names in os.walk(place) for name in names]
+        found = list(_files_below(place))
         found = [file for file in found if not any(part.startswith(".") for part in file.relative_to(place).parts)]
     files = [file for file in found if file.is_file()]  # neither pipes nor broken links
     found = sorted(file for file in files if file.suffix.lower() in SUFFIXES)
@@ -38,19 +41,42 @@ def image_files(place: Path) -> list[Path]:
     return found
 
 
-def read_files(files: list[Path], size: Size, class_names: tuple[str, ...]) -> ImageSet:
-    """The images, resized to `size` (height, width) without regard to their aspect ratio; their labels are unknown.
+def _files_below(place: Path) -> Iterator[Path]:
+    """All files of a folder and its folders, linked ones included; each folder once."""
+    seen: set[str] = set()
+    for folder, folders, names in os.walk(place, followlinks=True):
+        if (real := os.path.realpath(folder)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        yield from (Path(folder) / name for name in names)
 
-    The labels are 0. Raises UsageError for a file that cannot be read.
+
+def read_files(files: list[Path], size: Size, class_names: tuple[str, ...]) -> ImageSet:
+    """Those of the images that can be read, resized to `size` (height, width) without regard to their aspect ratio.
+
+    Their labels are unknown, and 0 here. Files that cannot be read are named in the log; raises UsageError if all are.
     """
-    images = np.stack([read_image(file, size, field="images")[0] for file in files])
-    count = len(files)
+    images, read, failures = [], [], []
+    for file in files:
+        try:
+            images.append(read_image(file, size, field="images")[0])
+            read.append(file)
+        except UsageError as error:
+            failures.append(str(error))
+    if not read:
+        raise UsageError(failures[0])
+    for failure in failures[:FAILURES_NAMED]:
+        log.warning("%s", failure)
+    if failures:
+        log.warning("images: %d of %d files cannot be read and are left out", len(failures), len(files))
+    count, pixels = len(read), np.stack(images)
     return ImageSet(
-        images=images,
+        images=pixels,
         labels=np.zeros(count, dtype=np.int64),
-        hashes=image_hashes(images),
+        hashes=image_hashes(pixels),
         indices=np.arange(count, dtype=np.int64),
         class_names=class_names,
         source="files",
-        files=tuple(map(str, files)),
+        files=tuple(map(str, read)),
     )

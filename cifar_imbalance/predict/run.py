@@ -60,6 +60,7 @@ def run_prediction(config: PredictConfig, folder: Path) -> None:
             with out_of_memory_named(runtime, needed, OF_PREDICTION):
                 if model.image_size not in read:
                     read[model.image_size] = read_files(files, model.image_size, names)
+                    files = [Path(file) for file in read[model.image_size].files or ()]
                 # Members may see them at several sizes: what pairs them is the file.
                 images = replace(read[model.image_size], hashes=np.arange(len(files), dtype=np.uint64))
                 network = Network.on_device(model.built, runtime)

@@ -17,9 +17,11 @@ from cifar_imbalance.configuration.differences import CHANGE_RESULTS, fingerprin
 from cifar_imbalance.configuration.effects import models_run
 from cifar_imbalance.configuration.fields import Adjust, EvaluateConfig, PredictConfig, TrainConfig
 from cifar_imbalance.configuration.hardware import XLA_NAMES, resolved_runtime
+from cifar_imbalance.configuration.image_folder import has_splits
+from cifar_imbalance.configuration.installed import command
 from cifar_imbalance.configuration.overrides import experiment_values, is_distilled, is_second_stage, keys, named_values
 from cifar_imbalance.configuration.schema import block_defaults
-from cifar_imbalance.configuration.typed import expanded
+from cifar_imbalance.configuration.typed import as_typed, expanded
 from cifar_imbalance.configuration.values import WEIGHT_SUFFIXES
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.evidence.published import PREFIX, published_tables
@@ -105,10 +107,15 @@ def runs_to_use(ckpt: Any) -> list[RunFolder]:
     return [single_run(str(run.path)) for run in runs]
 
 
-def own_combination(ckpt: Any) -> str:
-    """How the runs of `ckpt` are combined unless told otherwise: as their ensemble, or the first of a list, says."""
+def own_combination(ckpt: Any, runs: Sequence[RunFolder]) -> str:
+    """How the `runs` of `ckpt` are combined unless told otherwise: as their ensemble, or the first of a list, says."""
+    return _first_of(ckpt, runs).read_config().ensemble.combine
+
+
+def _first_of(ckpt: Any, runs: Sequence[RunFolder]) -> RunFolder:
+    """The ensemble that `ckpt` names, or the first of a list of `runs`."""
     whole = find_run(ckpt) if isinstance(ckpt, str) else None
-    return (whole or runs_to_use(ckpt)[0]).read_config().ensemble.combine
+    return whole or runs[0]
 
 
 def finished_runs(ckpt: str) -> list[RunFolder]:
@@ -142,6 +149,8 @@ def _run_folder(path: str, field: str) -> RunFolder:
     folder = expanded(path, field)
     if not folder.exists():
         raise UsageError(f"{field}={path}: there is no such folder; a run folder is expected")
+    if folder.is_file() and (run := find_run(path)):
+        raise UsageError(f"{field}={path}: is a file of a run; write {as_typed(field, str(run.path))}")
     if not (folder / "config.yaml").is_file():
         raise UsageError(f"{field}={path}: this is not a run folder (there is no config.yaml in it)")
     return RunFolder(folder)
@@ -285,8 +294,11 @@ def composed_for_evaluation(composed: DictConfig, overrides: Sequence[str]) -> D
     if isinstance(composed.ckpt, ListConfig) or expanded(composed.ckpt, "ckpt").exists():
         runs = runs_with_logits(composed)
         if runs:
+            _check_own_images(composed.images, runs)
             return _for_combination(composed, runs, overrides)
     if is_folder_of_runs(composed.ckpt):
+        if run := find_run(expanded(str(composed.ckpt), "ckpt").parent):  # evaluations/, or members/ of an ensemble
+            raise UsageError(f"ckpt={composed.ckpt}: is a part of a run; write {as_typed('ckpt', str(run.path))}")
         raise UsageError(f"ckpt={composed.ckpt}: is a folder of runs; add group_by=FIELD or reference=FOLDER")
     path = expanded(str(composed.ckpt), "ckpt")
     if not path.exists():
@@ -298,6 +310,7 @@ def composed_for_evaluation(composed: DictConfig, overrides: Sequence[str]) -> D
         raise UsageError(
             f"ckpt={composed.ckpt}: evaluations is a link; an evaluation is written into the run's own folder"
         )
+    _check_own_images(composed.images, [run])
     return _of_run(composed, run, overrides, ("training.eval_batch_size",))
 
 
@@ -343,14 +356,14 @@ def _for_combination(composed: DictConfig, runs: list[RunFolder], overrides: Seq
             )
         check_adjustment(composed.adjust, run)
     _check_one_head(composed.adjust, runs)
-    whole = find_run(composed.ckpt) if isinstance(composed.ckpt, str) else None
+    owner = _first_of(composed.ckpt, runs)
     if not models_run(composed):
-        return _of_run(composed, whole or runs[0], overrides, ("ensemble.combine",))
+        return _of_run(composed, owner, overrides, ("ensemble.combine",))
     sets = [replace(run.read_config().dataset, root=None, cache_dir="") for run in runs]
     if composed.images is None and any(dataset != sets[0] for dataset in sets):
         asked = f"views={composed.views}" if composed.split != "train" else "split=train"
         raise UsageError(f"{asked}: the models are run on one set of images, and these runs have different ones")
-    return _of_run(composed, whole or runs[0], overrides, ("ensemble.combine", "training.eval_batch_size"))
+    return _of_run(composed, owner, overrides, ("ensemble.combine", "training.eval_batch_size"))
 
 
 def _for_groups(composed: DictConfig) -> DictConfig:
@@ -448,7 +461,7 @@ def _check_other_images(composed: DictConfig) -> None:
     given = f"images={composed.images}"
     place, expected = expanded(str(composed.images), "images"), "CLASS/IMAGE or test/CLASS/IMAGE is expected in it"
     if place.exists() and not place.is_dir():
-        unlabelled = f"without labels: python -m cifar_imbalance.predict {given}"
+        unlabelled = f"without labels: {command('predict')} ckpt=RUN {given}"
         raise UsageError(f"{given}: is a file; name a folder, {expected} ({unlabelled})")
     if not place.is_dir():
         raise UsageError(f"{given}: there is no such folder; {expected}")
@@ -461,6 +474,23 @@ def _check_other_images(composed: DictConfig) -> None:
             f"view_weights={composed.view_weights}: they are learnt on the run's own images, which are not read with "
             f"{given}; leave one of them out"
         )
+
+
+def _check_own_images(images: str | None, runs: Sequence[RunFolder]) -> None:
+    """Raises UsageError for `images` that are those of a run's training images: their folder, or one undivided tree."""
+    if images is None:
+        return
+    place = expanded(str(images), "images").resolve()
+    for run in runs:
+        dataset = run.read_config().dataset
+        if dataset.root is None:
+            continue
+        root = expanded(dataset.root, "dataset.root").resolve()
+        if place == (root / "train" if has_splits(root) else root):
+            raise UsageError(
+                f"images={images}: {run.path} was trained on images in it; leave images= out to evaluate the run's own "
+                "test images, split=train its training images"
+            )
 
 
 def _corrected_by(config: TrainConfig) -> str | None:

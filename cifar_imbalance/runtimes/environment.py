@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import shlex
 import subprocess
 import sys
 from datetime import datetime
@@ -20,7 +21,7 @@ def environment(runtime: DeviceRuntime | None) -> dict[str, Any]:
     """Versions, device, threads, git commit and command, JSON-ready; without a runtime, no device."""
     return {
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "command": " ".join(sys.argv),
+        "command": shlex.join(sys.argv),
         "git_commit": _git_commit(),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}, {processor('model name')}",
@@ -37,9 +38,12 @@ def _version(package: str) -> str | None:
 
 
 def _git_commit() -> str | None:
-    command = ["git", "rev-parse", "HEAD"]
+    """The commit of a clone of this project; None where the package is a folder of another repository."""
+    clone = Path(__file__).resolve().parents[2]
+    command = ["git", "rev-parse", "--show-toplevel", "HEAD"]
     try:
-        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
-    return done.stdout.strip()
+    top, commit = done.stdout.splitlines()
+    return commit if Path(top) == clone else None

@@ -144,5 +144,9 @@ def _listed(words: Sequence[object]) -> str:
 def _command(config: Searching, trials: Trials, folder: Path) -> str:
     """What is typed to go on with this search."""
     words = [*trials.shared, *trials.typed, f"trials={config.trials}", f"objectives=[{','.join(config.objectives)}]"]
+    if config.open:
+        words.append("open=true")
     typed = [*map(shlex.quote, words), as_typed("output", str(folder))]
+    if trials.config_dir is not None:
+        typed.append(f"--config-dir={shlex.quote(str(trials.config_dir))}")
     return f"{command('search')} {' '.join(typed)}"

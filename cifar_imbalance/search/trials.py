@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -27,8 +28,13 @@ class Trials:
     """
 
     def __init__(
-        self, space: Sequence[Parameter], overrides: Sequence[str], compose: Callable[[Sequence[str]], DictConfig]
+        self,
+        space: Sequence[Parameter],
+        overrides: Sequence[str],
+        compose: Callable[[Sequence[str]], DictConfig],
+        config_dir: Path | None = None,
     ) -> None:
+        self.config_dir = config_dir
         self.space = list(space)
         self.typed = [parameter.typed for parameter in space]
         self._compose = compose

@@ -192,3 +192,21 @@ def test_a_sweep_over_folders_of_images_trains_on_each(typed, tmp_path, tiny_wor
     assert len(sizes) == 2
     again = typed(tmp_path, "train", "-m", *tiny_words, *own, "hydra.sweep.dir=sweep")
     assert again.out.count("is finished; nothing was done") == 2
+
+
+@pytest.mark.parametrize("name", ["val", "valid"])
+def test_a_folder_of_validation_images_is_named_and_not_read(tmp_path, load, name):
+    for split in ("train", "test", name):
+        make(tmp_path / "images" / split)
+    _, _, notes = load()
+    assert notes == [
+        f"{name}/ is not read: validation images are held out of train/ (dataset.validation=holdout)",
+    ]
+
+
+def test_validation_images_do_not_take_the_place_of_test_images(tmp_path, typed):
+    for split in ("train", "val"):
+        make(tmp_path / "images" / split)
+    answer = typed(tmp_path, "train", "dataset=image_folder", "dataset.root=images")
+    line = "dataset.root=images: it has no folder test/ (test/CLASS/IMAGE is expected; val/ is not read)"
+    assert (answer.code, answer.err) == (2, f"train.py: {line}\n")

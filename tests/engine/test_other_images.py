@@ -155,3 +155,22 @@ def test_what_does_not_go_together_or_is_no_test_set_is_one_line(typed, tiny_run
     line = f"evaluate.py: {given}: only with a run, whose classes are known; ckpt=weights.pt is none\n"
     assert (answer.code, answer.err) == (2, line)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_runs_own_training_images_are_no_test_images(typed, tiny_words, flat, tmp_path):
+    words = [word for word in tiny_words if not word.startswith(("experiment=", "dataset"))]
+    made = ["experiment=quickstart", *words, "dataset=image_folder", f"dataset.root={flat}", "hydra.run.dir=run"]
+    assert typed(tmp_path, "train", *made).code == 0
+    answer = typed(tmp_path, "evaluate", "ckpt=run", f"images={flat}")
+    assert answer.code == 2
+    assert f"images={flat}: run was trained on images in it; leave images= out" in answer.err
+
+
+def test_images_without_labels_are_for_another_program(typed, tiny_run, flat, tmp_path):
+    folder = next(flat.iterdir())
+    answer = typed(tmp_path, "evaluate", f"ckpt={tiny_run}", f"images={folder}")
+    predict = f"python -m cifar_imbalance.predict ckpt=RUN images={folder}"
+    assert (answer.code, answer.err) == (
+        2,
+        f"evaluate.py: images={folder}: there are no images in it as CLASS/IMAGE; without labels: {predict}\n",
+    )

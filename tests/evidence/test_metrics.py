@@ -116,6 +116,15 @@ def test_the_most_frequent_confusions():
     assert found == [["class_0", "class_1", 0.5], ["class_0", "class_2", 0.25], ["class_1", "class_0", 0.5]]
 
 
+def test_a_metric_has_no_interval_where_no_draw_can_change_it():
+    found = intervals_and_confusions(from_predicted([0, 0, 1, 1, 1, 0], [0, 0, 1, 1, 1, 1], classes=2))["intervals"]
+    assert set(found) == {
+        "accuracy",
+        *("macro_precision", "macro_recall", "macro_f1", "worst_recall", "worst_decile_recall"),
+    }
+    assert intervals_and_confusions(from_predicted([0, 1, 1], [0, 1, 1], classes=2))["intervals"] == {}
+
+
 def test_rows_of_the_confusion_matrix_are_the_true_classes():
     predictions = imbalanced(4)
     matrix = confusion_matrix(predictions)
