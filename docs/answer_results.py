@@ -2,8 +2,8 @@
 
     python docs/answer_results.py RUNS docs/results/balanced
 
-RUNS is the folder of a sweep over experiments and seeds: runs of exp2_tuned, with consecutive seeds from 0 for the
-ensembles of five, and of balanced/NAME. Where a run was evaluated with views=flip on its test and its validation images
+RUNS is the folder of a sweep over experiments and seeds: runs of exp2_tuned and of balanced/NAME, of which each five
+with consecutive seeds from 0 are an ensemble as well. Where a run was evaluated with views=flip on its test and its validation images
 (in its own folder, as evaluate.py does unless told otherwise), these logits count as well. Every row is given without a
 class bias and with ones of several powers, fitted on its own validation images.
 
@@ -79,8 +79,8 @@ def rows_of(run: RunFolder) -> Iterator[Row]:
 
 
 def ensembles_of(rows: Sequence[Row]) -> Iterator[Row]:
-    """The baseline's runs in fives by seed, combined in both ways; of equal views."""
-    for name in dict.fromkeys(row.name for row in rows if row.name.split(",")[0] == BASELINE):
+    """The runs of each row in fives by seed, combined in both ways."""
+    for name in dict.fromkeys(row.name for row in rows):
         by_seed = {row.seed: row for row in rows if row.name == name}
         for number in range(len(by_seed) // MEMBERS):
             members = [by_seed.get(number * MEMBERS + k) for k in range(MEMBERS)]
