@@ -3,9 +3,9 @@
     python docs/answer_results.py RUNS docs/results/balanced
 
 RUNS is the folder of a sweep over experiments and seeds: runs of exp2_tuned and of balanced/NAME, of which each five
-with consecutive seeds from 0 are an ensemble as well. Where a run was evaluated with views=flip on its test and its validation images
-(in its own folder, as evaluate.py does unless told otherwise), these logits count as well. Every row is given without a
-class bias and with ones of several powers, fitted on its own validation images.
+with consecutive seeds from 0 are an ensemble as well. Where a run was evaluated with views=flip on its test and its
+validation images (in its own folder, as evaluate.py does unless told otherwise), these logits count as well. Every row
+is given without a class bias and with ones of several powers, fitted on its own validation images.
 
 runs.csv      a line for each row, seed and power: metrics of the test and of the validation images (of these with a
               bias fitted on others of them), training epochs and seconds, passes of a network for an image
