@@ -59,6 +59,10 @@ MAKE_KERAS_PYTHON = (
     "python3 -m venv keras && keras/bin/pip install tensorflow-cpu makes one, then keras_python=keras/bin/python"
 )
 PRIOR_IN_LOSS = ("balanced_softmax", "logit_adjustment")
+ALREADY_CORRECTED = {  # losses that take no class weights, and why
+    **dict.fromkeys(PRIOR_IN_LOSS, "has the classes' frequencies in its logits already"),
+    "gml": "counts the classes of a batch equally already",
+}
 OTHER_IMAGES = "images=FOLDER evaluates a run on other test images"
 _FACTORS = ("contrast", "saturation", "brightness")
 
@@ -71,7 +75,7 @@ def checked_train(composed: DictConfig, typed: Iterable[str] = ()) -> TrainConfi
     config = as_dataclass(TrainConfig, composed)
     settle_choices(config, typed)
     check_effects(config, typed)
-    _check_augmentation(config.augmentation)
+    check_augmentation(config.augmentation)
     _check_schedule(config)
     _check_corrections(config)
     _check_controller(config)
@@ -153,7 +157,7 @@ def checked_figures(composed: DictConfig, typed: Iterable[str] = ()) -> FiguresC
     """The configuration of plots of the data as dataclasses, every value checked. Raises UsageError."""
     config = as_dataclass(FiguresConfig, composed)
     check_effects(config, typed)
-    _check_augmentation(config.augmentation)
+    check_augmentation(config.augmentation)
     _check_dataset(config)
     _check_output(config.output, "class_counts.png")
     return config
@@ -216,7 +220,7 @@ def _checked_trackers(logger: Any) -> list[str]:
 def checked_benchmark(composed: DictConfig) -> BenchmarkConfig:
     """The configuration of a benchmark as dataclasses, every value checked. Raises UsageError."""
     config = as_dataclass(BenchmarkConfig, composed)
-    _check_augmentation(config.augmentation)
+    check_augmentation(config.augmentation)
     name = resolved_runtime(config.runtime.name)
     if name in XLA_NAMES:
         raise UsageError(f"runtime={name}: allowed are auto, cpu, cuda; XLA has a row of its own, xla_step")
@@ -239,7 +243,7 @@ def checked_benchmark(composed: DictConfig) -> BenchmarkConfig:
     return config
 
 
-def _check_augmentation(augmentation: Augmentation) -> None:
+def check_augmentation(augmentation: Augmentation) -> None:
     if len(set(augmentation.order)) < len(augmentation.order):
         raise UsageError(f"augmentation.order={augmentation.order}: each operator may appear only once")
     for name in OPERATORS:
@@ -279,21 +283,14 @@ def _check_phases(phases: FourPhases, epochs: int) -> None:
 
 def _check_corrections(config: TrainConfig) -> None:
     """Raises UsageError for what corrects for the classes' frequencies once more than a loss that does so in full."""
-    if config.loss.name in PRIOR_IN_LOSS:
+    loss = config.loss.name
+    if loss in ALREADY_CORRECTED:
         for name, usual in (("class_weights", "none"), ("sampler", "instance")):
-            if (chosen := getattr(config, name).name) != usual:
-                raise UsageError(
-                    f"{name}={chosen}: corrects twice, since loss={config.loss.name} has the classes' frequencies "
-                    f"in its logits already; allowed is {name}={usual}"
-                )
-    if config.loss.name == "gml":
-        if (chosen := config.class_weights.name) != "none":
-            raise UsageError(
-                f"class_weights={chosen}: corrects twice, since loss=gml counts the classes of a batch equally "
-                "already; allowed is class_weights=none"
-            )
-        if config.mixing.name != "none":
-            raise UsageError(f"mixing={config.mixing.name}: loss=gml is of images of one class; allowed is mixing=none")
+            if (chosen := getattr(config, name).name) != usual and (name, loss) != ("sampler", "gml"):
+                reason = f"corrects twice, since loss={loss} {ALREADY_CORRECTED[loss]}"
+                raise UsageError(f"{name}={chosen}: {reason}; allowed is {name}={usual}")
+    if loss == "gml" and config.mixing.name != "none":
+        raise UsageError(f"mixing={config.mixing.name}: loss=gml is of images of one class; allowed is mixing=none")
     if config.loss.name == "ldam" and config.model.cosine_scale is None:
         raise UsageError("loss=ldam: its margins are of cosines; add model.cosine_scale=30")
     scale = config.model.cosine_scale

@@ -152,24 +152,27 @@ def intervals_and_confusions(predictions: Predictions) -> dict[str, Any]:
     """95 % intervals by bootstrap over the images, and the most frequent confusions, ready for JSON.
 
     A metric that is the same in every draw, as where all images are right, has no interval: few images do not prove it.
-    A confusion is true class, predicted class, and the share of the true class's images. Of more than MATRIX_UP_TO
-    classes there is neither.
+    Of more than MATRIX_UP_TO classes there is neither.
     """
-    names = predictions.class_names
-    if len(names) > MATRIX_UP_TO:
+    if len(predictions.class_names) > MATRIX_UP_TO:
         return {}
-    matrix = confusion_matrix(predictions)
-    wrong = matrix * (1 - np.eye(len(matrix), dtype=np.int64))
-    order = np.argsort(-wrong, axis=None, kind="stable")[:PAIRS_LISTED]
-    pairs = [(int(place) // len(matrix), int(place) % len(matrix)) for place in order if wrong.flat[place]]
+    intervals = bootstrap.intervals(confusion_matrix(predictions))
     return {
-        "intervals": {
-            name: [rounded(low), rounded(high)]
-            for name, (low, high) in bootstrap.intervals(matrix).items()
-            if low < high
-        },
-        "most_confused": [[names[a], names[b], rounded(matrix[a, b] / matrix[a].sum())] for a, b in pairs],
+        "intervals": {name: [rounded(low), rounded(high)] for name, (low, high) in intervals.items() if low < high},
+        "most_confused": most_confused(predictions),
     }
+
+
+def most_confused(predictions: Predictions) -> list[list[Any]]:
+    """The PAIRS_LISTED most frequent confusions: true class, predicted class, share of the true class's images."""
+    labels, names = predictions.labels, predictions.class_names
+    wrong = predictions.predicted != labels
+    pairs, images = np.unique(labels[wrong] * len(names) + predictions.predicted[wrong], return_counts=True)
+    support, found = np.bincount(labels), []
+    for place in np.argsort(-images, kind="stable")[:PAIRS_LISTED]:
+        true, predicted = divmod(int(pairs[place]), len(names))
+        found.append([names[true], names[predicted], rounded(images[place] / support[true])])
+    return found
 
 
 def _harmonic_mean(values: NDArray[np.float64]) -> float:
