@@ -1,15 +1,18 @@
 """What the documents say is what the programs do, and the numbers of docs/answer.md are those of its files."""
 
+import csv
 import importlib.util
 import re
 import shlex
 import shutil
 from pathlib import Path
+from statistics import mean
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"```\w*\n(.*?)```", re.S)
+PAIR = re.compile(r"0\.\d{3} / 0\.\d{3}")  # accuracy / worst decile
 REMARK = re.compile(r"\s{2,}.*")  # behind a command, in its line
 
 
@@ -90,3 +93,18 @@ def test_numbers_and_tables_of_the_answer_are_those_of_its_files():
     spec.loader.exec_module(module)
     text = (ROOT / "docs" / "answer.md").read_text()
     assert module.written(text) == text
+
+
+def test_the_results_in_the_readmes_table_of_methods_are_those_of_the_answers_files():
+    with (ROOT / "docs" / "results" / "balanced" / "runs.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    found = set()
+    for row, power in {(line["row"], line["class_bias_power"]) for line in lines}:
+        of_row = [line for line in lines if (line["row"], line["class_bias_power"]) == (row, power)]
+        metrics = ("accuracy", "worst_decile_recall")
+        found.add(" / ".join(f"{mean(float(line[name]) for line in of_row):.3f}" for name in metrics))
+    section = (ROOT / "README.md").read_text().partition("## Methods")[2].partition("##")[0]
+    last_cells = [line.rstrip(" |").rpartition(" | ")[2] for line in section.splitlines() if line.startswith("|")]
+    stated = [pair for cell in last_cells for pair in PAIR.findall(cell)]
+    assert len(stated) >= 8
+    assert set(stated) <= found
