@@ -12,18 +12,38 @@ from pathlib import Path
 from cifar_imbalance.configuration.installed import installing
 
 INSTALL_XLA = installing("xla")
+PCI_DEVICES = Path("/sys/bus/pci/devices")
+GOOGLE = "0x1ae0"  # PCI vendor
+# PCI devices, as JAX and torch_xla list them (jax/_src/hardware_utils.py, torch_xla/_internal/tpu.py). Not 0x0042, a
+# network card, and 0x001f, the local NVMe drive of Google Cloud machines, also of those with GPUs.
+TPU_GENERATIONS = {
+    "0x0027": "v2 or v3",
+    "0x0056": "of no public name",
+    "0x005e": "v4",
+    "0x0062": "v5p",
+    "0x0063": "v5e",
+    "0x006f": "v6e",
+    "0x0076": "7x",
+}
 XLA_NAMES = ("xla", "tpu")  # the runtimes that use torch_xla
 
 
 def tpu_is_attached() -> bool:
-    """Whether this machine has a TPU, from its device files and PCI bus alone."""
-    if os.environ.get("PJRT_DEVICE") == "TPU" or any(Path("/dev").glob("accel[0-9]*")):
-        return True
-    for vendor in Path("/sys/bus/pci/devices").glob("*/vendor"):
-        is_google = vendor.read_text().strip() == "0x1ae0"
-        if is_google and (vendor.parent / "device").read_text().strip() != "0x0042":  # 0x0042 is a network card
-            return True
-    return False
+    """Whether this machine has a TPU: one on its PCI bus, or one that the environment promises torch_xla."""
+    return os.environ.get("PJRT_DEVICE") == "TPU" or bool(tpu_chips(PCI_DEVICES))
+
+
+def tpu_chips(devices: Path) -> list[str]:
+    """The generation of each TPU chip among the PCI `devices` of sysfs; Google's other devices are none."""
+    found = []
+    for vendor in sorted(devices.glob("*/vendor")):
+        try:
+            ids = [(vendor.parent / name).read_text().strip() for name in ("vendor", "device")]
+        except OSError:  # removed meanwhile, or not to be read in this container
+            continue
+        if ids[0] == GOOGLE and ids[1] in TPU_GENERATIONS:
+            found.append(TPU_GENERATIONS[ids[1]])
+    return found
 
 
 def xla_is_installed() -> bool:

@@ -1,4 +1,4 @@
-"""How many cores are free, from what the system counts."""
+"""How many cores are free, from what the system counts; whether there is a TPU, from its PCI bus."""
 
 import pytest
 
@@ -34,3 +34,47 @@ def test_the_cores_of_this_machine_are_counted():
     idle, busy = hardware.core_seconds(hardware.allowed_cores())
     assert idle > 0
     assert busy > 0
+
+
+NETWORK_CARD, LOCAL_DRIVE, NVIDIA = ("0x1ae0", "0x0042"), ("0x1ae0", "0x001f"), ("0x10de", "0x2330")
+
+
+@pytest.fixture
+def on_bus(tmp_path, monkeypatch):
+    """Puts devices, (vendor, device), on a PCI bus made of files."""
+    monkeypatch.delenv("PJRT_DEVICE", raising=False)
+    monkeypatch.setattr(hardware, "PCI_DEVICES", tmp_path)
+
+    def put(*devices):
+        for number, (vendor, device) in enumerate(devices):
+            folder = tmp_path / f"0000:00:{number:02x}.0"
+            folder.mkdir()
+            (folder / "vendor").write_text(f"{vendor}\n")
+            (folder / "device").write_text(f"{device}\n")
+
+    return put
+
+
+@pytest.mark.parametrize(
+    ("device", "generation"),
+    [("0x0027", "v2 or v3"), ("0x005e", "v4"), ("0x0062", "v5p"), ("0x0063", "v5e"), ("0x006f", "v6e")],
+)
+def test_a_tpu_is_known_by_its_chips(on_bus, tmp_path, device, generation):
+    on_bus(NETWORK_CARD, ("0x1ae0", device), ("0x1ae0", device), LOCAL_DRIVE)
+    assert hardware.tpu_chips(tmp_path) == [generation] * 2
+    assert hardware.tpu_is_attached()
+
+
+@pytest.mark.parametrize("devices", [(), (NETWORK_CARD,), (LOCAL_DRIVE, NVIDIA), (("0x8086", "0x0063"),)])
+def test_other_devices_of_google_and_of_others_are_no_tpu(on_bus, devices):
+    on_bus(*devices)
+    assert not hardware.tpu_is_attached()
+    assert hardware.resolved_runtime("auto") == "auto"
+
+
+def test_without_a_bus_there_is_a_tpu_only_where_the_environment_says_so(on_bus, tmp_path, monkeypatch):
+    (tmp_path / "0000:00:00.0").mkdir()
+    (tmp_path / "0000:00:00.0" / "vendor").write_text("0x1ae0")  # a device file that cannot be read
+    assert not hardware.tpu_is_attached()
+    monkeypatch.setenv("PJRT_DEVICE", "TPU")
+    assert hardware.tpu_is_attached()
