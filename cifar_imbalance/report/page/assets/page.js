@@ -10,27 +10,28 @@
   const colours = ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8d98b3", "#b8a800"];
 
   // ------------------------------------------------------------------ names, which may be long
-  const SHARE = 4; // axis labels have a quarter of a chart, so that names leave it its room; its tooltips have them whole
+  const SHARE = 4; // names on an axis have a quarter of a chart, so that it keeps its room; tooltips have them whole
   const FONT = "sans-serif"; // of ECharts' texts
 
   const cut = (name, room, size) => echarts.format.truncateText(String(name), room, `${size}px ${FONT}`, "…");
-  const wrapped = (text) => text.split("\n").map(lines).join("\n"); // a drawn tooltip does not break its lines itself
   const lines = (line) => (line.match(/.{1,44}(?:\s+|$)|\S{44}/gu) || [""]).join("\n");
+  const wrapped = (text) => text.split("\n").map(lines).join("\n"); // a drawn tooltip does not break its lines itself
 
   function fitNames(chart) {
     const option = chart.getOption();
-    const category = (name, room) => (option[name] || []).map((axis) => (axis.type !== "category"
+    const fitted = (name, room) => (option[name] || []).map((axis) => (axis.type !== "category"
       ? { nameTruncate: { maxWidth: 0.7 * (name === "xAxis" ? chart.getWidth() : chart.getHeight()), ellipsis: "…" } }
       : {
         axisLabel: { formatter: (label) => cut(label, room, axis.axisLabel.fontSize) },
         tooltip: { show: true, formatter: ({ name: whole, value }) => wrapped(String(value ?? whole)) },
       }));
+    const entries = Math.min(new Set(option.series.map((series) => series.name)).size, SHARE - 1);
     const legend = (option.legend || []).map(() => ({
-      formatter: (label) => cut(label, chart.getWidth() / SHARE, 12),
+      formatter: (label) => cut(label, 0.7 * chart.getWidth() / entries, 12),
       tooltip: { show: true, formatter: ({ name }) => wrapped(name) },
     }));
     const [x, y] = [chart.getHeight() / SHARE, chart.getWidth() / SHARE]; // names across stand upright
-    chart.setOption({ xAxis: category("xAxis", x), yAxis: category("yAxis", y), ...(legend.length && { legend }) });
+    chart.setOption({ xAxis: fitted("xAxis", x), yAxis: fitted("yAxis", y), ...(legend.length && { legend }) });
   }
 
   // ------------------------------------------------------------------ texts of tooltips
@@ -55,10 +56,7 @@
       yAxis: { ...axis, inverse: true, axisLabel: { fontSize: 10 } },
       dataZoom: [{ ...zoom, xAxisIndex: 0 }, { ...zoom, yAxisIndex: 0 }],
       visualMap: { dimension: 2, min: 0, max: 1, orient: "horizontal", left: "center", bottom: 0, calculable: true, precision: 2 },
-      tooltip: {
-        renderMode: "richText", confine: true,
-        text: "pair",
-      },
+      tooltip: { renderMode: "richText", confine: true, text: "pair" },
       series: [{ type: "heatmap", data: part.cells.map(share), progressive: 0 }],
     };
   }
