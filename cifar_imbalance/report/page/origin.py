@@ -86,9 +86,9 @@ def _configurations(groups: Mapping[str, Sequence[RunFolder]]) -> list[Part]:
     of_runs = [of_run for group in fields.values() for of_run in group]
     if not of_runs:
         return []
-    paths = dict.fromkeys(path for of_run in of_runs for path in of_run)
-    places = list(dict.fromkeys(path.partition(".")[0] for path in paths))
-    paths = sorted(paths, key=lambda path: places.index(path.partition(".")[0]))  # fields of a group beside each other
+    found = dict.fromkeys(path for of_run in of_runs for path in of_run)
+    places = list(dict.fromkeys(path.partition(".")[0] for path in found))
+    paths = sorted(found, key=lambda path: places.index(path.partition(".")[0]))  # fields of a group beside each other
     shared = {path: of_runs[0].get(path) for path in paths if _is_shared(path, of_runs)}
     # null in a run without a block, whose fields have rows of their own
     blocks = {path.rpartition(".")[0] for path in paths}
