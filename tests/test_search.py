@@ -5,6 +5,7 @@ import csv
 import json
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -299,7 +300,7 @@ def test_the_front_is_ordered_by_the_first_objective_the_best_first(tmp_path):
     trials.append(TrialResult(3, {"schedule.max_lr": "3"}, None, False, "", failed="<b>no</b>"))
     assert [trial.number for trial in front_of(trials, ["accuracy", "loss"])] == [2, 0]
     assert [trial.number for trial in front_of(trials, ["loss", "accuracy"])] == [0, 2]
-    text = write_search_report(tmp_path, trials, ["accuracy", "loss"], command="python -m x")
+    text = write_search_report(tmp_path, trials, ["accuracy", "loss"], origin=())
     assert text.splitlines() == [
         "the Pareto front of 4 trials, by accuracy, loss of the validation images",
         "1 failed, the first, trial 4: <b>no</b>",
@@ -323,7 +324,7 @@ def test_any_number_of_objectives_has_a_plot_and_a_page(tmp_path, objectives):
     draw = np.random.default_rng(0)
     values = [dict(zip(objectives, draw.random(len(objectives)).tolist(), strict=True)) for _ in range(5)]
     trials = [TrialResult(k, {"loss": "focal"}, found, k < 2, f"trials/{k}") for k, found in enumerate(values)]
-    write_search_report(tmp_path, trials, objectives, command="python -m x")
+    write_search_report(tmp_path, trials, objectives, origin=())
     files = {file.name for file in tmp_path.iterdir()} - {"front.pdf"}
     assert files == {"front.png", "front.csv", "trials.csv", "report.html"}
 
@@ -361,6 +362,11 @@ def test_a_search_that_is_killed_in_a_trial_goes_on_to_exactly_the_number_it_is_
         found = summarize(Predictions.load(run / "predictions" / "validation.npz"))
         assert float(row["accuracy"]) == pytest.approx(found["accuracy"], abs=1e-5)
         assert float(row["worst_decile_recall"]) == pytest.approx(found["worst_decile_recall"], abs=1e-5)
+    page = (tmp_path / "search" / "report" / "report.html").read_text()
+    assert "with another output=FOLDER, makes it again\npython -m cifar_imbalance.search experiment=quickstart" in page
+    assert re.search("<td>schedule.max_lr</td><td>0.00[0-9]*, 0.00[0-9]*</td>", page)
+    for title in ("Configuration that all runs share", "Environment that all runs share"):
+        assert f"<summary>{title}</summary>" in page
 
 
 def test_a_finished_search_is_reported_again_without_what_trains(optuna):

@@ -15,8 +15,7 @@ from cifar_imbalance.errors import UsageError, choose_from
 from cifar_imbalance.evidence.adjustment import fit
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.report.groups import Result, grouped, read_result
-from cifar_imbalance.report.page.of_run import origin
-from cifar_imbalance.report.page.parts import Text
+from cifar_imbalance.report.page.origin import origin_of_runs, origin_of_table
 from cifar_imbalance.report.plots import canvas
 from cifar_imbalance.report.sweep import write_sweep_report
 from cifar_imbalance.runs.folder import RunFolder, runs_in
@@ -51,9 +50,8 @@ def run_grouping(config: EvaluateConfig, path: Path, overrides: list[str]) -> Pa
             results |= _adjusted_groups(config.adjust, results)
         folder = new_folder(path, config, overrides, terminal, environment(None), ("report",))
         name = " ".join(fields)
-        text = write_sweep_report(
-            folder.report, results, group_by=name, baseline=config.baseline, origin=origin(folder.path)
-        )
+        origin = origin_of_table(groups, folder.path)
+        text = write_sweep_report(folder.report, results, group_by=name, baseline=config.baseline, origin=origin)
         log.info("%s", text)
         for group, of_group in groups.items():
             configs = [run.read_config() for run in of_group]
@@ -78,9 +76,11 @@ def report_sweep(folder: Path, runs: Sequence[RunFolder], fields: Sequence[str],
     if size > LARGEST_LOGITS:
         raise UsageError(f"the saved logits of its {len(runs)} runs have {size / 2**30:.1f} GiB")
     canvas.use(runs[0].read_config().plots)
-    groups = _results(grouped(runs, fields))
-    again = [Text("How to repeat it", command)]
-    write_sweep_report(folder / "report", groups, group_by=" ".join(fields), baseline=None, origin=again)
+    groups = grouped(runs, fields)
+    comment = "# goes on with the sweep, or, with another hydra.sweep.dir=FOLDER, makes it again"
+    origin = origin_of_runs(groups, again=f"{comment}\n{command}")
+    name = " ".join(fields)
+    write_sweep_report(folder / "report", _results(groups), group_by=name, baseline=None, origin=origin)
     return list(groups)
 
 

@@ -10,6 +10,7 @@ from cifar_imbalance import atomic
 from cifar_imbalance.configuration.fields import OBJECTIVES
 from cifar_imbalance.report.csv_text import csv_text
 from cifar_imbalance.report.page.of_search import search_page
+from cifar_imbalance.report.page.parts import Part
 from cifar_imbalance.report.page.write import write_page
 from cifar_imbalance.report.plots.searches import front_plot
 
@@ -30,8 +31,13 @@ class TrialResult:
         return f"{self.number + 1}"
 
 
-def write_search_report(folder: Path, trials: Sequence[TrialResult], objectives: Sequence[str], *, command: str) -> str:
-    """Write trials.csv, front.csv, front.png and report.html into `folder`; returns the front as text."""
+def write_search_report(
+    folder: Path, trials: Sequence[TrialResult], objectives: Sequence[str], *, origin: Sequence[Part]
+) -> str:
+    """Write trials.csv, front.csv, front.png and report.html into `folder`; returns the front as text.
+
+    `origin` are the last parts of the page.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     front = front_of(trials, objectives)
     atomic.write_text(folder / "trials.csv", _csv(trials, objectives))
@@ -39,7 +45,7 @@ def write_search_report(folder: Path, trials: Sequence[TrialResult], objectives:
     text = _text(trials, front, objectives)
     if front:
         front_plot(folder / "front.png", trials, front, objectives)
-    write_page(folder / "report.html", search_page(trials, front, objectives, text=text, command=command))
+    write_page(folder / "report.html", search_page(trials, front, objectives, text=text, origin=origin))
     return text
 
 

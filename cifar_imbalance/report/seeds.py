@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,9 @@ from cifar_imbalance.evidence.seeds import (
 from cifar_imbalance.evidence.significance import FALSE_DISCOVERY_RATE
 from cifar_imbalance.report.csv_text import csv_text
 from cifar_imbalance.report.groups import HARD, METRICS, Result, hard_decile, hard_in_words
-from cifar_imbalance.report.page.charts import front_chart, intervals_chart, scatter_chart
-from cifar_imbalance.report.page.of_run import origin
-from cifar_imbalance.report.page.parts import Card, Cell, Page, Table, Text, number
+from cifar_imbalance.report.page.of_seeds import ALIKE, seeds_page
+from cifar_imbalance.report.page.origin import origin_of_table
 from cifar_imbalance.report.page.write import write_page
-from cifar_imbalance.report.plots.canvas import words
 from cifar_imbalance.report.plots.comparisons import class_differences_plot
 from cifar_imbalance.report.reference import differing
 from cifar_imbalance.runs.folder import shortest_names
@@ -40,8 +39,49 @@ COLUMNS = (  # of a line of numbers: the field, and its name in the files
     ("low", "low"),
     ("high", "high"),
 )
-ALIKE = "Their configurations are the same, as far as they change results."
 TESTED = (*COLUMNS, ("p", "p"), ("adjusted_p", "adjusted_p"))
+
+
+@dataclass(frozen=True, eq=False)
+class SeedComparison:
+    """The runs of a reference, `theirs`, and those that are compared with it, `ours`."""
+
+    theirs: Sequence[Result]
+    ours: Sequence[Result]
+    pairs: Pairing
+    names: Sequence[str]  # of the metrics
+    metrics: SeedDifferences
+    classes: SeedDifferences
+    hard_names: Sequence[str]  # the classes of HARD; none without validation images
+    fields: Sequence[str]  # in what the configurations differ
+
+    @property
+    def compared(self) -> tuple[list[Result], list[Result]]:
+        """Theirs and ours that are compared, which are those of the same seeds where they are paired."""
+        return [self.theirs[k] for k in self.pairs.first], [self.ours[k] for k in self.pairs.second]
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        return self.theirs[0].predictions.class_names
+
+    @property
+    def verdicts(self) -> list[str]:
+        """Whether each class gained, lost or neither, which is ""."""
+        beyond, difference = self.classes.beyond_noise, self.classes.difference
+        return np.select([beyond & (difference > 0), beyond & (difference < 0)], ["gained", "lost"], "").tolist()
+
+    @property
+    def seeds_in_words(self) -> str:
+        if self.pairs.is_paired:
+            return f"{len(self.pairs.seeds)} pairs of one seed"
+        return f"{len(self.pairs.second)} runs and {len(self.pairs.first)} of the reference, not paired"
+
+    def metric_in_words(self, k: int) -> tuple[str, str, str]:
+        """The metric `k` of the reference and of the runs, mean ± sd, and the interval of the difference."""
+        found = self.metrics
+        first = f"{found.first_mean[k]:.4f} ± {found.first_sd[k]:.4f}"
+        second = f"{found.second_mean[k]:.4f} ± {found.second_sd[k]:.4f}"
+        return first, second, f"{found.low[k]:+.4f} to {found.high[k]:+.4f}"
 
 
 def write_seeds_side_by_side(
@@ -53,56 +93,91 @@ def write_seeds_side_by_side(
     more of each. Returns the text.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    found = _compared(theirs, ours)
+    atomic.write_text(folder / "side_by_side_metrics.csv", _metrics_csv(found))
+    atomic.write_text(folder / "side_by_side.csv", _classes_csv(found))
+    text = _text(found, reference, runs)
+    atomic.write_text(folder / "side_by_side.txt", text)
+    names = shortest_names([Path(reference), Path(runs)])
+    class_differences_plot(
+        folder / "side_by_side.png",
+        *(found.classes.difference, found.classes.low, found.classes.high),
+        found.verdicts,
+        found.class_names,
+        title=f"{names[1]} less {names[0]}, {found.seeds_in_words}",
+    )
+    sides = {name: [result.run for result in side] for name, side in zip(names, (theirs, ours), strict=True)}
+    origin = origin_of_table(sides, folder.parent)
+    page = seeds_page(found, reference=names[0], runs=names[1], text=text, origin=origin)
+    write_page(folder / "report.html", page)
+    return text
+
+
+def _compared(theirs: Sequence[Result], ours: Sequence[Result]) -> SeedComparison:
     hard = hard_decile(theirs)
     if hard is not None:
         theirs, ours = ([result.with_hard(hard) for result in side] for side in (theirs, ours))
     pairs = pairing([result.seed for result in theirs], [result.seed for result in ours])
     compared = [theirs[k] for k in pairs.first], [ours[k] for k in pairs.second]
     names = [name for name in (*METRICS[:4], HARD) if name in theirs[0].metrics]
-    metrics = seed_differences(
-        *(np.array([[result.metrics[name] for name in names] for result in side]) for side in compared),
-        paired=pairs.is_paired,
+    predictions = theirs[0].predictions
+    return SeedComparison(
+        theirs=theirs,
+        ours=ours,
+        pairs=pairs,
+        names=names,
+        metrics=seed_differences(
+            *(np.array([[result.metrics[name] for name in names] for result in side]) for side in compared),
+            paired=pairs.is_paired,
+        ),
+        classes=seed_differences(
+            *(np.stack([result.recalls for result in side]) for side in compared),
+            paired=pairs.is_paired,
+            steps=1 / np.maximum(class_metrics(predictions).support, 1),
+        ),
+        hard_names=[] if hard is None else [predictions.class_names[k] for k in hard],
+        fields=_fields(compared[0][0], compared[1][0]),
     )
-    support = class_metrics(theirs[0].predictions).support
-    classes = seed_differences(
-        *(np.stack([result.recalls for result in side]) for side in compared),
-        paired=pairs.is_paired,
-        steps=1 / np.maximum(support, 1),
-    )
-    class_names = theirs[0].predictions.class_names
-    gained = classes.beyond_noise & (classes.difference > 0)
-    lost = classes.beyond_noise & (classes.difference < 0)
-    verdicts = np.select([gained, lost], ["gained", "lost"], "").tolist()
-    atomic.write_text(folder / "side_by_side_metrics.csv", _metrics_csv(metrics, names, pairs))
-    atomic.write_text(folder / "side_by_side.csv", _classes_csv(classes, class_names, verdicts))
-    hard_names = [] if hard is None else [class_names[k] for k in hard]
-    different = _differences(compared)
-    paths = reference, runs
-    text = _text(metrics, names, classes, class_names, verdicts, pairs, compared, paths, hard_names, different)
-    atomic.write_text(folder / "side_by_side.txt", text)
-    short = shortest_names([Path(reference), Path(runs)])
-    class_differences_plot(
-        folder / "side_by_side.png",
-        *(classes.difference, classes.low, classes.high),
-        verdicts,
-        class_names,
-        title=f"{short[1]} less {short[0]}, {_seeds_in_words(pairs)}",
-    )
-    notes = [f"They differ in {'; '.join(different)}." if different else ALIKE]
-    notes += [f"The {hard_in_words('the reference', hard_names)}."] if hard_names else []
-    page = _page(folder, metrics, names, classes, class_names, verdicts, pairs, (theirs, ours), short, text, notes)
-    write_page(folder / "report.html", page)
-    return text
 
 
-def _seeds_in_words(pairs: Pairing) -> str:
-    if pairs.is_paired:
-        return f"{len(pairs.seeds)} pairs of one seed"
-    return f"{len(pairs.second)} runs and {len(pairs.first)} of the reference, not paired"
+def _fields(theirs: Result, ours: Result) -> list[str]:
+    """In what the runs differ from the reference, by the first of each."""
+    return [
+        f"{name}: {one} in the reference, {other} in the runs"
+        for name, (one, other) in differing(theirs.run, ours.run).items()
+        if name not in OF_SEED
+    ]
 
 
-def _how(pairs: Pairing, compared: tuple[Sequence[Result], Sequence[Result]], classes: int) -> list[str]:
+# ---------------------------------------------------------------- in words
+def _text(found: SeedComparison, reference: str, runs: str) -> str:
+    classes, verdicts = found.classes, found.verdicts
+    lines = [f"{runs} side by side with {reference}, {found.seeds_in_words}", ""]
+    lines += ["They differ in:", *(f"- {line}" for line in found.fields)] if found.fields else [ALIKE]
+    lines += ["", f"{'':20}  {'reference':>15}  {'runs':>15}  difference  95 % interval"]
+    for k, name in enumerate(found.names):
+        first, second, interval = found.metric_in_words(k)
+        lines.append(f"{name:20}  {first:>15}  {second:>15}  {found.metrics.difference[k]:>+10.4f}  {interval}")
+    if found.hard_names:
+        lines += ["", hard_in_words("the reference", found.hard_names)]
+    for word in ("gained", "lost"):
+        which = [k for k in np.argsort(-np.abs(classes.difference)) if verdicts[k] == word]
+        listed = ", ".join(f"{found.class_names[k]} {classes.difference[k]:+.3f}" for k in which)
+        lines += ["", f"{word}: {count_of_classes(len(which))}" + (f": {listed}" if listed else "")]
+    outside = (classes.low > 0) | (classes.high < 0)
+    known = int((~np.isnan(classes.difference)).sum())
+    lines += [
+        "",
+        f"The 95 % interval of {count_of_classes(int(outside.sum()))} excludes 0; without any difference that of about "
+        f"{0.05 * known:.2g} would.",
+        *_how(found, known),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _how(found: SeedComparison, classes: int) -> list[str]:
     """The tests in words."""
+    pairs, compared = found.pairs, found.compared
     if pairs.is_paired:
         lines = [
             f"Paired by the seeds that both have: {', '.join(map(str, pairs.seeds))}; n = {len(pairs.seeds)}. Interval "
@@ -129,74 +204,26 @@ def _how(pairs: Pairing, compared: tuple[Sequence[Result], Sequence[Result]], cl
     return lines
 
 
-def _text(
-    metrics: SeedDifferences,
-    names: Sequence[str],
-    classes: SeedDifferences,
-    class_names: Sequence[str],
-    verdicts: Sequence[str],
-    pairs: Pairing,
-    compared: tuple[Sequence[Result], Sequence[Result]],
-    paths: tuple[str, str],
-    hard_names: Sequence[str],
-    different: Sequence[str],
-) -> str:
-    lines = [f"{paths[1]} side by side with {paths[0]}, {_seeds_in_words(pairs)}", ""]
-    lines += ["They differ in:", *(f"- {line}" for line in different)] if different else [ALIKE]
-    lines += ["", f"{'':20}  {'reference':>15}  {'runs':>15}  difference  95 % interval"]
-    for k, name in enumerate(names):
-        first, second, interval = _in_words(metrics, k)
-        lines.append(f"{name:20}  {first:>15}  {second:>15}  {metrics.difference[k]:>+10.4f}  {interval}")
-    if hard_names:
-        lines += ["", hard_in_words("the reference", hard_names)]
-    for word in ("gained", "lost"):
-        which = [k for k in np.argsort(-np.abs(classes.difference)) if verdicts[k] == word]
-        listed = ", ".join(f"{class_names[k]} {classes.difference[k]:+.3f}" for k in which)
-        lines += ["", f"{word}: {count_of_classes(len(which))}" + (f": {listed}" if listed else "")]
-    outside = (classes.low > 0) | (classes.high < 0)
-    known = int((~np.isnan(classes.difference)).sum())
-    lines += [
-        "",
-        f"The 95 % interval of {count_of_classes(int(outside.sum()))} excludes 0; without any difference that of about "
-        f"{0.05 * known:.2g} would.",
-        *_how(pairs, compared, known),
+# ---------------------------------------------------------------- files
+def _metrics_csv(found: SeedComparison) -> str:
+    pairs = found.pairs
+    columns = [getattr(found.metrics, field) for field, _ in COLUMNS]
+    n = [len(pairs.first), len(pairs.second), "yes" if pairs.is_paired else "no"]
+    rows = [[name, *n, *(_digits(column, k) for column in columns)] for k, name in enumerate(found.names)]
+    return csv_text(["metric", "n_reference", "n_run", "paired", *(name for _, name in COLUMNS)], rows)
+
+
+def _classes_csv(found: SeedComparison) -> str:
+    columns, verdicts = [getattr(found.classes, field) for field, _ in TESTED], found.verdicts
+    rows = [
+        [k, name, *(_digits(column, k) for column in columns), verdicts[k]] for k, name in enumerate(found.class_names)
     ]
-    return "\n".join(lines) + "\n"
-
-
-def _differences(compared: tuple[Sequence[Result], Sequence[Result]]) -> list[str]:
-    """In what the runs differ from the reference, by the first of each: theirs, ours."""
-    found = differing(compared[0][0].run, compared[1][0].run)
-    return [
-        f"{name}: {one} in the reference, {other} in the runs"
-        for name, (one, other) in found.items()
-        if name not in OF_SEED
-    ]
-
-
-def _in_words(metrics: SeedDifferences, k: int) -> tuple[str, str, str]:
-    """The result `k` of the reference and of the runs, mean ± sd, and the interval of the difference."""
-    first = f"{metrics.first_mean[k]:.4f} ± {metrics.first_sd[k]:.4f}"
-    second = f"{metrics.second_mean[k]:.4f} ± {metrics.second_sd[k]:.4f}"
-    return first, second, f"{metrics.low[k]:+.4f} to {metrics.high[k]:+.4f}"
+    heads = [name if name in ("p", "adjusted_p", "low", "high") else _of_recall(name) for _, name in TESTED]
+    return csv_text(["class", "name", *heads, "verdict"], rows)
 
 
 def _digits(values: NDArray[np.float64], k: int) -> str:
     return "" if np.isnan(values[k]) else f"{values[k]:.6g}"
-
-
-def _metrics_csv(metrics: SeedDifferences, names: Sequence[str], pairs: Pairing) -> str:
-    columns = [getattr(metrics, field) for field, _ in COLUMNS]
-    n = [len(pairs.first), len(pairs.second), "yes" if pairs.is_paired else "no"]
-    rows = [[name, *n, *(_digits(column, k) for column in columns)] for k, name in enumerate(names)]
-    return csv_text(["metric", "n_reference", "n_run", "paired", *(name for _, name in COLUMNS)], rows)
-
-
-def _classes_csv(classes: SeedDifferences, class_names: Sequence[str], verdicts: Sequence[str]) -> str:
-    columns = [getattr(classes, field) for field, _ in TESTED]
-    rows = [[k, name, *(_digits(column, k) for column in columns), verdicts[k]] for k, name in enumerate(class_names)]
-    heads = [name if name in ("p", "adjusted_p", "low", "high") else _of_recall(name) for _, name in TESTED]
-    return csv_text(["class", "name", *heads, "verdict"], rows)
 
 
 def _of_recall(name: str) -> str:
@@ -205,105 +232,3 @@ def _of_recall(name: str) -> str:
         return "recall_difference"
     side, _, sd = name.partition("_")
     return f"{side}_recall_sd" if sd else f"{side}_recall"
-
-
-def _page(
-    folder: Path,
-    metrics: SeedDifferences,
-    names: Sequence[str],
-    classes: SeedDifferences,
-    class_names: Sequence[str],
-    verdicts: Sequence[str],
-    pairs: Pairing,
-    sides: tuple[Sequence[Result], Sequence[Result]],
-    short: Sequence[str],
-    text: str,
-    notes: Sequence[str],
-) -> Page:
-    cards = [
-        Card(
-            f"{metrics.difference[k]:+.4f}",
-            words(name),
-            f"95 %: {metrics.low[k]:+.3f} to {metrics.high[k]:+.3f}",
-        )
-        for k, name in enumerate(names)
-    ]
-    reference, runs = short
-    results = [
-        [
-            Cell(words(name)),
-            Cell(first, float(metrics.first_mean[k])),
-            Cell(second, float(metrics.second_mean[k])),
-            number(metrics.difference[k], 4, signed=True),
-            Cell(between, float(metrics.low[k])),
-        ]
-        for k, name in enumerate(names)
-        for first, second, between in [_in_words(metrics, k)]
-    ]
-    order = [int(k) for k in np.argsort(classes.difference, kind="stable")]  # a class without images last
-    rows = [
-        [
-            Cell(class_names[k]),
-            number(classes.first_mean[k]),
-            number(classes.first_sd[k]),
-            number(classes.second_mean[k]),
-            number(classes.second_sd[k]),
-            number(classes.difference[k], signed=True),
-            Cell("-")
-            if np.isnan(classes.low[k])
-            else Cell(f"{classes.low[k]:+.3f} to {classes.high[k]:+.3f}", float(classes.low[k])),
-            number(classes.p[k], 4),
-            number(classes.adjusted_p[k], 4),
-            Cell(verdicts[k]),
-        ]
-        for k in order
-    ]
-    n = _seeds_in_words(pairs)
-    interval = "95 % interval"
-    points = {
-        name: [(result.metrics["accuracy"], result.metrics["worst_decile_recall"]) for result in side]
-        for name, side in zip(short, sides, strict=True)
-    }
-    shown = [k for k in order if not np.isnan(classes.difference[k])]
-    intervals = [
-        (class_names[k], float(classes.difference[k]), float(classes.low[k]), float(classes.high[k])) for k in shown
-    ]
-    means = [(class_names[k], float(classes.first_mean[k]), float(classes.second_mean[k])) for k in shown]
-    return Page(
-        f"{runs} compared with {reference}",
-        f"{n}; differences are of the runs less the reference",
-        cards,
-        [
-            Table(
-                "Over the seeds",
-                ["metric", reference, runs, "difference", interval],
-                results,
-                " ".join(["Means ± the sample standard deviation over the seeds.", *notes]),
-            ),
-            front_chart(
-                "Accuracy and worst decile",
-                points,
-                x="accuracy",
-                y=words("worst_decile_recall"),
-                note="Runs small, their means large, bars: sample standard deviation.",
-            ),
-            intervals_chart(
-                "Difference of each class",
-                intervals,
-                [verdicts[k] for k in shown],
-                x="difference of mean recall",
-                note="Lines: 95 % interval over the seeds. Gained, lost: beyond the spread over the seeds, for the "
-                "number of classes.",
-            ),
-            scatter_chart(
-                "Mean recall of each class", means, x=f"recall of {reference}", y=f"recall of {runs}", diagonal=True
-            ),
-            Table(
-                "Class by class",
-                ["class", reference, "sd", runs, "sd", "difference", interval, "p", "adjusted p", "verdict"],
-                rows,
-            ),
-            Text("In words", text),
-            *origin(folder.parent),
-        ],
-    )

@@ -19,11 +19,13 @@ from cifar_imbalance.configuration.fields import Searching, TrainConfig
 from cifar_imbalance.configuration.installed import command
 from cifar_imbalance.configuration.typed import as_typed
 from cifar_imbalance.errors import TrainingFailed, UsageError
+from cifar_imbalance.report.page.origin import origin_of_runs
+from cifar_imbalance.report.page.parts import Part
 from cifar_imbalance.report.plots import canvas
-from cifar_imbalance.report.search import write_search_report
+from cifar_imbalance.report.search import TrialResult, write_search_report
 from cifar_imbalance.runs.folder import RunFolder
 from cifar_imbalance.runs.rerun import going_on
-from cifar_imbalance.runs.stored import read_json, sealed
+from cifar_imbalance.runs.stored import is_sealed_yaml, read_json, sealed
 from cifar_imbalance.search.study import Study
 from cifar_imbalance.search.trials import Trials
 from cifar_imbalance.terminal import QuietTerminal
@@ -50,7 +52,9 @@ def run_search(config: Searching, trials: Trials, folder: Path) -> Path:
         raise KeyboardInterrupt(f"go on with: {again}") from None
     with study.alone():  # the last of several processes writes it last
         results = study.results()
-        text = write_search_report(folder / "report", results, config.objectives, command=again)
+        text = write_search_report(
+            folder / "report", results, config.objectives, origin=_origin(results, folder, again)
+        )
     print(f"\n{text}")
     if (waiting := config.trials - len(results)) > 0:
         print(f"{waiting} of {config.trials} trials are with other processes, the last of which adds them")
@@ -139,6 +143,14 @@ def _check_search(config: Searching, trials: Trials, first: TrainConfig, folder:
 
 def _listed(words: Sequence[object]) -> str:
     return " ".join(map(str, words)) or "nothing"
+
+
+def _origin(results: Sequence[TrialResult], folder: Path, again: str) -> list[Part]:
+    """How the trials that were trained came about."""
+    runs = [RunFolder(folder / result.folder) for result in results if result.folder]
+    comment = "# goes on with the search, or, with another output=FOLDER, makes it again"
+    found = [run for run in runs if is_sealed_yaml(run.config)]
+    return origin_of_runs({"trials": found}, again=f"{comment}\n{again}")
 
 
 def _command(config: Searching, trials: Trials, folder: Path) -> str:

@@ -65,6 +65,21 @@ def test_the_table_has_mean_and_sample_standard_deviation_of_each_group(report, 
         assert f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f}" in out
 
 
+ORIGIN = [
+    "How to repeat it",
+    "In what the runs differ",
+    "Configuration that all runs share",
+    "Environment that all runs share",
+]
+
+
+def parts_of_origin(page):
+    """The titles of how it came about, as on pages of runs."""
+    titles = re.findall(r"<(?:summary|h2)>(.*?)</", page.read_text())
+    start = titles.index("How to repeat it")
+    return titles[start : start + len(ORIGIN)]
+
+
 def test_a_sweep_ends_with_its_page_which_is_that_of_evaluate_by_what_was_swept(sweep, tmp_path, typed, tiny_words):
     page = sweep / "report" / "report.html"
     assert (sweep.parent / "out").read_text().splitlines()[-3:] == [
@@ -81,6 +96,10 @@ def test_a_sweep_ends_with_its_page_which_is_that_of_evaluate_by_what_was_swept(
     text = page.read_text()
     assert "How to repeat it" in text and again in text
     assert "2 groups by loss" in text and "4 runs, compared with cross_entropy" in text
+    assert f"with another hydra.sweep.dir=FOLDER, makes it again\n{again}" in text
+    compared = tmp_path / "out" / "report" / "report.html"
+    assert parts_of_origin(page) == parts_of_origin(compared) == ORIGIN
+    assert "<summary>Environment of the comparison</summary>" in compared.read_text()
 
 
 def test_the_page_of_a_sweep_is_opened_once_and_written_again_for_other_jobs(

@@ -1,6 +1,7 @@
 """Runs of many seeds against runs of many seeds: python evaluate.py ckpt=SWEEP reference=SWEEP."""
 
 import csv
+import re
 import shutil
 from dataclasses import replace
 
@@ -85,6 +86,11 @@ def test_there_is_a_page_and_a_plot(report):
     page = (folder / "report.html").read_text()
     assert "<h1>focal compared with cross_entropy</h1>" in page
     assert "They differ in loss.name: cross_entropy in the reference, focal in the runs; " in page
+    for title in ("How to repeat it", "Configuration that all runs share", "Environment that all runs share"):
+        assert f"<summary>{title}</summary>" in page
+    cells = re.findall(r"<td>(.*?)</td>", page.partition("In what the runs differ")[2])
+    assert cells[: cells.index("loss.name") + 3][-3:] == ["loss.name", "cross_entropy", "focal"]
+    assert "python train.py repeat=" in page and "python evaluate.py ckpt=" in page
     assert not (folder.parent / "predictions").exists()
     assert (folder / "side_by_side.txt").read_text() in out
 

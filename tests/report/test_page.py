@@ -16,12 +16,14 @@ import pytest
 from PIL import Image
 from scipy.special import softmax
 
+from cifar_imbalance.configuration.fields import Plots
 from cifar_imbalance.data.identity import image_hashes
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.report.page import mistakes
 from cifar_imbalance.report.page.mistakes import Mistakes
 from cifar_imbalance.report.page.parts import Confusions, Sprite
 from cifar_imbalance.report.page.write import ASSETS, policy
+from cifar_imbalance.report.plots import canvas
 from cifar_imbalance.report.write import write_report
 
 VENDORED = {  # file: name and version in it, SHA-256 of the file that its authors published
@@ -336,6 +338,75 @@ def test_both_themes_follow_the_system_and_the_button(opened, scheme):
 def test_a_phone_does_not_scroll_sideways(opened):
     page = opened(width=390)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+# ---------------------------------------------------------------- long names
+def long_name(k):
+    """60 to 120 characters, every other one without a space: the folders of one's own images."""
+    words = "dermatofibroma_or_fibrous_histiocytoma_" if k % 2 else "actinic keratosis of the head and neck "
+    return f"{k:02}{words * 4}"[: 60 + k * 61 // CLASSES]
+
+
+@pytest.fixture(scope="module")
+def long_names(predictions, images, tmp_path_factory):
+    names = tuple(map(long_name, range(CLASSES)))
+    assert {len(name) for name in names} >= {60, 120}
+    report = tmp_path_factory.mktemp("long") / "report"
+    values = [np.linspace(0.5, 1, CLASSES)] * 3
+    named = replace(predictions, class_names=names)
+    canvas.use(Plots(png=False, pdf=False))
+    write_report(report, named, HISTORY, chosen_epoch=3, details={}, recalls=values, images=images)
+    return report / "report.html"
+
+
+def texts(chart):
+    """What is drawn in it."""
+    drawn = "echarts.getInstanceByDom(e).getZr().storage.getDisplayList().map(one => one.style.text)"
+    return [text for text in chart.evaluate(f"e => {drawn}") if text]
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_long_names_are_cut_off_and_charts_keep_half_their_width(opened, long_names, width):
+    page = opened(path=long_names, width=width)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    for name in ("Recall by epoch", "confusion matrix"):
+        chart = page.locator(f".chart[aria-label^='{name}']")
+        grid = "echarts.getInstanceByDom(e).getModel().getComponent('grid').coordinateSystem.getRect()"
+        plotted = chart.evaluate(f"e => {{ const area = {grid}; return [area.width, area.height]; }}")
+        size = chart.bounding_box()
+        assert plotted[0] > size["width"] / 2 and plotted[1] > size["height"] / 2
+        labels = [text for text in texts(chart) if text.endswith("…")]
+        assert len(labels) > 20 and all(long_name(int(text[:2])).startswith(text[:-1]) for text in labels)
+
+
+def test_a_page_made_narrower_cuts_names_off_anew(opened, long_names):
+    page = opened(path=long_names)
+    chart = page.locator(".chart[aria-label^='confusion']")
+    longest = max(map(len, texts(chart)))
+    page.set_viewport_size({"width": 390, "height": 900})
+    page.wait_for_timeout(200)
+    assert max(map(len, texts(chart))) < longest
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+@pytest.mark.parametrize("place", ["cell", "label"])
+def test_a_tooltip_has_the_whole_name(opened, long_names, place):
+    page = opened(path=long_names, width=390)
+    chart = page.locator(".chart[aria-label^='confusion']")
+    x, y = chart.evaluate("e => echarts.getInstanceByDom(e).convertToPixel({seriesIndex: 0}, [98, 98])")
+    assert long_name(98) not in "".join(texts(chart))
+    chart.hover(position={"x": x if place == "cell" else 40, "y": y})
+    page.wait_for_timeout(200)
+    assert long_name(98) in "".join(texts(chart))
+
+
+def test_tables_of_long_names_are_readable(opened, long_names):
+    page = opened(path=long_names)
+    for title in ("Classes", "Most confused pairs"):
+        box = table(page, title).locator(".scroll")
+        assert box.evaluate("e => e.scrollWidth <= e.clientWidth")
+        widths = box.locator("tbody tr td:first-child").evaluate_all("all => all.map(e => e.offsetWidth)")
+        assert min(widths) >= 200
 
 
 @pytest.mark.parametrize("kind", ["group", "reference"])

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
-from cifar_imbalance.configuration.installed import command
-from cifar_imbalance.configuration.typed import as_typed
 from cifar_imbalance.evidence.metrics import class_metrics, confusion_matrix, recall_interval
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.report.page.charts import by_epoch_chart, lines_chart
 from cifar_imbalance.report.page.mistakes import Mistakes
-from cifar_imbalance.report.page.parts import Card, Cell, Confusions, Page, Part, Table, Text, count, number
+from cifar_imbalance.report.page.origin import origin
+from cifar_imbalance.report.page.parts import Card, Cell, Confusions, Page, Part, Table, count, number
 from cifar_imbalance.report.plots.canvas import words
 from cifar_imbalance.report.plots.curves import evaluated_images
 from cifar_imbalance.runs.folder import shortest_names
-from cifar_imbalance.runs.stored import is_sealed_yaml
 
 MATRIX_UP_TO = 1000  # classes; beyond, a cell would be less than a pixel
 PAIRS = 50  # most confused ones
@@ -190,22 +186,3 @@ def _curves(history: History) -> list[Part]:
         lines_chart("Loss by epoch", losses, x="epoch", y="loss"),
         lines_chart("Learning rate", {"learning rate": rates}, x="epoch", y="", note=note, height=240),
     ]
-
-
-def origin(folder: Path) -> list[Part]:
-    """How the results in `folder` came about, from its files; nothing if they are not ours: a page may be mailed."""
-    parts: list[Part] = []
-    config, overrides = folder / "config.yaml", folder / "overrides.yaml"
-    if is_sealed_yaml(config):
-        program = "evaluate" if "\nckpt:" in f"\n{config.read_text()}" else "train"
-        words = yaml.safe_load(overrides.read_text()) if overrides.is_file() else []
-        again = [f"{command(program)} {shlex.join(map(str, words or []))}".rstrip()]
-        if folder.parent.name == "members":  # what was typed is the ensemble's
-            again = []
-        if program == "train":
-            again.append(f"{command(program)} {as_typed('repeat', str(folder))}")
-        parts.append(Text("How to repeat it", "\n".join(again)))
-        parts.append(Text("Configuration", config.read_text()))
-        if (environment := folder / "environment.json").is_file():
-            parts.append(Text("Environment", environment.read_text()))
-    return parts

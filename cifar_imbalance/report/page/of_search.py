@@ -21,9 +21,9 @@ def search_page(
     objectives: Sequence[str],
     *,
     text: str,
-    command: str,
+    origin: Sequence[Part],
 ) -> Page:
-    """`front` are the best of the `trials`, `text` is their table in words."""
+    """`front` are the best of the `trials`, `text` is their table in words, `origin` how they came about."""
     parts: list[Part] = []
     for x, y in itertools.combinations(objectives, 2):
         title = f"{words(x).capitalize()} and {words(y)} of the validation images"
@@ -45,7 +45,7 @@ def search_page(
                 scatter_chart(f"{words(objective).capitalize()} by {name}", values, x=name, y=axis_name(objective))
             )
     parts.append(_table("All trials", trials, objectives, ""))
-    parts += [Text("In words", text), Text("Command", command)]
+    parts += [Text("In words", text), *origin]
     failed = sum(trial.failed is not None for trial in trials)
     cards = [Card(str(len(trials)), "trials", f"{failed} failed" if failed else "")]
     for name in objectives:

@@ -9,8 +9,35 @@
   // Okabe and Ito's colours, as in the plots; black, which is lost in the dark, is grey
   const colours = ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8d98b3", "#b8a800"];
 
+  // ------------------------------------------------------------------ names, which may be long
+  const SHARE = 4; // names on an axis have a quarter of a chart, so that it keeps its room; tooltips have them whole
+  const FONT = "sans-serif"; // of ECharts' texts
+
+  const cut = (name, room, size) => echarts.format.truncateText(String(name), room, `${size}px ${FONT}`, "…");
+  const lines = (line) => (line.match(/.{1,44}(?:\s+|$)|\S{44}/gu) || [""]).join("\n");
+  const wrapped = (text) => text.split("\n").map(lines).join("\n"); // a drawn tooltip does not break its lines itself
+
+  function fitNames(chart) {
+    const option = chart.getOption();
+    const fitted = (name, room) => (option[name] || []).map((axis) => (axis.type !== "category"
+      ? { nameTruncate: { maxWidth: 0.7 * (name === "xAxis" ? chart.getWidth() : chart.getHeight()), ellipsis: "…" } }
+      : {
+        axisLabel: { formatter: (label) => cut(label, room, axis.axisLabel.fontSize) },
+        tooltip: { show: true, formatter: ({ name: whole, value }) => wrapped(String(value ?? whole)) },
+      }));
+    const entries = Math.min(new Set(option.series.map((series) => series.name)).size, SHARE - 1);
+    const legend = (option.legend || []).map(() => ({
+      formatter: (label) => cut(label, 0.7 * chart.getWidth() / entries, 12),
+      tooltip: { show: true, formatter: ({ name }) => wrapped(name) },
+    }));
+    const [x, y] = [chart.getHeight() / SHARE, chart.getWidth() / SHARE]; // names across stand upright
+    chart.setOption({ xAxis: fitted("xAxis", x), yAxis: fitted("yAxis", y), ...(legend.length && { legend }) });
+  }
+
   // ------------------------------------------------------------------ texts of tooltips
   const texts = {
+    pair: (option, part) => ({ value: [p, t, , n] }) =>
+      `true: ${part.names[t]}\npredicted: ${part.names[p]}\n${n} of ${part.support[t]} images`,
     point: (option) => (p) =>
       [p.name || p.seriesName, `${option.xAxis.name}: ${p.value[0]}`, `${option.yAxis.name}: ${p.value[1]}`].join("\n"),
     interval: () => (p) => `${p.name}: ${p.value[0]}\n95 %: ${p.value[2]} to ${p.value[3]}`,
@@ -29,10 +56,7 @@
       yAxis: { ...axis, inverse: true, axisLabel: { fontSize: 10 } },
       dataZoom: [{ ...zoom, xAxisIndex: 0 }, { ...zoom, yAxisIndex: 0 }],
       visualMap: { dimension: 2, min: 0, max: 1, orient: "horizontal", left: "center", bottom: 0, calculable: true, precision: 2 },
-      tooltip: {
-        renderMode: "richText", confine: true,
-        formatter: ({ value: [p, t, , n] }) => `true: ${part.names[t]}\npredicted: ${part.names[p]}\n${n} of ${part.support[t]} images`,
-      },
+      tooltip: { renderMode: "richText", confine: true, text: "pair" },
       series: [{ type: "heatmap", data: part.cells.map(share), progressive: 0 }],
     };
   }
@@ -100,7 +124,10 @@
     option.backgroundColor = "transparent";
     option.animation = false;
     option.color = colours;
-    if (option.tooltip && option.tooltip.text) option.tooltip.formatter = texts[option.tooltip.text](option);
+    if (option.tooltip.text) {
+      const text = texts[option.tooltip.text](option, part);
+      option.tooltip.formatter = (p) => wrapped(text(p));
+    }
     if (option.visualMap) option.visualMap.inRange = { color: dark ? blueInTheDark : blue };
     if (option.coloured_by_name) {
       const names = [...new Set(option.series.map((series) => series.name))];
@@ -115,6 +142,7 @@
     for (const [id, part] of Object.entries(parts)) {
       const chart = echarts.init(document.getElementById(id), dark ? "dark" : null);
       chart.setOption(prepared(part, dark));
+      fitNames(chart);
       if (part.kind === "confusions") chart.on("click", ({ value }) => showPair(id, value[1], value[0]));
       charts.push(chart);
     }
@@ -122,7 +150,7 @@
 
   root.classList.toggle("dark", matchMedia("(prefers-color-scheme: dark)").matches);
   document.getElementById("theme").addEventListener("click", () => { root.classList.toggle("dark"); draw(); });
-  addEventListener("resize", () => charts.forEach((chart) => chart.resize()));
+  addEventListener("resize", () => charts.forEach((chart) => { chart.resize(); fitNames(chart); }));
   for (const table of document.querySelectorAll("table")) {
     const many = table.rows.length > 201, search = table.rows.length > 11 ? "search" : null;
     new DataTable(table, { paging: many, pageLength: 100, order: [], info: many, autoWidth: false, layout: { topStart: null, topEnd: search } });
