@@ -518,3 +518,15 @@ def test_a_run_whose_parent_has_changed_cannot_be_repeated(tiny_run, tmp_path, t
     (parent / "checkpoints" / "best.pt").write_bytes(b"another")
     line = f"train.py: start={parent}: its checkpoint is not the one that the repeated run started from (start_sha256)"
     assert_rejected(typed(tmp_path, "train", "repeat=child"), line)
+
+
+def test_a_part_of_a_run_is_not_a_run_and_the_run_is_named(tmp_path, typed, tiny_run):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    shutil.copytree(tiny_run, run / "evaluations" / "test_1")
+    for place, line in {
+        "evaluations": f"ckpt={run}/evaluations: is a part of a run; write ckpt={run}",
+        "checkpoints": f"ckpt={run}/checkpoints: this is not a run folder (there is no config.yaml in it)",
+    }.items():
+        answer = typed(tmp_path, "evaluate", f"ckpt={run}/{place}")
+        assert (answer.code, answer.err) == (2, f"evaluate.py: {line}\n")
