@@ -195,16 +195,15 @@ class TrainingStep:
         self._classes = {name: place(torch.from_numpy(values)) for name, values in plan.classes.on_host().items()}
         self.records = place(torch.zeros(2, len(plan)))
 
-    def __call__(self, position: int) -> Tensor:
-        """Run the step at this `position` of the plan; returns its loss, a scalar on the device."""
+    def inputs(self, position: int) -> tuple[State, State, Tensor, Tensor, Tensor, State, State]:
+        """What `training_loss` is given in the step at this `position` of the plan, on the device."""
         place = self._runtime.place_batch
-        self._runtime.seed_noise(self._plan.noise_seeds[position])
         draws = {name: values[position] for name, values in self._draws.items()}
         if self._host is not None:
             draws |= self._host.batch(position)
         if self._teacher is not None:
             draws["teacher.logits"] = torch.from_numpy(self._teacher[self._plan.indices[position]])
-        loss, correct = self._loss(
+        return (
             self._parameters,
             self._buffers,
             self._images,
@@ -213,6 +212,11 @@ class TrainingStep:
             {name: place(values) for name, values in draws.items()},
             self._classes,
         )
+
+    def __call__(self, position: int) -> Tensor:
+        """Run the step at this `position` of the plan; returns its loss, a scalar on the device."""
+        self._runtime.seed_noise(self._plan.noise_seeds[position])
+        loss, correct = self._loss(*self.inputs(position))
         loss.backward()
         if self._clip_norm is not None:
             nn.utils.clip_grad_norm_(self._parameters.values(), self._clip_norm)

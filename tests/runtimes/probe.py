@@ -1,9 +1,9 @@
 """Measurements of a runtime for tests, in a separate process: XLA must claim its devices before anything else.
 
-    python probe.py QUESTION ANSWER_FILE OVERRIDES... [+states=ANSWER_FILE] [+backend=NAME] [+controller=NAME]
+    python probe.py QUESTION ANSWER_FILE OVERRIDES... [+states=ANSWER_FILE] [+controller=NAME] [+change=OVERRIDES]...
 
-The overrides are those of train.py. The answer is a .pt file; `forced` and `exact` need the one that `states` wrote.
-With runtime.compile=true the backend is torch.compile's, inductor unless another is named.
+The overrides are those of train.py. The answer is a .pt file; `forced` and `exact` need the one that `states` wrote,
+`captured` asks the same of each change of the overrides.
 """
 
 import hashlib
@@ -139,6 +139,42 @@ def exact(loop, file):
     return forced(loop, file)
 
 
+def captured(loop, *changes):
+    """The first step's loss, computed and as torch.compile captures it whole: of each loss, with a teacher, and with
+    each of the `changes` of the overrides.
+    """
+    from cifar_imbalance.configuration import fields
+    from cifar_imbalance.engine.step import training_loss
+    from cifar_imbalance.library.settings import of_choice
+    from cifar_imbalance.methods.losses import LOSSES
+
+    def both(loop, loss, temperature=None):
+        loop.training_step.begin_epoch(loop.plan(0).first(1))
+        inputs = loop.training_step.inputs(0)
+        if temperature is not None:
+            inputs[5]["teacher.logits"] = torch.randn(len(inputs[4]), loop.train.labels.max() + 1)
+            inputs[6]["teacher_share"] = torch.full_like(inputs[6]["weight"], 0.5)
+        settings = of_choice(fields.Loss, "loss", loss, {})
+        parts = {"network": loop.network, "policy": loop.policy, "loss": settings, "mixing": loop.config.mixing.name}
+        function = partial(training_loss, **parts, temperature=temperature)
+        values = []
+        for one in (function, torch.compile(function, backend="eager", fullgraph=True, dynamic=False)):
+            torch.manual_seed(0)
+            values.append(one(*inputs)[0].item())
+        torch._dynamo.reset()
+        return values
+
+    found = {f"loss={loss}": both(loop, loss) for loss in LOSSES}
+    found["teacher"] = both(loop, "cross_entropy", temperature=2.0)
+    overrides = OmegaConf.load(loop.folder.path / "overrides.yaml")
+    for change in changes:
+        groups = tuple(word.partition("=")[0] for word in change.split())  # whose settings do not stay
+        kept = [word for word in overrides if not word.startswith(groups)]
+        other = loop_of([*kept, *change.split()], loop.folder.path.with_name(change))
+        found[change] = both(other, "cross_entropy")
+    return found
+
+
 def watched_gradients(loop):
     seen = []
 
@@ -160,15 +196,13 @@ def run_steps(loop, before=lambda position: None):
     return loop.runtime.to_host(loop.training_step.records)[0].tolist()
 
 
-QUESTIONS = {"graphs": graphs, "batches": batches, "losses": losses, "states": states, "forced": forced, "exact": exact}
+QUESTIONS = {one.__name__: one for one in (graphs, batches, losses, states, forced, exact, captured)}
 
 
 if __name__ == "__main__":
     question, answer, *overrides = sys.argv[1:]
-    given = [word.removeprefix("+states=") for word in overrides if word.startswith("+states=")]
+    given = [word.partition("=")[2] for word in overrides if word.startswith(("+states=", "+change="))]
     for word in overrides:
-        if word.startswith("+backend="):
-            torch.compile = partial(torch.compile, backend=word.removeprefix("+backend="))
         if word.startswith("+controller="):
             install(word.removeprefix("+controller="))
     overrides = [word for word in overrides if not word.startswith("+")]

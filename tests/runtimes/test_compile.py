@@ -12,6 +12,7 @@ import torch
 
 from cifar_imbalance.configuration.fields import OPERATORS, STRONG
 from cifar_imbalance.methods.losses import LOSSES
+from cifar_imbalance.methods.mixing import MIXING
 
 PROBE = Path(__file__).with_name("probe.py")
 SETTINGS = [
@@ -28,20 +29,34 @@ SETTINGS = [
 ]
 
 
-def losses(folder, loss, *settings):
+CHANGES = [
+    *(f"mixing={name}" for name in MIXING),
+    *(f"augmentation=[flip,{name}]" for name in STRONG if name != "cuda"),
+    "augmentation=[flip,cuda] controller=cuda",
+]
+
+
+def ask(folder, question, *settings):
     answer = folder / f"{len(list(folder.iterdir()))}.pt"
-    head = ["model.cosine_scale=30"] if loss == "ldam" else []
-    command = [sys.executable, str(PROBE), "losses", str(answer), *SETTINGS, f"loss={loss}", *head, *settings]
+    command = [sys.executable, str(PROBE), question, str(answer), *SETTINGS, *settings]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     return torch.load(answer, weights_only=True)
 
 
-@pytest.mark.parametrize(
-    ("backend", "loss"),
-    [("aot_eager", "focal"), *(pytest.param("inductor", loss, marks=pytest.mark.slow) for loss in LOSSES)],
-)
-def test_the_compiled_step_with_every_augmentation_gives_the_losses_of_the_eager_one(tmp_path, backend, loss):
-    assert all(name in SETTINGS[3] for name in OPERATORS if name not in STRONG)  # which are no part of the step
-    compiled = losses(tmp_path, loss, "runtime.compile=true", f"+backend={backend}")
-    assert compiled == pytest.approx(losses(tmp_path, loss), rel=1e-4)
+@pytest.mark.parametrize("changes", [CHANGES[:1], pytest.param(CHANGES, marks=pytest.mark.slow)], ids=["few", "all"])
+def test_the_step_of_every_loss_mixing_and_augmentation_is_captured_whole(tmp_path, changes):
+    assert all(name in SETTINGS[3] for name in OPERATORS if name not in STRONG)  # the others are in CHANGES
+    found = ask(tmp_path, "captured", *(f"+change={change}" for change in changes))
+    assert set(found) == {*(f"loss={name}" for name in LOSSES), "teacher", *changes}
+    for what, (eager, captured) in found.items():
+        assert captured == pytest.approx(eager, rel=1e-6), what
+    assert len({round(eager, 4) for eager, _ in found.values()}) >= len(LOSSES)  # so that the losses differ
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_compiled_step_with_every_augmentation_gives_the_losses_of_the_eager_one(tmp_path, loss):
+    of_loss = [f"loss={loss}", *(["model.cosine_scale=30"] if loss == "ldam" else [])]
+    compiled = ask(tmp_path, "losses", *of_loss, "runtime.compile=true")
+    assert compiled == pytest.approx(ask(tmp_path, "losses", *of_loss), rel=1e-4)
