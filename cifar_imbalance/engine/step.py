@@ -170,7 +170,7 @@ class TrainingStep:
         self._images = resident(images, self._runtime)
         self._labels = self._runtime.place(torch.from_numpy(labels))
         self._policy = policy
-        self._parameters = dict(network.module.named_parameters())
+        self._parameters: State = dict(network.module.named_parameters())
         self._buffers = dict(network.module.named_buffers())
         self._model = model
         self._clip_norm = clip_norm
