@@ -46,4 +46,4 @@ def nearest(value: str, allowed: Iterable[str]) -> str:
 def choose_from(field: str, value: object, allowed: Iterable[str]) -> UsageError:
     """The error for a `value` that is not one of the `allowed` names of `field`."""
     names = list(allowed)
-    return UsageError(f"{field}={value}: allowed are {', '.join(names)}{nearest(str(value), names)}")
+    return UsageError(f"{field}={value}{nearest(str(value), names)}: allowed are {', '.join(names)}")

@@ -17,7 +17,7 @@ from cifar_imbalance.configuration.schema import field_paths, rules
 WORDS = ["model.name=test_efficientnet", "rounds=2", "steps=2", "batch_size=8", "output=out", "runtime=cpu"]
 
 MISTAKES = [
-    ("rows=[lop]", "rows=lop: allowed are " + ", ".join(BENCHMARK_ROWS) + " (did you mean loop?)"),
+    ("rows=[lop]", "rows=lop (did you mean loop?): allowed are " + ", ".join(BENCHMARK_ROWS)),
     ("rows=[]", "rows=[]: choose from " + ", ".join(BENCHMARK_ROWS)),
     ("runtime=xla", "runtime=xla: allowed are auto, cpu, cuda; XLA has a row of its own, xla_step"),
     (

@@ -81,7 +81,7 @@ def test_mistakes_are_one_line_and_leave_no_folder(typed, tiny_run, tmp_path):
         (f"ckpt={tiny_run}", "format=onnx", "output=full"): (
             "output=full: has classes.json already; choose another folder, or remove it"
         ),
-        (f"ckpt={tiny_run}", "format=onx"): "format=onx: allowed are timm, torch, onnx (did you mean onnx?)",
+        (f"ckpt={tiny_run}", "format=onx"): "format=onx (did you mean onnx?): allowed are timm, torch, onnx",
     }.items():
         answer = typed(tmp_path, "export", *words)
         assert (answer.code, answer.err) == (2, f"cifar_imbalance.export: {line}\n")

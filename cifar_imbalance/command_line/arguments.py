@@ -58,6 +58,8 @@ def _parsed() -> Any:
         hint = ""
         if unknown.startswith("-") and "=" in unknown:
             hint = f"; write {unknown.split()[0].lstrip('-')}"
+        elif unknown.startswith("-"):
+            hint = "; fields are written FIELD=VALUE, without dashes"
         elif unknown:
             hint = "; flags must come before or after all FIELD=VALUE arguments"
         raise UsageError(f"{message}{hint}; see --help")

@@ -43,6 +43,7 @@ from cifar_imbalance.configuration.fields import (
 )
 from cifar_imbalance.configuration.hardware import (
     INSTALL_XLA,
+    TPU_LIBRARY,
     XLA_NAMES,
     resolved_runtime,
     tpu_is_attached,
@@ -380,10 +381,11 @@ def check_sweep_in_one_process(runtimes: Iterable[Runtime]) -> None:
 def _check_runtime(runtime: Runtime) -> None:
     name = resolved_runtime(runtime.name)
     if name in XLA_NAMES and not xla_is_installed():
-        raise UsageError(f"runtime={name}: torch_xla is not installed; {INSTALL_XLA} installs it, or use runtime=cpu")
+        install = f"{INSTALL_XLA} {TPU_LIBRARY}" if name == "tpu" else INSTALL_XLA
+        raise UsageError(f"runtime={name}: torch_xla is not installed; {install} installs it, or use runtime=cpu")
     if name == "tpu" and not tpu_is_attached():
         raise UsageError(
-            "runtime=tpu: no TPU was found on this machine; on one that has a TPU, pip install 'torch_xla[tpu]==2.9.*' "
+            f"runtime=tpu: no TPU was found on this machine; on one that has a TPU, pip install {TPU_LIBRARY} "
             "installs its driver; here use runtime=auto, cpu, cuda or xla"
         )
     if (runtime.threads or 0) > (os.cpu_count() or 1):
@@ -454,7 +456,8 @@ def _check_dataset(config: TrainConfig | EvaluateConfig | FiguresConfig) -> None
     if dataset.name == "image_folder":
         if dataset.root is None:
             raise UsageError(
-                "dataset.root: image_folder needs a folder with train/CLASS/ and test/CLASS/ in it, or CLASS/"
+                "dataset.root: image_folder needs a folder with CLASS/IMAGE in it, or train/CLASS/IMAGE and "
+                "test/CLASS/IMAGE; write dataset.root=FOLDER"
             )
         root = expanded(dataset.root, "dataset.root")
         if not root.is_dir():

@@ -12,6 +12,7 @@ from pathlib import Path
 from cifar_imbalance.configuration.installed import installing
 
 INSTALL_XLA = installing("xla")
+TPU_LIBRARY = "'torch_xla[tpu]==2.9.*'"
 PCI_DEVICES = Path("/sys/bus/pci/devices")
 GOOGLE = "0x1ae0"  # PCI vendor
 # PCI devices, as JAX and torch_xla list them (jax/_src/hardware_utils.py, torch_xla/_internal/tpu.py). Not 0x0042, a

@@ -170,6 +170,9 @@ def _adjusted(
             after = cross_fitted(settings, given)
             record |= {"validation_before": _brief(validation), "validation_cross_fitted": _brief(after)}
         record |= {f"{config.split}_before": _brief(combined), f"{config.split}_after": _brief(found)}
+        numbers = [f"{name} {value:.4g}" for name, value in adjustment.fitted.items()]
+        numbers += [f"bias {adjustment.bias.min():.3f} to {adjustment.bias.max():.3f}"]
+        log.info("adjust=%s: %s", settings.name, ", ".join(numbers))
         for name in ("before", "after"):
             results = record[f"{config.split}_{name}"]
             log.info(

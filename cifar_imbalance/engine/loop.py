@@ -227,9 +227,10 @@ def _check_finite(losses: Tensor, epoch: int, steps: int) -> None:
 
 
 def _not_finite(epoch: int, step: int, steps: int, loss: float) -> TrainingFailed:
+    kept = "; checkpoints of earlier epochs are kept" if epoch else ""
     return TrainingFailed(
-        f"the loss is {loss} at step {step + 1} of {steps} of epoch {epoch + 1}; checkpoints of earlier "
-        "epochs are kept; a smaller schedule.max_lr or training.clip_norm=1 may help"
+        f"the loss is {loss} at step {step + 1} of {steps} of epoch {epoch + 1}{kept}; a smaller schedule.max_lr or "
+        "training.clip_norm=1 may help"
     )
 
 

@@ -34,7 +34,7 @@ def of_choice(
         if key not in own | shared:
             allowed = ", ".join(sorted(own | shared)) or "none"
             raise UsageError(
-                f"{key}: is no setting of {group}={name}; allowed are {allowed}{nearest(key, own | shared)}"
+                f"{key}{nearest(key, own | shared)}: is no setting of {group}={name}; allowed are {allowed}"
             )
     block = {name: {key: value for key, value in settings.items() if key in own}} if own else {}
     return checked(schema, {"name": name, **block, **{k: v for k, v in settings.items() if k in shared}})

@@ -76,7 +76,7 @@ def check_name(model: fields.Model) -> None:
         raise UsageError(f"model.name={name}: timm has no such model{nearest(architecture, timm.list_models())}")
     tagged = timm.list_pretrained(f"{architecture}.*")
     if name != architecture and name not in tagged:
-        raise UsageError(f"model.name={name}: allowed are {', '.join([architecture, *tagged])}{nearest(name, tagged)}")
+        raise UsageError(f"model.name={name}{nearest(name, tagged)}: allowed are {', '.join([architecture, *tagged])}")
     if model.pretrained and not is_model_pretrained(name):
         raise UsageError(
             f"model.pretrained=true: timm has no weights of {name}; allowed is false, or model.weights=FILE"

@@ -214,7 +214,8 @@ def _text(
         lines += ["", f"Differences from {baseline}, of runs of the same seed (baseline=GROUP chooses another group):"]
     for name, found in compared.items():
         if found["twice"]:
-            lines += [f"{name}: runs are paired by seed, and some have the same; group by what they differ in, too"]
+            why = "several of its runs have the same seed; add to group_by the field in which they differ"
+            lines += [f"{name}: not compared, since {why}"]
             continue
         if not found["n"]:
             lines += [f"{name}: no run has a seed of {baseline}"]

@@ -368,6 +368,8 @@ def _for_combination(composed: DictConfig, runs: list[RunFolder], overrides: Seq
 
 def _for_groups(composed: DictConfig) -> DictConfig:
     """The configuration of a table of the runs in a folder. Raises UsageError if there are none."""
+    if isinstance(composed.ckpt, str) and not expanded(composed.ckpt, "ckpt").exists():
+        raise UsageError(f"ckpt={composed.ckpt}: there is no such folder")
     if isinstance(composed.ckpt, ListConfig) or not expanded(composed.ckpt, "ckpt").is_dir():
         raise UsageError(f"ckpt={_text(composed.ckpt)}: with group_by a folder of runs is expected, such as a sweep's")
     if next(runs_in(expanded(composed.ckpt, "ckpt")), None) is None:

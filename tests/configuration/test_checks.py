@@ -27,11 +27,11 @@ ALL_OPERATORS = ", ".join(rules(TrainConfig)["augmentation.order"])
 RULES = [
     # names
     ("dataset.name=no_such_images", f"dataset.name=no_such_images: allowed are {DATASETS}"),
-    ("dataset.validation=hold", "dataset.validation=hold: allowed are holdout, test, none (did you mean holdout?)"),
+    ("dataset.validation=hold", "dataset.validation=hold (did you mean holdout?): allowed are holdout, test, none"),
     ("dataset.holdout_balance=x", "dataset.holdout_balance=x: allowed are balanced, proportional"),
-    ("dataset.imbalance.profile=steps", "dataset.imbalance.profile=steps: allowed are none, exponential, step (did you mean step?)"),
+    ("dataset.imbalance.profile=steps", "dataset.imbalance.profile=steps (did you mean step?): allowed are none, exponential, step"),
     ("augmentation.shift.border=wrap", "augmentation.shift.border=wrap: allowed are reflect, constant"),
-    ("model.head_init=glorott", "model.head_init=glorott: allowed are timm, glorot (did you mean glorot?)"),
+    ("model.head_init=glorott", "model.head_init=glorott (did you mean glorot?): allowed are timm, glorot"),
     ("loss.name=no_such_loss", f"loss.name=no_such_loss: allowed are {LOSSES}"),
     ("class_weights.name=no_such_weights", f"class_weights.name=no_such_weights: allowed are {CLASS_WEIGHTS}"),
     ("sampler.name=no_such_order", f"sampler.name=no_such_order: allowed are {SAMPLERS}"),
@@ -40,8 +40,8 @@ RULES = [
     ("schedule.name=no_such_plan", f"schedule.name=no_such_plan: allowed are {SCHEDULES}"),
     ("checkpoint.monitor=f1", "checkpoint.monitor=f1: allowed are macro_f1, accuracy, worst_recall, loss"),
     ("checkpoint.choose=first", "checkpoint.choose=first: allowed are best, last"),
-    ("runtime.name=gpu", "runtime.name=gpu: allowed are auto, cpu, cuda, xla, tpu (did you mean tpu?)"),
-    ("runtime.precision=float16", "runtime.precision=float16: allowed are float32, bfloat16 (did you mean bfloat16?)"),
+    ("runtime.name=gpu", "runtime.name=gpu (did you mean tpu?): allowed are auto, cpu, cuda, xla, tpu"),
+    ("runtime.precision=float16", "runtime.precision=float16 (did you mean bfloat16?): allowed are float32, bfloat16"),
     # numbers
     ("seed=-1", "seed=-1: allowed is at least 0 and at most 4294967295"),
     ("dataset.image_size=3", "dataset.image_size=3: allowed is at least 4 and at most 4096"),
@@ -101,7 +101,7 @@ RULES = [
     ("ensemble.members=0", "ensemble.members=0: allowed is at least 1 and at most 1000"),
     ("ensemble.members=2 ensemble.workers=0", "ensemble.workers=0: allowed are auto and numbers of at least 1"),
     ("ensemble.members=2 ensemble.workers=many", "ensemble.workers=many: allowed are auto and numbers of at least 1"),
-    ("ensemble.combine=mean_logits", "ensemble.combine=mean_logits: allowed are mean_probability, mean_logit, weighted (did you mean mean_logit?)"),
+    ("ensemble.combine=mean_logits", "ensemble.combine=mean_logits (did you mean mean_logit?): allowed are mean_probability, mean_logit, weighted"),
     # combinations of fields
     ("augmentation.order=[flip,no_such_operator]", f"augmentation.order=no_such_operator: allowed are {ALL_OPERATORS}"),
     ("augmentation.order=[shift,shift]", "augmentation.order=['shift', 'shift']: each operator may appear only once"),
@@ -138,7 +138,7 @@ RULES = [
     ("ensemble.members=2 seed=4294967294", "seed=4294967294: with ensemble.members=2 at most 2147483647"),
     # paths
     ("ensemble.members=2 ensemble.weights=[a.pth,b.pth]", "ensemble.weights=a.pth: there is no such file"),
-    ("dataset=image_folder", "dataset.root: image_folder needs a folder with train/CLASS/ and test/CLASS/ in it, or CLASS/"),
+    ("dataset=image_folder", "dataset.root: image_folder needs a folder with CLASS/IMAGE in it, or train/CLASS/IMAGE and test/CLASS/IMAGE; write dataset.root=FOLDER"),
     ("dataset=image_folder dataset.root=absent", "dataset.root=absent: there is no such folder"),
     ("dataset=cifar10 dataset.root=absent", "dataset.root=absent: there is no such folder; leave it out to download cifar10"),
     ("model.weights=absent.pt", "model.weights=absent.pt: there is no such file"),
@@ -352,7 +352,7 @@ def evaluation_error(*words, **options):
     ("words", "line"),
     [
         ("split=validation dataset.validation=none", "split=validation: this run has none (dataset.validation=none); allowed are test, train"),
-        ("split=tests", "split=tests: allowed are test, validation, train (did you mean test?)"),
+        ("split=tests", "split=tests (did you mean test?): allowed are test, validation, train"),
         ("ensemble.combine=mean_probability", "ensemble.combine=mean_probability: has no effect: only one model is evaluated; combine several with ckpt=[A,B]"),
         ("runtime=xla runtime.threads=2", "runtime.threads=2: has no effect: runtime=xla manages its own threads"),
         ("runtime=xla deterministic=true", "deterministic=True: has no effect: runtime=xla has no such switch"),

@@ -287,8 +287,8 @@ def test_runs_of_one_group_that_have_the_same_seed_are_not_paired(tmp_path, type
     assert typed(tmp_path, "train", *words).code == 0
     answer = typed(tmp_path, "evaluate", "ckpt=sweep", "group_by=loss.name", "hydra.run.dir=out")
     assert answer.code == 0, answer.err
-    line = "focal: runs are paired by seed, and some have the same; group by what they differ in, too"
-    assert line in answer.out
+    why = "several of its runs have the same seed; add to group_by the field in which they differ"
+    assert f"focal: not compared, since {why}" in answer.out
     assert rows(tmp_path / "out" / "report" / "differences.csv") == []
     answer = typed(tmp_path, "evaluate", "ckpt=sweep", "group_by=[loss.name,schedule.max_lr]", "hydra.run.dir=both")
     assert "paired by seed" not in answer.out

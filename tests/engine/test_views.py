@@ -151,7 +151,7 @@ def test_learnt_weights_need_validation_images_and_views(typed, tmp_path, tiny_r
 
 def test_mistakes_are_one_line(typed, tmp_path, tiny_run):
     answer = typed(tmp_path, "evaluate", f"ckpt={tiny_run}", "views=flips")
-    assert answer.err == ("evaluate.py: views=flips: allowed are none, flip, shift, flip_shift (did you mean flip?)\n")
+    assert answer.err == ("evaluate.py: views=flips (did you mean flip?): allowed are none, flip, shift, flip_shift\n")
     answer = typed(tmp_path, "evaluate", f"ckpt={tiny_run.parent}", "group_by=seed", "views=flip")
     assert answer.code == 2
     assert answer.err.startswith("evaluate.py: views: has no effect on a table of runs")
