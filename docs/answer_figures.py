@@ -28,6 +28,7 @@ MENTIONED = {
     "weighted": "balanced/recall_weights",
     "distilled": "balanced/distilled",
     "trusted": "balanced/distilled_by_recall",
+    "equal": "balanced/distilled_equal_shares",
     "distilled adjusted": "balanced/distilled_adjusted",
     "five": f"five of {BASELINE}, mean_logit",
     "five flipped": f"five of {BASELINE}, views=flip, mean_logit",
