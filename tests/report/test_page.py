@@ -260,13 +260,13 @@ def test_a_cell_is_hovered_over_and_clicked_and_shows_the_images(opened, predict
     canvas = page.locator(".confusions .chart")
     place = "echarts.getInstanceByDom(e).convertToPixel({seriesIndex: 0}, [7, 7])"
     x, y = canvas.evaluate(f"e => {place}")
-    before = canvas.screenshot()
+    right = int(((predictions.labels == 7) & (predictions.predicted == 7)).sum())
+    pair = f"true class_7, predicted class_7: {right} of 20 images"
     canvas.hover(position={"x": x, "y": y})
     page.wait_for_timeout(200)
-    assert canvas.screenshot() != before  # the pair and its count
+    assert pair in "".join(texts(canvas)).replace(" \n", " ")
     canvas.click(position={"x": x, "y": y})
-    right = int(((predictions.labels == 7) & (predictions.predicted == 7)).sum())
-    assert f"class_7: {right} of 20 right" in page.locator(".panel").inner_text()
+    assert pair in page.locator(".panel").inner_text()
     assert page.locator(".panel .tile").count() > 0
 
 
@@ -280,7 +280,10 @@ def test_pairs_are_reached_by_keyboard_and_show_their_images(opened, predictions
     page.keyboard.press("Enter")
     panel = page.locator(".panel")
     names = predictions.class_names
-    assert f"{mistaken} of {names[true]} taken for {names[predicted]}" in panel.inner_text()
+    shown = f"true {names[true]}, predicted {names[predicted]}: {mistaken} of 20 images"
+    assert button.inner_text() == shown.partition(":")[0]
+    assert shown in panel.inner_text()
+    assert f"most often taken for: {names[predicted]} ({mistaken}), " in panel.inner_text()
     assert panel.locator(".tile").count() >= mistaken
     assert panel.locator(".tile").first.evaluate("e => e.style.backgroundImage").startswith('url("data:image/webp')
 
@@ -291,7 +294,7 @@ def test_the_gallery_is_reached_by_keyboard_and_shows_names_as_text(opened, pred
     expected = Mistakes(predictions, images).gallery(with_pairs=True).images
     buttons = gallery.locator("button.pair")
     assert buttons.count() == len(expected)
-    texts = [f"{one.true} → {one.predicted} {one.probability:.3f}" for one in expected]
+    texts = [f"true {one.true}, predicted {one.predicted} {one.probability:.3f}" for one in expected]
     assert [" ".join(text.split()) for text in buttons.all_inner_texts()] == texts
     tile = gallery.locator(".tile").nth(len(expected) // 2)
     assert tile.evaluate("e => getComputedStyle(e).backgroundImage").startswith('url("data:image/webp')
@@ -299,7 +302,7 @@ def test_the_gallery_is_reached_by_keyboard_and_shows_names_as_text(opened, pred
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.dataset.pair") == ",".join(map(str, expected[1].pair))
     page.keyboard.press("Enter")
-    assert f"of {expected[1].true} taken for {expected[1].predicted}" in page.locator(".panel").inner_text()
+    assert f"true {expected[1].true}, predicted {expected[1].predicted}: " in page.locator(".panel").inner_text()
 
 
 def test_a_hostile_name_in_the_gallery_is_text(opened, predictions, images, tmp_path):
@@ -312,7 +315,8 @@ def test_a_hostile_name_in_the_gallery_is_text(opened, predictions, images, tmp_
     write_report(tmp_path / "report", few, [], chosen_epoch=None, details={"ckpt": "run"}, images=images)
     page = opened(path=tmp_path / "report" / "report.html", width=390)
     first = table(page, "Worst-confused images").locator("button.pair").first
-    assert set(first.locator(".classes").inner_text().split(" → ")) == set(names[:2])
+    found = re.fullmatch("true (.*), predicted (.*)", first.locator(".classes").inner_text())
+    assert found is not None and set(found.groups()) == set(names[:2])
     assert first.get_attribute("title").startswith(("test/<b>", "test/Käfer im Gras/"))
     assert page.locator(".gallery b").count() == 0
     assert page.evaluate("document.documentElement.scrollWidth") == 390

@@ -16,7 +16,7 @@ from cifar_imbalance.report.page.charts import by_epoch_chart, lines_chart
 from cifar_imbalance.report.page.mistakes import Mistakes
 from cifar_imbalance.report.page.origin import origin
 from cifar_imbalance.report.page.parts import Card, Cell, Confusions, Page, Part, Table, count, number
-from cifar_imbalance.report.plots.canvas import words
+from cifar_imbalance.report.plots.canvas import pair_in_words, words
 from cifar_imbalance.report.plots.curves import evaluated_images
 from cifar_imbalance.runs.folder import shortest_names
 
@@ -115,14 +115,14 @@ def _confusions(predictions: Predictions, mistakes: Mistakes | None) -> list[Par
     wrong = sorted((cell for cell in cells if cell[0] != cell[1]), key=lambda cell: -cell[2])[:PAIRS]
     rows = [
         [
-            Cell(f"{names[t]} → {names[p]}", pair=(t, p) if shown else None),
+            Cell(pair_in_words(names[t], names[p]), pair=(t, p) if shown else None),
             count(n),
             number(n / support[t]),
             number(next((m for a, b, m in cells if (a, b) == (p, t)), 0) / max(1, support[p])),
         ]
         for t, p, n in wrong
     ]
-    columns = ["true → predicted", "images", "share of the class", "the other way round"]
+    columns = ["pair of classes", "images", "share of the class", "the other way round"]
     if rows:
         parts.append(Table("Most confused pairs", columns, rows))
     if mistakes is not None and mistakes.pairs:

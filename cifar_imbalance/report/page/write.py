@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from cifar_imbalance import atomic
 from cifar_imbalance.report.page.parts import Chart, Confusions, Page
+from cifar_imbalance.report.plots.canvas import pair_in_words
 
 ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = ("echarts.min.js", "dataTables.min.js", "page.js")
@@ -28,7 +29,7 @@ def write_page(path: Path, page: Page) -> None:
         f"part{number}": _data(part) for number, part in enumerate(page.parts) if isinstance(part, Chart | Confusions)
     }
     html = environment.get_template("page.html").render(
-        page=page, policy=policy(), data=Markup(_script_safe(data)), asset=_asset, scripts=SCRIPTS
+        page=page, policy=policy(), data=Markup(_script_safe(data)), asset=_asset, scripts=SCRIPTS, pair_in_words=pair_in_words
     )
     atomic.write_text(path, html)
 

@@ -133,6 +133,11 @@ def words(name: str) -> str:
     return plain.replace("worst recall", "recall of the worst class").replace("decile recall", "decile")
 
 
+def pair_in_words(true: str, predicted: str, between: str = ", ") -> str:
+    """The classes of a confusion. Each says which it is: names may be digits, which read as counts otherwise."""
+    return f"true {true}{between}predicted {predicted}"
+
+
 def shown_differences(
     differences: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]
 ) -> tuple[float, float]:

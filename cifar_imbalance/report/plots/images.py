@@ -23,6 +23,7 @@ from cifar_imbalance.report.plots.canvas import (
     name_axis,
     name_style,
     new_figure,
+    pair_in_words,
     paper,
     save_figure,
     tick_names,
@@ -82,8 +83,8 @@ def gallery_plot(
     down, across = height + below, width + gap
     grid = np.full((len(pairs) * down, columns * across, 3), 255, dtype=np.uint8)
     names = tick_names(class_names)
-    largest = max(len(names[pair.true]) + len(names[pair.predicted]) for pair in pairs)
-    room = 0.06 * largest + 0.4  # inches, of the names
+    labels = [pair_in_words(names[pair.true], names[pair.predicted], ",\n") for pair in pairs]
+    room = 0.06 * max(len(line) for label in labels for line in label.split("\n")) + 0.4  # inches, of the names
     inches = min(0.7 / max(height, width), (PAGE - room) / (columns * across))  # of a pixel
     figure = new_figure(max(COLUMN, columns * across * inches + room), len(pairs) * down * inches + 0.4)
     axes = figure.add_subplot()
@@ -93,11 +94,10 @@ def gallery_plot(
             middle = column * across + width / 2 - 0.5
             text = f"{probability:.3f}"
             axes.text(middle, row * down + height + 0.1 * below, text, ha="center", va="top", fontsize=5)
-        label = f"{names[pair.true]} → {names[pair.predicted]}  "
-        axes.text(-gap, row * down + height / 2, label, ha="right", va="center", **name_style(6.5))
+        axes.text(-2 * gap, row * down + height / 2, labels[row], ha="right", va="center", **name_style(6.5))
     axes.imshow(grid, interpolation="nearest")
     axes.set_axis_off()
-    title = "Surest mistakes of the most confused pairs (true → predicted), with the probability of the predicted class"
+    title = "Surest mistakes of the most confused pairs of classes, with the probability of the predicted class"
     figure.suptitle(fitted(title, figure, 8), **name_style(8))
     save_figure(figure, path)
 

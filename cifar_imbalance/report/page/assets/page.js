@@ -34,10 +34,14 @@
     chart.setOption({ xAxis: fitted("xAxis", x), yAxis: fitted("yAxis", y), ...(legend.length && { legend }) });
   }
 
-  // ------------------------------------------------------------------ texts of tooltips
+  // ------------------------------------------------------------------ texts of tooltips and of the panel
+  const count = (part, t, p) => (part.cells.find((cell) => cell[0] === t && cell[1] === p) || [0, 0, 0])[2];
+  // names may be digits, so each number says what it counts
+  const pairInWords = (part, t, p) =>
+    `true ${part.names[t]}, predicted ${part.names[p]}: ${count(part, t, p)} of ${part.support[t]} images`;
+
   const texts = {
-    pair: (option, part) => ({ value: [p, t, , n] }) =>
-      `true: ${part.names[t]}\npredicted: ${part.names[p]}\n${n} of ${part.support[t]} images`,
+    pair: (option, part) => ({ value: [p, t] }) => pairInWords(part, t, p),
     point: (option) => (p) =>
       [p.name || p.seriesName, `${option.xAxis.name}: ${p.value[0]}`, `${option.yAxis.name}: ${p.value[1]}`].join("\n"),
     interval: () => (p) => `${p.name}: ${p.value[0]}\n95 %: ${p.value[2]} to ${p.value[3]}`,
@@ -89,21 +93,19 @@
   function showPair(id, true_, predicted) {
     const part = parts[id];
     const panel = document.getElementById(`${id}-panel`);
-    const count = (t, p) => (part.cells.find((cell) => cell[0] === t && cell[1] === p) || [0, 0, 0])[2];
-    const name = (k) => part.names[k];
-    const shown = [element("h3", `${name(true_)}: ${count(true_, true_)} of ${part.support[true_]} right`)];
+    const shown = [element("h3", pairInWords(part, true_, true_))];
     const taken = part.cells.filter((cell) => cell[0] === true_ && cell[1] !== true_).sort((a, b) => b[2] - a[2]);
-    const list = taken.slice(0, 6).map((cell) => `${name(cell[1])} ${cell[2]}`).join(", ");
+    const list = taken.slice(0, 6).map((cell) => `${part.names[cell[1]]} (${cell[2]})`).join(", ");
     shown.push(element("p", `most often taken for: ${list || "nothing else"}`));
     if (true_ !== predicted) {
       for (const [t, p] of [[true_, predicted], [predicted, true_]]) {
-        shown.push(element("h3", `${count(t, p)} of ${name(t)} taken for ${name(p)}`));
+        shown.push(element("h3", pairInWords(part, t, p)));
         if (part.places[`${t},${p}`]) shown.push(tiles(part, `${t},${p}`));
       }
     } else {
       for (const cell of taken.slice(0, 4)) {
         if (!part.places[`${true_},${cell[1]}`]) continue;
-        shown.push(element("h3", `taken for ${name(cell[1])}`), tiles(part, `${true_},${cell[1]}`));
+        shown.push(element("h3", pairInWords(part, true_, cell[1])), tiles(part, `${true_},${cell[1]}`));
       }
     }
     panel.replaceChildren(...shown);
