@@ -24,7 +24,7 @@ from cifar_imbalance.report.page.charts import bars_chart, lines_chart
 from cifar_imbalance.report.page.parts import Cell, Part, Table, number
 from cifar_imbalance.report.plots.canvas import words
 from cifar_imbalance.report.plots.comparisons import ensemble_plot
-from cifar_imbalance.report.plots.curves import evaluated_images, member_curves_plot
+from cifar_imbalance.report.plots.curves import evaluated_images, member_curves_plot, member_label
 from cifar_imbalance.report.write import write_report
 from cifar_imbalance.runs.folder import RunFolder, shortest_names
 
@@ -224,9 +224,11 @@ def _curves_of_members(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> 
     for name, history in histories.items():
         column = measured[name]
         found = [(line["epoch"], line[column]) for line in history if line.get(column) is not None]
-        lines[f"member {name}" if same else f"member {name}, {words(column)}"] = found
+        label = member_label(name, histories)
+        lines[label if same else f"{label}, {words(column)}"] = found
     y = words(next(iter(measured.values()))) if same else ""
-    return lines_chart("Accuracy of the members by epoch", lines, x="epoch", y=y)
+    title = f"Accuracy of the {'members' if len(histories) > 1 else 'run'} by epoch"
+    return lines_chart(title, lines, x="epoch", y=y)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

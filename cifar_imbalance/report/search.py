@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from cifar_imbalance.report.csv_text import csv_text
 from cifar_imbalance.report.page.of_search import search_page
 from cifar_imbalance.report.page.parts import Part
 from cifar_imbalance.report.page.write import write_page
+from cifar_imbalance.report.parameters import shown_parameters
 from cifar_imbalance.report.plots.searches import front_plot
 
 
@@ -32,11 +33,16 @@ class TrialResult:
 
 
 def write_search_report(
-    folder: Path, trials: Sequence[TrialResult], objectives: Sequence[str], *, origin: Sequence[Part]
+    folder: Path,
+    trials: Sequence[TrialResult],
+    objectives: Sequence[str],
+    *,
+    logarithmic: Collection[str] = (),
+    origin: Sequence[Part],
 ) -> str:
     """Write trials.csv, front.csv, front.png and report.html into `folder`; returns the front as text.
 
-    `origin` are the last parts of the page.
+    `logarithmic` are the parameters that were drawn on a logarithmic scale, `origin` the last parts of the page.
     """
     folder.mkdir(parents=True, exist_ok=True)
     front = front_of(trials, objectives)
@@ -45,7 +51,8 @@ def write_search_report(
     text = _text(trials, front, objectives)
     if front:
         front_plot(folder / "front.png", trials, front, objectives)
-    write_page(folder / "report.html", search_page(trials, front, objectives, text=text, origin=origin))
+    page = search_page(trials, front, objectives, logarithmic=logarithmic, text=text, origin=origin)
+    write_page(folder / "report.html", page)
     return text
 
 
@@ -83,12 +90,12 @@ def _text(trials: Sequence[TrialResult], front: Sequence[TrialResult], objective
     lines = [f"{what} of {len(trials)} trials, by {', '.join(objectives)} of the validation images"]
     if failed:
         lines += [f"{len(failed)} failed, the first, trial {failed[0].name}: {failed[0].failed}"]
-    names = parameter_names(front)
-    cells = [["trial", *objectives, *names]]
-    for trial in front:
+    parameters = shown_parameters([trial.parameters for trial in front])
+    cells = [["trial", *objectives, *parameters]]
+    for place, trial in enumerate(front):
         assert trial.objectives is not None
         values = [f"{trial.objectives[name]:.4f}" for name in objectives]
-        cells.append([trial.name, *values, *(trial.parameters.get(name, "-") for name in names)])
+        cells.append([trial.name, *values, *(shown[place] for shown in parameters.values())])
     widths = [max(len(row[k]) for row in cells) for k in range(len(cells[0]))]
     lines += ["  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in cells]
     return "\n".join(lines)

@@ -53,7 +53,11 @@ def run_search(config: Searching, trials: Trials, folder: Path) -> Path:
     with study.alone():  # the last of several processes writes it last
         results = study.results()
         text = write_search_report(
-            folder / "report", results, config.objectives, origin=_origin(results, folder, again)
+            folder / "report",
+            results,
+            config.objectives,
+            logarithmic=trials.logarithmic,
+            origin=_origin(results, folder, again),
         )
     print(f"\n{text}")
     if (waiting := config.trials - len(results)) > 0:

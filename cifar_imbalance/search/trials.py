@@ -16,7 +16,7 @@ from cifar_imbalance.configuration.overrides import check_operators, keys
 from cifar_imbalance.configuration.schema import choice_blocks, field_paths
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.runs.rerun import composed_for_training
-from cifar_imbalance.search.space import Choice, Parameter
+from cifar_imbalance.search.space import Choice, Interval, Parameter
 
 MOST_CHECKED = 200  # combinations of choices; of more, one choice after the other is changed
 
@@ -37,6 +37,7 @@ class Trials:
         self.config_dir = config_dir
         self.space = list(space)
         self.typed = [parameter.typed for parameter in space]
+        self.logarithmic = [parameter.key for parameter in space if isinstance(parameter, Interval) and parameter.log]
         self._compose = compose
         own = field_paths(Searching)
         self.shared = [text for text in overrides if keys([text])[0] not in own and not text.startswith("hydra")]

@@ -20,9 +20,10 @@ from cifar_imbalance.configuration.fields import Plots
 from cifar_imbalance.data.identity import image_hashes
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.report.page import mistakes
+from cifar_imbalance.report.page.charts import marked_lines_chart
 from cifar_imbalance.report.page.mistakes import Mistakes
-from cifar_imbalance.report.page.parts import Confusions, Sprite
-from cifar_imbalance.report.page.write import ASSETS, policy
+from cifar_imbalance.report.page.parts import Confusions, Page, Sprite
+from cifar_imbalance.report.page.write import ASSETS, policy, write_page
 from cifar_imbalance.report.plots import canvas
 from cifar_imbalance.report.write import write_report
 
@@ -255,6 +256,41 @@ def test_the_class_table_is_sorted_by_mouse_and_keyboard_and_filtered(opened, pr
     assert HOSTILE in (page.title() + page.locator("h1").inner_text())
 
 
+def test_the_arrows_of_sorting_stand_behind_the_words_of_their_column(opened):
+    headers = table(opened(), "Classes").locator("thead th")
+    place = """e => { const words = document.createRange(), arrow = e.querySelector(".dt-column-order");
+        words.selectNodeContents(e.querySelector(".dt-column-title"));
+        return arrow.getBoundingClientRect().left - words.getBoundingClientRect().right; }"""
+    gaps = headers.evaluate_all(f"all => all.map({place})")
+    assert len(gaps) == 9 and all(0 <= gap < 12 for gap in gaps)
+
+
+def boxes(chart, texts_of):
+    """[left, top, right, bottom] of what is drawn of these texts."""
+    found = """(e, wanted) => echarts.getInstanceByDom(e).getZr().storage.getDisplayList()
+        .filter(one => wanted.includes(one.style.text)).map(one => { const box = one.getBoundingRect().clone();
+            box.applyTransform(one.getComputedTransform() || [1, 0, 0, 1, 0, 0]);
+            return [box.x, box.y, box.x + box.width, box.y + box.height]; })"""
+    return chart.evaluate(found, list(texts_of))
+
+
+def apart(first, second):
+    return first[0] >= second[2] or second[0] >= first[2] or first[1] >= second[3] or second[1] >= first[3]
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_names_below_the_confusion_matrix_are_apart_from_its_scale(opened, predictions, tmp_path, width):
+    few = predictions.take(np.flatnonzero((predictions.labels < 10) & (predictions.predicted < 10)))
+    few = replace(few, logits=few.logits[:, :10], class_names=tuple("0123456789"), train_images=None)
+    write_report(tmp_path / "report", few, [], chosen_epoch=None, details={"ckpt": "run"})
+    page = opened(path=tmp_path / "report" / "report.html", width=width)
+    chart = page.locator(".chart[aria-label^='confusion']")
+    ends = boxes(chart, ["0.00", "1.00"])
+    digits = boxes(chart, "0123456789")
+    assert len(ends) == 2 and len(digits) == 20
+    assert all(apart(end, digit) for end in ends for digit in digits)
+
+
 def test_a_cell_is_hovered_over_and_clicked_and_shows_the_images(opened, predictions):
     page = opened()
     canvas = page.locator(".confusions .chart")
@@ -283,7 +319,7 @@ def test_pairs_are_reached_by_keyboard_and_show_their_images(opened, predictions
     shown = f"true {names[true]}, predicted {names[predicted]}: {mistaken} of 20 images"
     assert button.inner_text() == shown.partition(":")[0]
     assert shown in panel.inner_text()
-    assert f"most often taken for: {names[predicted]} ({mistaken}), " in panel.inner_text()
+    assert f"most often taken for: {names[predicted]}\xa0({mistaken}), " in panel.inner_text()
     assert panel.locator(".tile").count() >= mistaken
     assert panel.locator(".tile").first.evaluate("e => e.style.backgroundImage").startswith('url("data:image/webp')
 
@@ -443,12 +479,35 @@ def test_the_page_of_a_run_shows_what_adjusting_its_logits_would_trade(opened, t
     series = [part["option"]["series"] for part in data.values() if part["kind"] == "chart"]
     (front,) = [one for one in series if any(line["name"] == "as trained" for line in one)]
     assert [line["name"] for line in front] == ["logit adjustment", "class bias", "as trained"]
+    shown = [point for line in front for point in line["data"] if "label" not in point]
+    assert len({tuple(point["value"]) for point in shown}) == len(shown)
+    assert sum("as trained" in point["name"] for point in shown) == 1
     summary = json.loads((tiny_run / "report" / "summary.json").read_text())
     trained = [summary["accuracy"], summary["worst_decile_recall"]]
     assert front[0]["data"][0]["value"] == front[2]["data"][0]["value"] == pytest.approx(trained, abs=1e-4)
     page = opened(path=tiny_run / "report" / "report.html")
     note = table(page, "What adjusting the logits would trade").locator(".note").inner_text()
     assert re.match(r"Adjusted logits, fitted on the \d+ validation images, shown on the 535 test images\.", note)
+
+
+def test_labels_of_adjustments_are_whole_and_apart_and_a_small_effect_looks_small(opened, tmp_path):
+    mark = ("as trained", 0.9645, 0.8148)
+    adjusted = [("tau 0.25", 0.9645, 0.8148), ("tau 0.5", 0.9682, 0.8333), ("tau 0.75 (fitted)", 0.9683, 0.8334)]
+    biased = [(f"power {power}", 0.9738, 0.8704) for power in (0, 0.5, 1, 2, 4)]
+    lines = {"logit adjustment": ("#0072b2", [mark, *adjusted]), "class bias": ("#e69f00", biased)}
+    chart = marked_lines_chart("Front", lines, mark, x="accuracy", y="worst decile", large={"tau 0.75 (fitted)"})
+    for axis in ("xAxis", "yAxis"):
+        assert chart.option[axis]["max"] - chart.option[axis]["min"] >= 0.05
+    write_page(tmp_path / "page.html", Page("Front", "", [], [chart]))
+    expected = ["as trained, tau 0.25", "tau 0.75 (fitted)", "power 0, 0.5, 1, 2, 4"]
+    for width in (1280, 390):
+        page = opened(path=tmp_path / "page.html", width=width)
+        drawn = page.locator(".chart")
+        labels = [text for text in texts(drawn) if text.startswith(("as trained,", "tau", "power"))]
+        assert sorted(labels) == sorted(expected)  # tau 0.5 is hidden: the fitted one is beside it
+        found = boxes(drawn, expected)
+        assert all(left >= 0 and right <= drawn.bounding_box()["width"] for left, _, right, _ in found)
+        assert all(apart(found[a], found[b]) for a in range(3) for b in range(a))
 
 
 def test_a_sweep_of_evaluations_opens_no_page(typed, tiny_run, tmp_path):
@@ -465,6 +524,16 @@ def test_a_page_without_images_or_history(predictions, opened, tmp_path):
     assert drawn(page) == 1
     note = page.locator("section.confusions .note").inner_text()
     assert note.endswith("to see its numbers; Ctrl and the wheel zoom.")
+    note = table(page, "Worst-confused images").locator(".note").inner_text()
+    assert note == "Not shown: this page was made of saved logits, without the images."
+
+
+def test_the_page_of_saved_logits_of_a_run_speaks_of_the_run(typed, tiny_run, tmp_path):
+    assert typed(tmp_path, "evaluate", f"ckpt={tiny_run}", "adjust=class_bias", "hydra.run.dir=out").code == 0
+    page = (tmp_path / "out" / "report" / "report.html").read_text()
+    assert "<h2>Accuracy of the run by epoch</h2>" in page
+    assert "without the images; the page of each run has those of its own mistakes.</p>" in page
+    assert "member" not in page.partition("<details>")[0].partition("</style>\n</head>")[2]
 
 
 def test_the_matrix_of_the_page_is_that_of_the_predictions(file, predictions):

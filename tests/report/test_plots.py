@@ -324,6 +324,13 @@ def test_every_member_has_its_curves_and_its_name(tmp_path, drawn):
     assert [text.get_text() for text in legend.get_texts()] == ["member a/0", "member b/0"]
 
 
+def test_the_curves_of_a_single_run_are_not_those_of_members(tmp_path, drawn):
+    member_curves_plot(tmp_path / "curves.png", {"a/0": history_of(3)})
+    (legend,) = drawn[0].legends
+    assert [text.get_text() for text in legend.get_texts()] == ["run"]
+    assert drawn[0].get_suptitle().startswith("Training of the run by epoch: ")
+
+
 def test_members_are_named_literally(tmp_path, drawn):
     member_curves_plot(tmp_path / "curves.png", {r"x$\bad$y": history_of(3), "_b": history_of(3)})
     (legend,) = drawn[0].legends

@@ -39,7 +39,9 @@ def adjustment_parts(runs: Sequence[RunFolder], validation: Predictions | None, 
     if "logit_adjustment" not in fronts:
         note += " Logit adjustment has nothing to correct here."
     title = "What adjusting the logits would trade"
-    return [marked_lines_chart(title, lines, point, x="accuracy", y=words("worst_decile_recall"), note=note)]
+    fitted = {_marked(STRENGTHS[name], one)[0] for name, points in fronts.items() for one in points if one.fitted}
+    axes = {"x": "accuracy", "y": words("worst_decile_recall")}
+    return [marked_lines_chart(title, lines, point, **axes, large=fitted, note=note)]
 
 
 def _marked(strength: str, point: FrontPoint) -> tuple[str, float, float]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cifar_imbalance.report.page.parts import Chart
+from cifar_imbalance.report.page.ranges import linear_range, log_range
 from cifar_imbalance.report.plots.canvas import shown_differences
 
 SYMBOLS_UP_TO = 40  # points of a line
@@ -17,6 +19,8 @@ EPOCHS_UP_TO = 100  # columns of a heat map by epoch; of more epochs every so ma
 CLASSES_UP_TO = 300  # rows of such a heat map
 BLUE, ORANGE, RED = "#0072b2", "#e69f00", "#d55e00"  # as in the plots
 WHOLE = ("epoch", "members", "trial")  # axes of whole numbers
+LEAST_SPAN = 0.05  # of an axis of accuracies or recalls of one set of logits: a few images are no large effect
+LINE = 26  # characters of a line of a point's label
 Points = Sequence[tuple[float, float]]
 
 
@@ -45,38 +49,55 @@ def lines_chart(title: str, lines: Mapping[str, Points], *, x: str, y: str, note
 def front_chart(title: str, groups: Mapping[str, Points], *, x: str, y: str, note: str = "") -> Chart:
     """A small point for each run of a group, a large one for their mean with bars of the standard deviation."""
     series: list[dict[str, Any]] = []
+    shown: list[NDArray[np.float64]] = []
     for name, points in groups.items():
         values = np.array(points, dtype=np.float64)
         mean, sd = values.mean(axis=0), values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(2)
         centre = [rounded(mean[0]), rounded(mean[1])]
-        series.append({"type": "scatter", "name": name, "data": [centre], "symbolSize": 13})  # first, for the legend
+        series.append({"type": "scatter", "name": name, "data": [centre], "symbolSize": 13, "clip": False})
         runs = [[rounded(a), rounded(b)] for a, b in values]
-        series.append({"type": "scatter", "name": name, "data": runs, "symbolSize": 5, "itemStyle": {"opacity": 0.7}})
+        small = {"symbolSize": 5, "itemStyle": {"opacity": 0.7}, "clip": False}
+        series.append({"type": "scatter", "name": name, "data": runs, **small})
+        shown += [values, np.clip([mean - sd, mean + sd], 0, 1)]  # they are shares, a bar of whose sd may leave 0 to 1
         for ends in ([(-sd[0], 0), (sd[0], 0)], [(0, -sd[1]), (0, sd[1])]):
             bar = [[rounded(mean[0] + a), rounded(mean[1] + b)] for a, b in ends]
             if sd.any():
                 series.append({"type": "line", "name": name, "data": bar, "symbol": "none", "silent": True})
-    axes = _axes(x, y)
-    for which in ("xAxis", "yAxis"):
-        axes[which]["boundaryGap"] = ["5%", "5%"]  # so that no point is on the edge
+    across, up = np.concatenate(shown).T
+    axes = _axes(x, y, linear_range(across), linear_range(up))
     option = {**axes, "legend": {**_legend(), "data": list(groups)}, "tooltip": _tooltip("item", "point")}
     return Chart(title, {**option, "series": series, "coloured_by_name": True}, 460, note)
 
 
 def scatter_chart(
-    title: str, points: Sequence[tuple[str, float, float]], *, x: str, y: str, diagonal: bool = False, note: str = ""
+    title: str,
+    points: Sequence[tuple[str, float, float]],
+    *,
+    x: str,
+    y: str,
+    diagonal: bool = False,
+    log: bool = False,
+    note: str = "",
 ) -> Chart:
-    """A point for each class: its name, x and y; those with an unknown one are left out."""
+    """A point for each class or trial: its name, x and y; those with an unknown one are left out.
+
+    With a `diagonal`, both axes are of recalls; with `log`, that of x is logarithmic.
+    """
     data = [
         {"name": name, "value": [rounded(a), rounded(b)]}
         for name, a, b in points
         if not (math.isnan(a) or math.isnan(b))
     ]
-    series: list[dict[str, Any]] = [{"type": "scatter", "data": data, "symbolSize": 8}]
+    series: list[dict[str, Any]] = [{"type": "scatter", "data": data, "symbolSize": 8, "clip": False}]
+    across, up = [point[1] for point in points], [point[2] for point in points]
+    axes = _axes(x, y, log_range(across) if log else linear_range(across), linear_range(up))
+    if log:
+        axes["xAxis"]["type"] = "log"
     if diagonal:
+        axes = _axes(x, y)
         ends = [[0, 0], [1, 1]]
         series.append({"type": "line", "data": ends, "symbol": "none", "silent": True, "lineStyle": {"type": "dashed"}})
-    return Chart(title, {**_axes(x, y), "tooltip": _tooltip("item", "point"), "series": series}, 420, note)
+    return Chart(title, {**axes, "tooltip": _tooltip("item", "point"), "series": series}, 420, note)
 
 
 def pareto_chart(
@@ -95,9 +116,9 @@ def pareto_chart(
     joined = data(sorted(front, key=lambda point: point[1]))
     best = {"type": "line", "name": "Pareto front", "data": joined, "symbol": "circle", "symbolSize": 12}
     series = [{"type": "scatter", "name": "trials", "data": data(points), "symbolSize": 7}, best]
-    return Chart(
-        title, {**_axes(x, y), "legend": _legend(), "tooltip": _tooltip("item", "point"), "series": series}, 420
-    )
+    axes = _axes(x, y, linear_range(point[1] for point in points), linear_range(point[2] for point in points))
+    series = [{**one, "clip": False} for one in series]  # a point on the frame is shown whole
+    return Chart(title, {**axes, "legend": _legend(), "tooltip": _tooltip("item", "point"), "series": series}, 420)
 
 
 def bars_chart(title: str, values: Sequence[tuple[str, float]], *, y: str, note: str = "") -> Chart:
@@ -178,26 +199,55 @@ def marked_lines_chart(
     *,
     x: str,
     y: str,
+    large: Set[str] = frozenset(),
     note: str = "",
 ) -> Chart:
-    """Lines of a colour through named points (name, x, y), and one large point of its own, the `mark`."""
+    """Lines of a colour through named points (name, x, y), and one large point of its own, the `mark`.
+
+    Those named in `large` are larger than others. Points at one place share a label with all their names. Labels
+    are above the points of the first line and below those of the next; where two would overlap, that of the larger
+    point is shown.
+    """
+    points = [mark, *(point for _, of_line in lines.values() for point in of_line)]
+    names: dict[tuple[float, float], list[str]] = {}
+    for name, *place in points:
+        names.setdefault((place[0], place[1]), []).append(name)
+    labelled = {mark[1:]}
 
     def data(points: Sequence[tuple[str, float, float]]) -> list[dict[str, Any]]:
-        return [{"name": name, "value": [rounded(a), rounded(b)]} for name, a, b in points]
+        found = []
+        for _, a, b in points:
+            of_another = {"label": {"show": False}} if (a, b) in labelled else {}
+            size = {"symbolSize": 11} if not large.isdisjoint(names[a, b]) else {}
+            found.append({"name": _joined(names[a, b]), "value": [rounded(a), rounded(b)], **size, **of_another})
+            labelled.add((a, b))
+        return found
 
     label = {"show": True, "formatter": "{b}", "position": "top", "fontSize": 11}
+    sides = ("top", "bottom")
+    marked = [{"name": _joined(names[mark[1:]]), "value": [rounded(mark[1]), rounded(mark[2])]}]
+    of_mark = {"type": "scatter", "name": mark[0], "data": marked, "symbol": "diamond", "symbolSize": 16, "z": 3}
     series: list[dict[str, Any]] = [
-        {"type": "line", "name": name, "data": data(points), "color": colour, "symbolSize": 7, "label": label}
-        | {"labelLayout": {"hideOverlap": True}}
-        for name, (colour, points) in lines.items()
+        {"type": "line", "name": name, "data": data(points), "color": colour, "symbolSize": 7}
+        | {"label": {**label, "position": sides[number % 2]}}
+        for number, (name, (colour, points)) in enumerate(lines.items())
     ]
-    series.append(
-        {"type": "scatter", "name": mark[0], "data": data([mark]), "symbol": "diamond", "symbolSize": 16, "color": RED}
-        | {"label": {**label, "fontWeight": "bold"}, "z": 3}
-    )
-    return Chart(
-        title, {**_axes(x, y), "legend": _legend(), "tooltip": _tooltip("item", "point"), "series": series}, 400, note
-    )
+    series.append({**of_mark, "color": RED, "label": {**label, "fontWeight": "bold"}})
+    across, up = [point[1] for point in points], [point[2] for point in points]
+    axes = _axes(x, y, linear_range(across, at_least=LEAST_SPAN), linear_range(up, at_least=LEAST_SPAN))
+    series = [{**one, "clip": False} for one in series]
+    option = {**axes, "legend": _legend(), "tooltip": _tooltip("item", "point"), "series": series}
+    return Chart(title, option, 400, note)
+
+
+def _joined(names: Sequence[str]) -> str:
+    """The names of points at one place in lines, without a first word that the one before has: "power 0, 0.5"."""
+    words, before = [], None
+    for name in dict.fromkeys(names):
+        first, _, rest = name.partition(" ")
+        words.append(rest if first == before else name)
+        before = first
+    return textwrap.fill(", ".join(words), LINE, break_long_words=False)
 
 
 def by_epoch_chart(
@@ -240,7 +290,10 @@ def by_epoch_chart(
     return Chart(title, option, 170 + min(11 * len(shown), 1400), note)
 
 
-def _axes(x: str, y: str) -> dict[str, Any]:
+def _axes(
+    x: str, y: str, across: Mapping[str, float] | None = None, up: Mapping[str, float] | None = None
+) -> dict[str, Any]:
+    """The axes of x and y, between ends of `across` and `up`, if there are any: those of `ranges`."""
     whole = {"minInterval": 1} if x in WHOLE else {}
     return {
         "grid": {"containLabel": True, "left": 30, "right": 24, "top": 44, "bottom": 30},
@@ -248,11 +301,12 @@ def _axes(x: str, y: str) -> dict[str, Any]:
             "type": "value",
             "scale": True,
             "name": x,
-            **whole,
             "nameLocation": "middle",
             "nameGap": 28,
+            "axisLabel": {"hideOverlap": True},
+            **(whole or across or {}),
         },
-        "yAxis": {"type": "value", "scale": True, "name": y, "nameLocation": "middle", "nameGap": 44},
+        "yAxis": {"type": "value", "scale": True, "name": y, "nameLocation": "middle", "nameGap": 44, **(up or {})},
     }
 
 

@@ -15,7 +15,7 @@ from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.report.page.charts import by_epoch_chart, lines_chart
 from cifar_imbalance.report.page.mistakes import Mistakes
 from cifar_imbalance.report.page.origin import origin
-from cifar_imbalance.report.page.parts import Card, Cell, Confusions, Page, Part, Table, count, number
+from cifar_imbalance.report.page.parts import Card, Cell, Confusions, Gallery, Page, Part, Table, count, number
 from cifar_imbalance.report.plots.canvas import pair_in_words, words
 from cifar_imbalance.report.plots.curves import evaluated_images
 from cifar_imbalance.runs.folder import shortest_names
@@ -51,7 +51,7 @@ def run_page(
     if summary.get("view_weights", "equal") != "equal":
         said.append(f"view weights {summary['view_weights']}")
     said.append(f"{summary['n_images']} {summary.get('split', '')} images")
-    found = [*parts, *_confusions(predictions, mistakes), _classes(predictions), *below]
+    found = [*parts, *_confusions(predictions, mistakes, summary), _classes(predictions), *below]
     found += _curves(history)
     order = class_metrics(predictions).worst_first
     if recalls:
@@ -100,7 +100,7 @@ def _cards(summary: Mapping[str, Any]) -> list[Card]:
     return cards
 
 
-def _confusions(predictions: Predictions, mistakes: Mistakes | None) -> list[Part]:
+def _confusions(predictions: Predictions, mistakes: Mistakes | None, summary: Mapping[str, Any]) -> list[Part]:
     """The matrix, the table of most confused pairs, by which the keyboard reaches their images, and the gallery."""
     names = predictions.class_names
     classes = len(names)
@@ -127,6 +127,9 @@ def _confusions(predictions: Predictions, mistakes: Mistakes | None) -> list[Par
         parts.append(Table("Most confused pairs", columns, rows))
     if mistakes is not None and mistakes.pairs:
         parts.append(mistakes.gallery(with_pairs=shown))
+    elif mistakes is None and rows:
+        elsewhere = "; the page of each run has those of its own mistakes" if "members" in summary else ""
+        parts.append(Gallery(note=f"Not shown: this page was made of saved logits, without the images{elsewhere}."))
     return parts
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from cifar_imbalance.report.page.charts import pareto_chart, scatter_chart
 from cifar_imbalance.report.page.parts import Card, Cell, Page, Part, Table, Text, count, number
+from cifar_imbalance.report.parameters import as_number, shown_parameters
 from cifar_imbalance.report.plots.canvas import words
 from cifar_imbalance.report.plots.searches import axis_name
 
@@ -20,10 +21,12 @@ def search_page(
     front: Sequence[TrialResult],
     objectives: Sequence[str],
     *,
+    logarithmic: Collection[str],
     text: str,
     origin: Sequence[Part],
 ) -> Page:
-    """`front` are the best of the `trials`, `text` is their table in words, `origin` how they came about."""
+    """`front` are the best of the `trials`, `text` is their table in words, `origin` how they came about; the
+    parameters that were drawn on a logarithmic scale are shown on one."""
     parts: list[Part] = []
     for x, y in itertools.combinations(objectives, 2):
         title = f"{words(x).capitalize()} and {words(y)} of the validation images"
@@ -41,9 +44,8 @@ def search_page(
                 for t in trials
                 if t.objectives and name in t.parameters
             ]
-            parts.append(
-                scatter_chart(f"{words(objective).capitalize()} by {name}", values, x=name, y=axis_name(objective))
-            )
+            title, log = f"{words(objective).capitalize()} by {name}", name in logarithmic
+            parts.append(scatter_chart(title, values, x=name, y=axis_name(objective), log=log))
     parts.append(_table("All trials", trials, objectives, ""))
     parts += [Text("In words", text), *origin]
     failed = sum(trial.failed is not None for trial in trials)
@@ -60,19 +62,19 @@ def search_page(
 
 
 def _table(title: str, trials: Sequence[TrialResult], objectives: Sequence[str], note: str) -> Table:
-    names = list(dict.fromkeys(name for trial in trials for name in trial.parameters))
+    texts = shown_parameters([trial.parameters for trial in trials])
     rows = []
-    for trial in trials:
+    for place, trial in enumerate(trials):
         values = [number(None if trial.objectives is None else trial.objectives[name], 4) for name in objectives]
-        drawn = [_drawn(trial.parameters.get(name)) for name in names]
+        drawn = [_drawn(trial.parameters.get(name), shown[place]) for name, shown in texts.items()]
         rows.append([count(trial.number + 1), *values, *drawn, Cell(trial.failed or trial.folder)])
-    return Table(title, ["trial", *map(words, objectives), *names, "folder"], rows, note)
+    return Table(title, ["trial", *map(words, objectives), *texts, "folder"], rows, note)
 
 
-def _drawn(value: str | None) -> Cell:
+def _drawn(value: str | None, shown: str) -> Cell:
     if value is None:
         return number(None)
-    return Cell(value, found) if (found := _float(value)) is not None else Cell(value)
+    return Cell(shown, found) if (found := as_number(value)) is not None else Cell(shown)
 
 
 def _numeric(trials: Sequence[TrialResult]) -> list[str]:
@@ -81,15 +83,8 @@ def _numeric(trials: Sequence[TrialResult]) -> list[str]:
     return [
         name
         for name in names
-        if all(_float(trial.parameters[name]) is not None for trial in trials if name in trial.parameters)
+        if all(as_number(trial.parameters[name]) is not None for trial in trials if name in trial.parameters)
     ]
-
-
-def _float(value: str) -> float | None:
-    try:
-        return float(value)
-    except ValueError:
-        return None
 
 
 def _points(trials: Sequence[TrialResult], x: str, y: str) -> list[tuple[str, float, float]]:

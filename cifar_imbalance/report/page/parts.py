@@ -92,8 +92,9 @@ class GalleryImage:
 class Gallery:
     """Images with their classes, in the order of their places in the sprite."""
 
-    sprite: Sprite
-    images: Sequence[GalleryImage]
+    sprite: Sprite = field(default_factory=Sprite)
+    images: Sequence[GalleryImage] = ()
+    note: str = ""  # why there are none
     kind: str = "gallery"
 
 

@@ -29,7 +29,12 @@ def write_page(path: Path, page: Page) -> None:
         f"part{number}": _data(part) for number, part in enumerate(page.parts) if isinstance(part, Chart | Confusions)
     }
     html = environment.get_template("page.html").render(
-        page=page, policy=policy(), data=Markup(_script_safe(data)), asset=_asset, scripts=SCRIPTS, pair_in_words=pair_in_words
+        page=page,
+        policy=policy(),
+        data=Markup(_script_safe(data)),
+        asset=_asset,
+        scripts=SCRIPTS,
+        pair_in_words=pair_in_words,
     )
     atomic.write_text(path, html)
 

@@ -65,14 +65,18 @@ def curves_plot(path: Path, history: History, chosen_epoch: int | None = None) -
 
 @paper()
 def member_curves_plot(path: Path, histories: Mapping[str, History]) -> None:
-    """Losses, accuracies and learning rates of all members of an ensemble, by name, one colour per member."""
+    """Losses, accuracies and learning rates of all members of an ensemble, by name, one colour per member.
+
+    A single one is a run.
+    """
     figure = new_figure(PAGE, 2.6)
     left, middle, right = figure.subplots(1, 3)
     colours = _colours(len(histories))
     handles = []
     for (name, history), colour in zip(histories.items(), colours, strict=True):
         on = evaluated_images(history)
-        handles.append(Line2D([], [], color=colour, label=f"member {name}"))  # one per member, even if lines coincide
+        # one per member, even if lines coincide
+        handles.append(Line2D([], [], color=colour, label=member_label(name, histories)))
         for axes, result in ((left, "loss"), (middle, "accuracy")):
             _curve(axes, history, f"train_{result}", colour, linestyle=":", label="")
             _curve(axes, history, f"{on}_{result}", colour, label="")
@@ -88,8 +92,14 @@ def member_curves_plot(path: Path, histories: Mapping[str, History]) -> None:
     for text in legend.get_texts():
         text.set_parse_math(False)  # a member is named by its folder
     solid = " or ".join(sorted({evaluated_images(history) for history in histories.values()}))
-    figure.suptitle(f"Training of the members by epoch: {solid} images solid, training images dotted")
+    figure.suptitle(
+        f"Training of the {'members' if len(histories) > 1 else 'run'} by epoch: {solid} images solid, training dotted"
+    )
     save_figure(figure, path)
+
+
+def member_label(name: str, histories: Mapping[str, History]) -> str:
+    return f"member {name}" if len(histories) > 1 else "run"
 
 
 def evaluated_images(history: History) -> str:

@@ -45,6 +45,9 @@ def fronts_plot(path: Path, points: Mapping[str, Sequence[tuple[float, float]]])
         if len(of_group) > 1:
             spread = {"xerr": x.std(ddof=1), "yerr": y.std(ddof=1)}
             axes.errorbar(x.mean(), y.mean(), **spread, color=colour, linewidth=0.8, alpha=0.7)
+    for limits, limit in ((axes.get_xlim, axes.set_xlim), (axes.get_ylim, axes.set_ylim)):
+        low, high = limits()
+        limit(max(low, -0.02), min(high, 1.02))  # they are shares, a bar of whose sd may leave 0 to 1
     axes.set_xlabel("accuracy")
     axes.set_ylabel("recall of the worst decile of classes")
     _finish(path, figure, axes, "Accuracy and the worst classes: runs small, their means large, bars: sd")

@@ -55,7 +55,7 @@
     const axis = { type: "category", data: part.names, axisTick: { show: false } };
     const zoom = { type: "inside", zoomOnMouseWheel: "ctrl", moveOnMouseWheel: false, moveOnMouseMove: true };
     return {
-      grid: { containLabel: true, left: 4, right: 12, top: 8, bottom: 60 },
+      grid: { containLabel: true, left: 4, right: 12, top: 8, bottom: 80 },
       xAxis: { ...axis, axisLabel: { rotate: 90, fontSize: 10 } },
       yAxis: { ...axis, inverse: true, axisLabel: { fontSize: 10 } },
       dataZoom: [{ ...zoom, xAxisIndex: 0 }, { ...zoom, yAxisIndex: 0 }],
@@ -95,7 +95,7 @@
     const panel = document.getElementById(`${id}-panel`);
     const shown = [element("h3", pairInWords(part, true_, true_))];
     const taken = part.cells.filter((cell) => cell[0] === true_ && cell[1] !== true_).sort((a, b) => b[2] - a[2]);
-    const list = taken.slice(0, 6).map((cell) => `${part.names[cell[1]]} (${cell[2]})`).join(", ");
+    const list = taken.slice(0, 6).map((cell) => `${part.names[cell[1]]}\u00a0(${cell[2]})`).join(", ");
     shown.push(element("p", `most often taken for: ${list || "nothing else"}`));
     if (true_ !== predicted) {
       for (const [t, p] of [[true_, predicted], [predicted, true_]]) {
@@ -121,7 +121,10 @@
   });
 
   // ------------------------------------------------------------------ charts, made anew when the theme changes
-  function prepared(part, dark) {
+  const whole = (chart) => ({ labelRect: { x, width } }) => // a label of a point is left out or legible
+    ({ hideOverlap: true, dx: Math.max(0, 4 - x) + Math.min(0, chart.getWidth() - 4 - x - width) });
+
+  function prepared(part, dark, chart) {
     const option = part.kind === "confusions" ? confusionOption(part) : structuredClone(part.option);
     option.backgroundColor = "transparent";
     option.animation = false;
@@ -131,6 +134,11 @@
       option.tooltip.formatter = (p) => wrapped(text(p));
     }
     if (option.visualMap) option.visualMap.inRange = { color: dark ? blueInTheDark : blue };
+    const paper = getComputedStyle(root).getPropertyValue("--paper");
+    for (const series of option.series.filter((one) => one.label)) {
+      series.labelLayout = whole(chart);
+      Object.assign(series.label, { textBorderColor: paper, textBorderWidth: 3 }); // legible on a line
+    }
     if (option.coloured_by_name) {
       const names = [...new Set(option.series.map((series) => series.name))];
       option.series.forEach((series) => { series.color = colours[names.indexOf(series.name) % colours.length]; });
@@ -143,7 +151,7 @@
     charts.splice(0).forEach((chart) => chart.dispose());
     for (const [id, part] of Object.entries(parts)) {
       const chart = echarts.init(document.getElementById(id), dark ? "dark" : null);
-      chart.setOption(prepared(part, dark));
+      chart.setOption(prepared(part, dark, chart));
       fitNames(chart);
       if (part.kind === "confusions") chart.on("click", ({ value }) => showPair(id, value[1], value[0]));
       charts.push(chart);
