@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
 from cifar_imbalance.configuration import installed
 from cifar_imbalance.configuration.fields import OBJECTIVES, SearchConfig, TrainConfig
@@ -24,6 +25,7 @@ from cifar_imbalance.evidence.metrics import summarize
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.report.search import TrialResult, front_of, write_search_report
 from cifar_imbalance.search.space import Choice, Interval, read_space
+from cifar_imbalance.search.trials import Trials
 
 GROUPS = {"loss": ["cross_entropy", "focal"], "augmentation": ["none", "flip", "cutout"]}
 SPACE = ["schedule.max_lr=tag(log,interval(0.001,0.01))", "loss=cross_entropy,focal", "loss.focal.gamma=interval(0,3)"]
@@ -327,6 +329,19 @@ def test_any_number_of_objectives_has_a_plot_and_a_page(tmp_path, objectives):
     write_search_report(tmp_path, trials, objectives, origin=())
     files = {file.name for file in tmp_path.iterdir()} - {"front.pdf"}
     assert files == {"front.png", "front.csv", "trials.csv", "report.html"}
+
+
+def test_what_is_drawn_from_a_logarithmic_interval_is_shown_on_its_scale(tmp_path):
+    texts = ["schedule.max_lr=tag(log,interval(5e-4,3e-2))", "training.epochs=tag(log,interval(1,20))"]
+    space = read_space([*texts, "optimizer.adam.weight_decay=interval(0,1)", "loss=focal,ldam"], GROUPS)
+    logarithmic = Trials(space, [], lambda overrides: OmegaConf.create()).logarithmic
+    assert logarithmic == ["schedule.max_lr", "training.epochs"]
+    results = [result(1, 0.5, 1.0, on_front=False), result(2, 0.9, 1.5, on_front=True)]
+    write_search_report(tmp_path, results, ["accuracy"], logarithmic=logarithmic, origin=())
+    page = (tmp_path / "report.html").read_text()
+    data = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
+    scales = {part["option"]["xAxis"]["name"]: part["option"]["xAxis"]["type"] for part in data.values()}
+    assert scales == {"trial": "value", "schedule.max_lr": "log"}
 
 
 def test_every_objective_is_a_result_of_saved_logits(tiny_run):

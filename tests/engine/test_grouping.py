@@ -95,6 +95,9 @@ def test_a_sweep_ends_with_its_page_which_is_that_of_evaluate_by_what_was_swept(
     again = f"python train.py -m loss=cross_entropy,focal seed=0,1 {' '.join(tiny_words)} dataset.validation=test"
     text = page.read_text()
     assert "How to repeat it" in text and again in text
+    assert re.search(
+        "<td[^>]*>0\\.\\d{4} ±\\u00a00\\.\\d{4}</td>", text
+    )  # if it must, ± goes to a line below with its number
     assert "2 groups by loss" in text and "4 runs, compared with cross_entropy" in text
     assert f"with another hydra.sweep.dir=FOLDER, makes it again\n{again}" in text
     compared = tmp_path / "out" / "report" / "report.html"

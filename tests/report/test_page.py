@@ -20,9 +20,9 @@ from cifar_imbalance.configuration.fields import Plots
 from cifar_imbalance.data.identity import image_hashes
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.report.page import mistakes
-from cifar_imbalance.report.page.charts import marked_lines_chart
+from cifar_imbalance.report.page.charts import bars_chart, marked_lines_chart
 from cifar_imbalance.report.page.mistakes import Mistakes
-from cifar_imbalance.report.page.parts import Confusions, Page, Sprite
+from cifar_imbalance.report.page.parts import Cell, Confusions, Page, Sprite, Table, count, number
 from cifar_imbalance.report.page.write import ASSETS, policy, write_page
 from cifar_imbalance.report.plots import canvas
 from cifar_imbalance.report.write import write_report
@@ -449,6 +449,15 @@ def test_tables_of_long_names_are_readable(opened, long_names):
         assert min(widths) >= 200
 
 
+def test_a_table_of_many_means_with_their_spread_fits(opened, tmp_path):
+    columns = ["augmentation", "n", *(f"recall of the worst {k}" for k in range(10)), "seconds"]
+    row = [Cell("none"), count(2), *[replace(number(0.5), text="0.5613 ±\u00a00.0867")] * 10, count(7)]
+    chart = bars_chart("Bars", [("none", 0.5)], y="recall")
+    write_page(tmp_path / "page.html", Page("Sweep", "", [], [Table("Groups", columns, [row]), chart]))
+    box = table(opened(path=tmp_path / "page.html"), "Groups").locator(".scroll")
+    assert box.evaluate("e => e.scrollWidth <= e.clientWidth")
+
+
 @pytest.mark.parametrize("kind", ["group", "reference"])
 def test_pages_of_sweeps_and_comparisons_open_without_noise(opened, typed, tiny_run, tmp_path, kind):
     words = [f"ckpt={tiny_run}", f"reference={tiny_run}"] if kind == "reference" else [f"ckpt={tiny_run.parent}"]
@@ -540,6 +549,6 @@ def test_the_matrix_of_the_page_is_that_of_the_predictions(file, predictions):
     data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', file.read_text(), re.S)[1])
     (found,) = (part for part in data.values() if part["kind"] == Confusions.kind)
     matrix = np.zeros((CLASSES, CLASSES), dtype=int)
-    for true, predicted, count in found["cells"]:
-        matrix[true, predicted] = count
+    for true, predicted, images in found["cells"]:
+        matrix[true, predicted] = images
     assert np.array_equal(matrix, np.histogram2d(predictions.labels, predictions.predicted, bins=range(CLASSES + 1))[0])

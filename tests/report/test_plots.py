@@ -27,6 +27,8 @@ from cifar_imbalance.report.plots.comparisons import class_differences_plot, ens
 from cifar_imbalance.report.plots.curves import curves_plot, learning_rate_plot, member_curves_plot
 from cifar_imbalance.report.plots.images import class_counts_plot, image_grid_plot
 from cifar_imbalance.report.plots.recalls import recall_by_epoch_plot
+from cifar_imbalance.report.plots.searches import front_plot
+from cifar_imbalance.report.search import TrialResult
 from cifar_imbalance.report.write import write_report
 
 ODD_NAMES = ("$a_b$", "x_{2", "$", "\\frac", "猫", "кошка", "قطة", "🐱", "", "two\nlines", "\x07", "n" * 200)
@@ -329,6 +331,20 @@ def test_the_curves_of_a_single_run_are_not_those_of_members(tmp_path, drawn):
     (legend,) = drawn[0].legends
     assert [text.get_text() for text in legend.get_texts()] == ["run"]
     assert drawn[0].get_suptitle().startswith("Training of the run by epoch: ")
+
+
+@pytest.mark.parametrize("objectives", [["accuracy"], ["accuracy", "macro_f1"]])
+def test_the_best_trials_and_their_numbers_are_within_the_frame(tmp_path, drawn, objectives):
+    values = [(0.7, 0.1), (0.8, 0.3), (0.9, 0.2), (0.95, 0.6)]
+    trials = [
+        TrialResult(k, {}, dict(zip(("accuracy", "macro_f1"), found, strict=True)), k == 3, "")
+        for k, found in enumerate(values)
+    ]
+    front_plot(tmp_path / "front.png", trials, trials[3:], objectives)
+    axes = drawn[0].axes[0]
+    frame = axes.get_window_extent()
+    (number,) = [text.get_window_extent() for text in axes.texts]
+    assert frame.x0 < number.x0 and number.x1 < frame.x1 and frame.y0 < number.y0 and number.y1 < frame.y1
 
 
 def test_members_are_named_literally(tmp_path, drawn):

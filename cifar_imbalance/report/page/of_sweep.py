@@ -24,6 +24,11 @@ def _interval(mean: float, half: float | None) -> Cell:
     return number(None) if half is None else Cell(f"{mean - half:+.4f} to {mean + half:+.4f}", mean - half)
 
 
+def _mean(row: Mapping[str, Any], column: str) -> Cell:
+    """With its standard deviation, which goes to a line below as a whole if it must."""
+    return replace(number(row[column]), text=cell_text(row, column).replace("± ", "±\u00a0"))
+
+
 def sweep_page(
     groups: Mapping[str, Sequence[Result]],
     rows: Mapping[str, Mapping[str, Any]],
@@ -41,7 +46,7 @@ def sweep_page(
     first = next(iter(rows.values()))
     shown = [*(name for name in (*METRICS, HARD) if name in first), *shown_groups(first)]
     cells = [
-        [Cell(name), count(row["n"]), *(replace(number(row[c]), text=cell_text(row, c)) for c in (*shown, "seconds"))]
+        [Cell(name), count(row["n"]), *(_mean(row, column) for column in (*shown, "seconds"))]
         for name, row in rows.items()
     ]
     note = "Means over seeds, ± the sample standard deviation; accuracy is that of the reported epoch."

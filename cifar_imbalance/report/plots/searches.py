@@ -17,6 +17,8 @@ from cifar_imbalance.report.plots.canvas import BLUE, COLUMN, GREY, PAGE, fitted
 if TYPE_CHECKING:
     from cifar_imbalance.report.search import TrialResult
 
+ROOM = 0.12  # of what the points span, at each end, for the number of a trial on the front
+
 
 @paper()
 def front_plot(
@@ -47,6 +49,7 @@ def _pair(axes: Axes, trials: Sequence[TrialResult], front: Sequence[TrialResult
     axes.plot(x[order], y[order], "o-", color=BLUE, markersize=4.5, linewidth=1, label="Pareto front")
     for trial, a, b in zip(front, x, y, strict=True):
         axes.annotate(trial.name, (a, b), xytext=(3, 3), textcoords="offset points", fontsize=7)
+    axes.margins(ROOM)
     axes.set_xlabel(axis_name(pair[0]))
     axes.set_ylabel(axis_name(pair[1]))
     axes.legend(frameon=False)
@@ -66,6 +69,7 @@ def _by_trial(axes: Axes, trials: Sequence[TrialResult], front: Sequence[TrialRe
         place = (trial.number + 1, trial.objectives[name])
         axes.annotate(trial.name, place, xytext=(3, 3), textcoords="offset points", fontsize=7)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.margins(ROOM)
     axes.set_xlabel("trial")
     axes.set_ylabel(axis_name(name))
     axes.legend(frameon=False)
