@@ -333,7 +333,7 @@ def test_any_number_of_objectives_has_a_plot_and_a_page(tmp_path, objectives):
 
 def test_what_is_drawn_from_a_logarithmic_interval_is_shown_on_its_scale(tmp_path):
     texts = ["schedule.max_lr=tag(log,interval(5e-4,3e-2))", "training.epochs=tag(log,interval(1,20))"]
-    space = read_space([*texts, "optimizer.adam.weight_decay=interval(0,1)", "loss=focal,ldam"], GROUPS)
+    space = read_space([*texts, "optimizer.weight_decay=interval(0,1)", "loss=cross_entropy,focal"], GROUPS)
     logarithmic = Trials(space, [], lambda overrides: OmegaConf.create()).logarithmic
     assert logarithmic == ["schedule.max_lr", "training.epochs"]
     results = [result(1, 0.5, 1.0, on_front=False), result(2, 0.9, 1.5, on_front=True)]
