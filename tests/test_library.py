@@ -207,9 +207,9 @@ MISTAKES = re.findall(
     r"^(\S.*)\n    (.*)$",
     """
 library.Loss("focall", C)
-    loss=focall: allowed are cross_entropy, focal, ldam
+    loss=focall (did you mean focal?): allowed are cross_entropy, focal, ldam
 library.Loss(["focal"], C, gamma=1)
-    loss=['focal']: allowed are
+    loss=['focal'] (did you mean focal?): allowed are
 library.Loss("focal", C, gamma=-1)
     focal.gamma=-1.0: allowed is at least 0
 library.Loss("focal", C, gamma="a")

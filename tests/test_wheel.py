@@ -67,7 +67,7 @@ def test_programs_run_anywhere(site, tmp_path):
     assert "seed: 3" in answer.stdout
     answer = typed(site, tmp_path, "train", "experiment=exp22")
     assert answer.returncode == 2
-    assert answer.stderr.startswith("cifar-imbalance-train: experiment=exp22: allowed are ")
+    assert answer.stderr.startswith("cifar-imbalance-train: experiment=exp22 (did you mean exp2?): allowed are ")
     answer = typed(site, tmp_path, "evaluate", "ckpt=nowhere")
     assert answer.stderr == "cifar-imbalance-evaluate: ckpt=nowhere: there is no such file or folder\n"
     answer = typed(site, tmp_path, "search", "hydra.run.dir=x")
