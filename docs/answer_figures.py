@@ -26,11 +26,14 @@ MENTIONED = {
     "base": BASELINE,
     "flipped": f"{BASELINE}, views=flip",
     "weighted": "balanced/recall_weights",
+    "weighted flipped": "balanced/recall_weights, views=flip",
     "distilled": "balanced/distilled",
     "trusted": "balanced/distilled_by_recall",
     "equal": "balanced/distilled_equal_shares",
     "distilled adjusted": "balanced/distilled_adjusted",
     "five": f"five of {BASELINE}, mean_logit",
+    "five weighted": "five of balanced/recall_weights, mean_logit",
+    "five weighted flipped": "five of balanced/recall_weights, views=flip, mean_logit",
     "five flipped": f"five of {BASELINE}, views=flip, mean_logit",
 }
 Lines = list[dict[str, str]]
@@ -148,7 +151,7 @@ def why() -> dict[str, Any]:
 def front_figure(path: Path) -> None:
     """Accuracy against the worst decile: every row, without a bias (filled) and with one (open), bars: sd."""
     lines = read("runs.csv")
-    figure = Figure(figsize=(9, 7), layout="constrained")
+    figure = Figure(figsize=(9, 9), layout="constrained")
     axes = figure.add_subplot()
     names = rows_of(lines)
     colours = [f"C{number % 10}" for number in range(len(names))]
@@ -169,7 +172,7 @@ def front_figure(path: Path) -> None:
     axes.grid(color="0.9")
     axes.set_axisbelow(True)
     axes.set_title(f"Filled: as trained. Open: with a class bias (power {BIAS}). Bars: sd over seeds", fontsize=10)
-    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     figure.savefig(path, dpi=110)
 
 
