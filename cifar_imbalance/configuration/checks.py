@@ -464,7 +464,7 @@ def _check_dataset(config: TrainConfig | EvaluateConfig | FiguresConfig) -> None
             raise UsageError(f"dataset.root={dataset.root}: there is no such folder")
         for part in SPLITS if has_splits(root) else ():
             if not (root / part).is_dir():
-                others = f"; {' and '.join(found)} is not read" if (found := unread_splits(root)) else ""
+                others = f"; not read: {', '.join(found)}" if (found := unread_splits(root)) else ""
                 raise UsageError(
                     f"dataset.root={dataset.root}: it has no folder {part}/ ({part}/CLASS/IMAGE is expected{others})"
                 )

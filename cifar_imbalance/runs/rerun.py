@@ -479,7 +479,7 @@ def _check_other_images(composed: DictConfig) -> None:
 
 
 def _check_own_images(images: str | None, runs: Sequence[RunFolder]) -> None:
-    """Raises UsageError for `images` that are those of a run's training images: their folder, or one undivided tree."""
+    """Raises UsageError for a folder of `images` on which a run was trained: its train/, or its undivided tree."""
     if images is None:
         return
     place = expanded(str(images), "images").resolve()

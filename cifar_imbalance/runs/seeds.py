@@ -49,7 +49,7 @@ def runs_of_seeds(path: str, field: str) -> list[RunFolder]:
             )
         raise UsageError(
             f"{field}={path}: its runs differ in more than the seed: {_some(list(differing.values()))}; name a folder "
-            f"whose runs do not, or compare them with group_by={_as_typed(next(iter(differing)))}"
+            f"whose runs do not, or compare them with group_by={_to_group_by(next(iter(differing)))}"
         )
     of_seed: dict[int, RunFolder] = {}
     for run, config in sorted(zip(finished, configs, strict=True), key=lambda both: both[1].seed):
@@ -65,8 +65,8 @@ def name_in(run: RunFolder, path: str) -> str:
     return str(run.path.relative_to(expanded(path, "ckpt")))
 
 
-def _as_typed(field: str) -> str:
-    """The choice that makes a field of augmentation or a name; any other field itself."""
+def _to_group_by(field: str) -> str:
+    """What group_by= takes for a field: the group of an operator or a name, any other field itself."""
     group, _, rest = field.partition(".")
     return group if group == "augmentation" or rest == "name" else field
 

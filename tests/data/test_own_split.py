@@ -208,5 +208,5 @@ def test_validation_images_do_not_take_the_place_of_test_images(tmp_path, typed)
     for split in ("train", "val"):
         make(tmp_path / "images" / split)
     answer = typed(tmp_path, "train", "dataset=image_folder", "dataset.root=images")
-    line = "dataset.root=images: it has no folder test/ (test/CLASS/IMAGE is expected; val/ is not read)"
+    line = "dataset.root=images: it has no folder test/ (test/CLASS/IMAGE is expected; not read: val/)"
     assert (answer.code, answer.err) == (2, f"train.py: {line}\n")
