@@ -129,6 +129,7 @@ def test_experiment_1_is_traced_at_456_pixels_in_bfloat16_and_batches_of_128():
             torch.empty(batch, dtype=torch.int64),
             {name: mode.from_tensor(torch.from_numpy(values[0])) for name, values in draws.items()},
             {"counts": torch.empty(10), "weight": torch.empty(10)},
+            mode.from_tensor(torch.tensor(0)),
             network=network,
             policy=policy,
             loss=experiment.loss,

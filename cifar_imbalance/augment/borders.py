@@ -23,7 +23,7 @@ def translate(
     from_row, row_inside = _sources(rows, height, border)
     from_column, column_inside = _sources(columns, width, border)
     # A gather writes its result in the index's own order, so channels_last images are gathered as rows of pixels.
-    if images.is_contiguous(memory_format=torch.channels_last):
+    if channels_innermost(images):
         pixels = images.permute(0, 2, 3, 1)
         pixels = pixels.gather(1, from_row[:, :, None, None].expand(pixels.shape))
         pixels = pixels.gather(2, from_column[:, None, :, None].expand(pixels.shape))
@@ -34,6 +34,11 @@ def translate(
     if border == "reflect":
         return moved
     return torch.where(row_inside[:, None, :, None] & column_inside[:, None, None, :], moved, fill)
+
+
+def channels_innermost(images: Float[Tensor, "batch 3 height width"]) -> bool:
+    """Whether a pixel's channels lie side by side in memory; torch.func.vmap does not know `is_contiguous` of it."""
+    return images.stride(1) == 1
 
 
 def _sources(

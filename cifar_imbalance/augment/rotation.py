@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cifar_imbalance.augment.borders import within
+from cifar_imbalance.augment.borders import channels_innermost, within
 from cifar_imbalance.augment.operator import Drawn, Draws, Images, Operator, Tensors
 from cifar_imbalance.configuration.fields import Rotation
 
@@ -51,7 +51,7 @@ def _read(
     rows, row_inside = within(rows, height, border)
     columns, column_inside = within(columns, width, border)
     places = (rows * width + columns).flatten(1)
-    if images.is_contiguous(memory_format=torch.channels_last):
+    if channels_innermost(images):
         pixels = images.permute(0, 2, 3, 1).flatten(1, 2)
         read = pixels.gather(1, places[:, :, None].expand(pixels.shape)).permute(0, 2, 1).unflatten(2, (height, width))
     else:

@@ -48,7 +48,9 @@ class HeadNetwork(Network):
     def gather(self, images: Float[Tensor, "all features"], indices: Int[Tensor, " batch"]) -> Tensor:
         return images.index_select(0, indices)
 
-    def logits(self, parameters: State, buffers: State, images: Float[Tensor, "batch features"]) -> Tensor:
+    def logits(
+        self, parameters: State, buffers: State, images: Float[Tensor, "batch features"], seed: Tensor | None = None
+    ) -> Tensor:
         head, (prefix,) = single_head(self.module), head_prefixes(self.module)
         assert head is not None
         own = {name.removeprefix(prefix): value for name, value in parameters.items() if name.startswith(prefix)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,6 +23,7 @@ from cifar_imbalance.methods.losses import LOSSES, weighted_mean
 from cifar_imbalance.methods.mixing import MIXING, PARTNERS_FROM_ALL, of_partners
 from cifar_imbalance.models.build import BuiltModel
 from cifar_imbalance.models.freezing import set_trainable
+from cifar_imbalance.models.noise import KeyedNoise
 from cifar_imbalance.runtimes.base import DeviceRuntime
 
 State = dict[str, Tensor]
@@ -39,12 +41,13 @@ class Network:
     offset: Float[Tensor, "1 3 1 1"]
     input_size: tuple[int, int]
     runtime: DeviceRuntime
+    noisy: bool
 
     @classmethod
     def on_device(cls, built: BuiltModel, runtime: DeviceRuntime) -> Network:
         mean, std = torch.tensor(built.mean).view(1, 3, 1, 1), torch.tensor(built.std).view(1, 3, 1, 1)
         scale, offset = runtime.place(1 / (255 * std)), runtime.place(-mean / std)
-        return cls(runtime.place_model(built.module), scale, offset, built.input_size, runtime)
+        return cls(runtime.place_model(built.module), scale, offset, built.input_size, runtime, built.noisy)
 
     def gather(
         self, images: UInt8[Tensor, "all height width 3"], indices: Int[Tensor, " batch"]
@@ -52,11 +55,18 @@ class Network:
         """The selected images as floats of 0..255, channels_last in memory."""
         return as_floats(images.index_select(0, indices))
 
-    def logits(self, parameters: State, buffers: State, images: Float[Tensor, "batch 3 height width"]) -> Tensor:
-        """Logits [batch, classes] in float32 of images of 0..255: resize, normalise, model."""
+    def logits(
+        self,
+        parameters: State,
+        buffers: State,
+        images: Float[Tensor, "batch 3 height width"],
+        seed: Int[Tensor, ""] | None = None,
+    ) -> Tensor:
+        """Logits [batch, classes] in float32 of images of 0..255: resize, normalise, model. Training noise is by `seed`."""
         if images.shape[-2:] != self.input_size:
             images = interpolate(images, self.input_size, mode="bilinear", align_corners=False)
-        with self.runtime.autocast():
+        noise = KeyedNoise(seed) if self.noisy and seed is not None else nullcontext()
+        with self.runtime.autocast(), noise:
             output = functional_call(self.module, (parameters, buffers), (images * self.scale + self.offset,))
         return output.float()
 
@@ -74,6 +84,7 @@ def training_loss(
     indices: Tensor,
     draws: State,
     classes: State,
+    seed: Tensor,
     *,
     network: Network,
     policy: Policy,
@@ -99,7 +110,7 @@ def training_loss(
         else:
             partners, others = batch.index_select(0, partner), own.index_select(0, partner)
         batch = MIXING[mixing](batch, partners, draws)
-    logits = network.logits(parameters, buffers, batch)
+    logits = network.logits(parameters, buffers, batch, seed)
     correct = (logits.detach().argmax(1) == own).float().mean()
 
     def part(of: Tensor) -> tuple[Tensor, Tensor]:
@@ -195,7 +206,7 @@ class TrainingStep:
         self._classes = {name: place(torch.from_numpy(values)) for name, values in plan.classes.on_host().items()}
         self.records = place(torch.zeros(2, len(plan)))
 
-    def inputs(self, position: int) -> tuple[State, State, Tensor, Tensor, Tensor, State, State]:
+    def inputs(self, position: int) -> tuple[State, State, Tensor, Tensor, Tensor, State, State, Tensor]:
         """What `training_loss` is given in the step at this `position` of the plan, on the device."""
         place = self._runtime.place_batch
         draws = {name: values[position] for name, values in self._draws.items()}
@@ -211,11 +222,11 @@ class TrainingStep:
             place(self._indices[position]),
             {name: place(values) for name, values in draws.items()},
             self._classes,
+            self._runtime.place(torch.tensor(self._plan.noise_seeds[position])),
         )
 
     def __call__(self, position: int) -> Tensor:
         """Run the step at this `position` of the plan; returns its loss, a scalar on the device."""
-        self._runtime.seed_noise(self._plan.noise_seeds[position])
         loss, correct = self._loss(*self.inputs(position))
         loss.backward()
         if self._clip_norm is not None:

@@ -33,6 +33,7 @@ class BuiltModel:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     input_size: tuple[int, int]
+    noisy: bool = False  # whether it draws noise in training
 
 
 def build_model(model: fields.Model, *, class_count: int, image_size: tuple[int, int], seed: int) -> BuiltModel:
@@ -60,7 +61,8 @@ def build_model(model: fields.Model, *, class_count: int, image_size: tuple[int,
             load_weights(module, expanded(model.weights, "model.weights"), name=model.name)
         _check_forward(module, model.name, class_count, input_size)
     data = timm.data.resolve_model_data_config(module)
-    return BuiltModel(module, tuple(data["mean"]), tuple(data["std"]), input_size)
+    noisy = bool(model.drop_rate or model.drop_path_rate)
+    return BuiltModel(module, tuple(data["mean"]), tuple(data["std"]), input_size, noisy)
 
 
 def is_ours(name: str) -> bool:

@@ -50,10 +50,6 @@ class DeviceRuntime(ABC):
         """A pure tensor function in the form that runs fastest here."""
 
     @abstractmethod
-    def seed_noise(self, seed: int) -> None:
-        """Seed the generator of in-model noise (dropout, drop path)."""
-
-    @abstractmethod
     def autocast(self) -> AbstractContextManager[Any]:
         """The precision of a forward pass."""
 

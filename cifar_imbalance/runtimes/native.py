@@ -86,12 +86,6 @@ class NativeRuntime(DeviceRuntime):
         torch._functorch.config.autograd_cache_allow_custom_autograd_functions = True
         return torch.compile(function, fullgraph=True, dynamic=False)
 
-    def seed_noise(self, seed: int) -> None:
-        if self.name == "cpu":
-            torch.default_generator.manual_seed(seed)  # torch.manual_seed also keeps a stack trace for CUDA's sake
-        else:
-            torch.manual_seed(seed)
-
     def autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, torch.bfloat16) if self._bfloat16 else nullcontext()
 

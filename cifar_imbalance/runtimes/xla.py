@@ -70,9 +70,6 @@ class XlaRuntime(DeviceRuntime):
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return function  # traced as it runs, compiled at the end of the step
 
-    def seed_noise(self, seed: int) -> None:
-        self._torch_xla.manual_seed(seed)
-
     def autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast("xla", torch.bfloat16) if self._bfloat16 else nullcontext()
 
