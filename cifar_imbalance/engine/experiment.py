@@ -25,8 +25,10 @@ from cifar_imbalance.engine.loop import Loop
 from cifar_imbalance.engine.memory import OF_TRAINING, out_of_memory_named
 from cifar_imbalance.engine.reported import load_parent
 from cifar_imbalance.engine.results import model_names, report_run
-from cifar_imbalance.engine.step import EvaluationStep, Network, TrainingStep, WeightAverage, resident
+from cifar_imbalance.engine.step import EvaluationStep, Network, TrainingStep, resident
+from cifar_imbalance.engine.steps import Steps
 from cifar_imbalance.engine.teacher import Teacher, load_teacher
+from cifar_imbalance.engine.update import WeightAverage, state_of
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.evidence.metrics import imbalance_factor
 from cifar_imbalance.methods.class_weights import class_weights
@@ -178,9 +180,7 @@ def make_loop(
         optimizer_state = state["optimizer"]
     network = Network.on_device(built, runtime)
     decay = config.training.ema_decay
-    average = None
-    if decay is not None:
-        average = WeightAverage(runtime.place_model(host_average), network.module, decay)
+    average = None if decay is None else runtime.place_model(host_average)
     optimizer = make_optimizer(
         network.module,
         config.optimizer,
@@ -205,7 +205,9 @@ def make_loop(
         loss=config.loss,
         mixing=config.mixing,
         clip_norm=config.training.clip_norm,
-        average=average,
+        average=None
+        if average is None or decay is None
+        else WeightAverage(state_of(average), state_of(network.module), decay),
         teacher=None if teacher is None else teacher.logits,
         temperature=None if teacher is None else config.distillation.temperature,
     )
@@ -223,6 +225,7 @@ def make_loop(
         average=average,
         optimizer=optimizer,
         training_step=training_step,
+        steps=Steps(runtime, config.training.epochs),
         validation_step=validation_step,
         controller=controller,
         norm_limit=limit,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,8 +18,8 @@ from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.data.image_sets import ImageSet
 from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.engine.epoch import EpochPlan, plan_epoch
-from cifar_imbalance.engine.pace import Pace
-from cifar_imbalance.engine.step import EvaluationStep, Network, TrainingStep, WeightAverage, resident
+from cifar_imbalance.engine.step import EvaluationStep, Network, TrainingStep, resident
+from cifar_imbalance.engine.steps import Steps, Trained
 from cifar_imbalance.errors import TrainingFailed
 from cifar_imbalance.evidence.metrics import epoch_metrics
 from cifar_imbalance.methods.controller import Controller, Training
@@ -47,9 +46,10 @@ class Loop:
     validation: ImageSet | None
     policy: Policy
     network: Network
-    average: WeightAverage | None
+    average: nn.Module | None
     optimizer: torch.optim.Optimizer
     training_step: TrainingStep
+    steps: Steps
     validation_step: EvaluationStep | None
     controller: Controller
     norm_limit: float | None  # of the head's class vectors
@@ -57,13 +57,11 @@ class Loop:
     recalls: list[NDArray[np.float64]]  # [K] after each epoch, NaN for a class without images
     class_values: list[NDArray[Any]]  # [K] in each epoch, those that the controller sets; none if it sets none
     best: dict[str, float | int] | None = None  # "epoch", "value" of checkpoint.monitor, "loss"
-    pace: Pace | None = None
-    pace_of: str | None = None  # phase
 
     @property
     def reported(self) -> nn.Module:
         """The weights that are evaluated and reported: the average's, if there is one."""
-        return self.network.module if self.average is None else self.average.module
+        return self.network.module if self.average is None else self.average
 
     @property
     def evaluated_on(self) -> str:
@@ -72,30 +70,49 @@ class Loop:
 
     def run(self, terminal: Terminal, after_epoch: Callable[[Mapping[str, Any]], None] = lambda line: None) -> None:
         """Run all remaining epochs; `after_epoch` is given the line of each, once its checkpoint is saved."""
-        epochs = self.config.training.epochs
-        steps = steps_per_epoch(len(self.train.labels), self.config.training.batch_size)
-        with terminal.progress(steps=epochs * steps, done=len(self.history) * steps) as live:
-            for epoch in range(len(self.history), epochs):
+        with self.progress(terminal) as live:
+            for epoch in range(len(self.history), self.config.training.epochs):
                 started = time.perf_counter()
-                plan = self.plan(epoch)
-                if (name := self.controller.changes) is not None:
-                    self.class_values.append(getattr(plan.classes, name))
+                plan = self.begin_epoch(epoch)
                 trained = self.train_epoch(plan, live)
-                trained["seconds"] = round(time.perf_counter() - started, 2)  # with what is drawn and counted before
-                if self.norm_limit is not None:
-                    cut_to_norm(class_vectors(self.network.module, self.config.model), self.norm_limit)
-                line = trained | self._validate()
-                self.history.append(line)
-                is_best = self._update_best(line)
-                EPOCHS.info(_epoch_line(line, epochs, self.evaluated_on))
-                state = self._state()
-                # In this order: a resumed run drops an extra line, but could not recreate a missing one.
-                self.folder.write_recalls(self.recalls, self.train.class_names, self.evaluated_on)
-                if name is not None:
-                    self.folder.write_class_values(name, self.class_values, self.train.class_names)
-                self.folder.write_history(self.history)
-                self._save({**state, "epochs_sha256": self.folder.epochs_sha256(epoch + 1)}, is_best)
-                after_epoch(line)
+                after_epoch(self.end_epoch(plan, trained, time.perf_counter() - started))
+
+    def progress(self, terminal: Terminal) -> ProgressView:
+        steps = steps_per_epoch(len(self.train.labels), self.config.training.batch_size)
+        return terminal.progress(steps=self.config.training.epochs * steps, done=len(self.history) * steps)
+
+    def begin_epoch(self, epoch: int) -> EpochPlan:
+        """The plan of `epoch` (from 0), of which what the controller set is recorded."""
+        plan = self.plan(epoch)
+        if (name := self.controller.changes) is not None:
+            self.class_values.append(getattr(plan.classes, name))
+        return plan
+
+    def train_epoch(self, plan: EpochPlan, live: ProgressView) -> Trained:
+        """Run the steps of `plan`. Raises TrainingFailed as soon as it is seen that a loss is not finite."""
+        self.training_step.begin_epoch(plan)
+        return self.steps.run(self.training_step, plan, live)
+
+    def end_epoch(self, plan: EpochPlan, trained: Trained, seconds: float) -> dict[str, Any]:
+        """Validate, and save the epoch, which took so many `seconds`; returns its line of metrics.jsonl.
+
+        Raises TrainingFailed if a loss or a weight is not finite.
+        """
+        trained.check_finite(plan.epoch)
+        if self.norm_limit is not None:
+            cut_to_norm(class_vectors(self.network.module, self.config.model), self.norm_limit)
+        line = {**_training_line(plan, trained), "seconds": round(seconds, 2), **self._validate()}
+        self.history.append(line)
+        is_best = self._update_best(line)
+        EPOCHS.info(_epoch_line(line, self.config.training.epochs, self.evaluated_on))
+        state = self._state()
+        # In this order: a resumed run drops an extra line, but could not recreate a missing one.
+        self.folder.write_recalls(self.recalls, self.train.class_names, self.evaluated_on)
+        if (name := self.controller.changes) is not None:
+            self.folder.write_class_values(name, self.class_values, self.train.class_names)
+        self.folder.write_history(self.history)
+        self._save({**state, "epochs_sha256": self.folder.epochs_sha256(plan.epoch + 1)}, is_best)
+        return line
 
     def plan(self, epoch: int) -> EpochPlan:
         """The inputs of the steps of `epoch` (from 0)."""
@@ -121,46 +138,6 @@ class Loop:
             step = EvaluationStep(self.network, resident(batch, self.runtime), size)
             found.append(step(self.network.module).numpy().argmax(axis=1)[: len(part)])
         return np.concatenate(found)
-
-    def train_epoch(self, plan: EpochPlan, live: ProgressView) -> dict[str, Any]:
-        """Run the steps of `plan`; returns a line for metrics.jsonl. Raises TrainingFailed if a loss is not finite."""
-        steps, batch, epoch = len(plan), plan.batch_size, plan.epoch
-        self.training_step.begin_epoch(plan)
-        if self.pace is None or self.pace_of != plan.phase:  # phases differ in what a step costs
-            self.pace, self.pace_of = Pace(self.runtime.threads or 1), plan.phase
-        self.pace.begin()
-        started = time.perf_counter()
-        for i in range(steps):
-            loss = self.training_step(i)
-            if i == 0:
-                first_step_seconds = time.perf_counter() - started
-            seen = loss.item() if self.runtime.reading_is_free else None
-            if seen is not None and not math.isfinite(seen):
-                raise _not_finite(epoch, i, steps, seen)
-            if self.runtime.reading_is_free and (slow := self.pace.step(batch)):
-                log.info("%s", slow)
-            live.show(
-                epoch=f"epoch {epoch + 1}/{self.config.training.epochs}",
-                steps_done=epoch * steps + i + 1,
-                lr=float(plan.rates[i]),
-                images_per_second=(i + 1) * batch / (time.perf_counter() - started),
-                loss=seen,
-            )
-        self.runtime.wait()
-        seconds = time.perf_counter() - started
-        losses, correct = self.runtime.to_host(self.training_step.records)
-        _check_finite(losses, epoch, steps)
-        return {
-            "epoch": epoch + 1,
-            "phase": plan.phase,
-            "lr_start": float(plan.rates[0]),
-            "lr_end": float(plan.rates[-1]),
-            "train_loss": losses.mean().item(),
-            "train_accuracy": correct.mean().item(),
-            "images_per_second": round(steps * batch / seconds, 1),
-            "seconds": round(seconds, 2),
-            "first_step_seconds": round(first_step_seconds, 2),  # includes compilation, if compiled
-        }
 
     def _validate(self) -> dict[str, Any]:
         if self.validation is None or self.validation_step is None:
@@ -194,7 +171,7 @@ class Loop:
         state = {
             "epoch": len(self.history),
             "model": self._on_host(self.network.module.state_dict()),
-            "average": None if self.average is None else self._on_host(self.average.module.state_dict()),
+            "average": None if self.average is None else self._on_host(self.average.state_dict()),
             "optimizer": self._on_host(self.optimizer.state_dict()["state"]),
             "best": self.best,
             "controller": self.controller.state_dict(),
@@ -219,19 +196,18 @@ class Loop:
         return {key: self._on_host(inner) for key, inner in value.items()} if isinstance(value, Mapping) else value
 
 
-def _check_finite(losses: Tensor, epoch: int, steps: int) -> None:
-    wrong = torch.nonzero(~torch.isfinite(losses))
-    if len(wrong):
-        first = int(wrong[0])
-        raise _not_finite(epoch, first, steps, losses[first].item())
-
-
-def _not_finite(epoch: int, step: int, steps: int, loss: float) -> TrainingFailed:
-    kept = "; checkpoints of earlier epochs are kept" if epoch else ""
-    return TrainingFailed(
-        f"the loss is {loss} at step {step + 1} of {steps} of epoch {epoch + 1}{kept}; a smaller schedule.max_lr or "
-        "training.clip_norm=1 may help"
-    )
+def _training_line(plan: EpochPlan, trained: Trained) -> dict[str, Any]:
+    return {
+        "epoch": plan.epoch + 1,
+        "phase": plan.phase,
+        "lr_start": float(plan.rates[0]),
+        "lr_end": float(plan.rates[-1]),
+        "train_loss": trained.losses.mean().item(),
+        "train_accuracy": trained.correct.mean().item(),
+        "images_per_second": round(trained.images_per_second, 1),
+        "seconds": round(trained.seconds, 2),
+        "first_step_seconds": round(trained.first_step_seconds, 2),
+    }
 
 
 def _epoch_line(line: Mapping[str, Any], epochs: int, evaluated_on: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -12,12 +14,12 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import interpolate
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from cifar_imbalance.augment.policy import Policy
 from cifar_imbalance.configuration import fields
 from cifar_imbalance.engine.epoch import EpochPlan
 from cifar_imbalance.engine.host_stage import HostStage
+from cifar_imbalance.engine.update import State, Update, WeightAverage
 from cifar_imbalance.methods.distillation import distilled
 from cifar_imbalance.methods.losses import LOSSES, weighted_mean
 from cifar_imbalance.methods.mixing import MIXING, PARTNERS_FROM_ALL, of_partners
@@ -26,9 +28,10 @@ from cifar_imbalance.models.freezing import set_trainable
 from cifar_imbalance.models.noise import KeyedNoise
 from cifar_imbalance.runtimes.base import DeviceRuntime
 
-State = dict[str, Tensor]
 # What a network is given: images, or for a head alone the features of images.
 Inputs = UInt8[np.ndarray, "all height width 3"] | Float[np.ndarray, "all features"]
+# The arguments of `training_loss`.
+StepInputs = tuple[State, State, Tensor, Tensor, Tensor, State, State, Tensor]
 Resident = UInt8[Tensor, "all height width 3"] | Float[Tensor, "all features"]
 
 
@@ -62,7 +65,7 @@ class Network:
         images: Float[Tensor, "batch 3 height width"],
         seed: Int[Tensor, ""] | None = None,
     ) -> Tensor:
-        """Logits [batch, classes] in float32 of images of 0..255: resize, normalise, model. Training noise is by `seed`."""
+        """Logits [batch, classes] in float32 of images of 0..255: resize, normalise, model with noise by `seed`."""
         if images.shape[-2:] != self.input_size:
             images = interpolate(images, self.input_size, mode="bilinear", align_corners=False)
         noise = KeyedNoise(seed) if self.noisy and seed is not None else nullcontext()
@@ -137,26 +140,31 @@ def resident(images: Inputs, runtime: DeviceRuntime) -> Resident:
     return runtime.place(torch.from_numpy(np.array(images)))
 
 
-class WeightAverage:
-    """An exponential moving average of the parameters and batch-norm statistics of `source`, kept in `module`."""
+class Step(ABC):
+    """Updates weights on one batch. Loss and accuracy of every step are collected on the device, in `records`."""
 
-    def __init__(self, module: nn.Module, source: nn.Module, decay: float) -> None:
-        self.module = module
-        self._source = source
-        self._average = get_ema_multi_avg_fn(decay)
+    update: Update
+    records: Float[Tensor, "2 steps ..."]
+    _runtime: DeviceRuntime
+    _plan: EpochPlan
+    _loss: Callable[..., tuple[Tensor, Tensor]]
 
-    @torch.no_grad()
-    def update(self) -> None:
-        pairs = list(zip(self.module.state_dict().values(), self._source.state_dict().values(), strict=True))
-        floating = [(mean, new) for mean, new in pairs if mean.is_floating_point()]
-        self._average([mean for mean, _ in floating], [new for _, new in floating], None)
-        for mean, new in pairs:
-            if not mean.is_floating_point():
-                mean.copy_(new)
+    @abstractmethod
+    def inputs(self, position: int) -> StepInputs:
+        """What the loss is given in the step at this `position` of the plan, on the device."""
+
+    def __call__(self, position: int) -> Tensor:
+        """Run the step at this `position` of the plan; returns its loss, on the device."""
+        loss, correct = self._loss(*self.inputs(position))
+        self.update(loss.sum(), self._runtime.learning_rate(float(self._plan.rates[position])))
+        column = torch.stack([loss.detach(), correct]).unsqueeze(1)
+        self.records = self.records.index_copy(1, self._runtime.place(torch.tensor([position])), column)
+        self._runtime.end_step()
+        return loss.detach()
 
 
-class TrainingStep:
-    """Updates the model on one batch. Loss and accuracy of every step are collected on the device, in `records`."""
+class TrainingStep(Step):
+    """The step of one network."""
 
     def __init__(
         self,
@@ -176,72 +184,56 @@ class TrainingStep:
     ) -> None:
         self._runtime = network.runtime
         self._module = network.module
-        self._optimizer = optimizer
         self._host = HostStage(images, policy, mixing.name) if policy.on_host else None
-        self._images = resident(images, self._runtime)
-        self._labels = self._runtime.place(torch.from_numpy(labels))
+        self.images = resident(images, self._runtime)
+        self.labels = self._runtime.place(torch.from_numpy(labels))
         self._policy = policy
-        self._parameters: State = dict(network.module.named_parameters())
-        self._buffers = dict(network.module.named_buffers())
+        clip = None if clip_norm is None else partial(nn.utils.clip_grad_norm_, max_norm=clip_norm)
+        parameters: State = dict(network.module.named_parameters())
+        buffers = dict(network.module.named_buffers())
+        self.update = Update(parameters, buffers, optimizer, clip, average)
         self._model = model
-        self._clip_norm = clip_norm
         self._teacher = teacher
-        self._average = average
-        self._loss = self._runtime.compiled(
-            partial(
-                training_loss, network=network, policy=policy, loss=loss, mixing=mixing.name, temperature=temperature
-            )
+        self.function = partial(
+            training_loss, network=network, policy=policy, loss=loss, mixing=mixing.name, temperature=temperature
         )
-        self.records: Float[Tensor, "2 steps"] = torch.zeros(2, 0)
+        self._loss = self._runtime.compiled(self.function)
+        self.records = torch.zeros(2, 0)
 
     def begin_epoch(self, plan: EpochPlan) -> None:
         """Set the plan whose steps are to be run."""
-        place = self._runtime.place
         set_trainable(self._module, self._model, head_only=plan.head_only)
         self._plan = plan
-        self._indices = torch.from_numpy(plan.indices)
         self._draws = {name: torch.from_numpy(v) for name, v in self._policy.device_draws(plan.draws).items()}
         if self._host is not None:
             self._host.begin_epoch(plan)
-        self._classes = {name: place(torch.from_numpy(values)) for name, values in plan.classes.on_host().items()}
-        self.records = place(torch.zeros(2, len(plan)))
+        self.classes = {name: torch.from_numpy(values) for name, values in plan.classes.on_host().items()}
+        self._classes = {name: self._runtime.place(values) for name, values in self.classes.items()}
+        self.records = self._runtime.place(torch.zeros(2, len(plan)))
 
-    def inputs(self, position: int) -> tuple[State, State, Tensor, Tensor, Tensor, State, State, Tensor]:
-        """What `training_loss` is given in the step at this `position` of the plan, on the device."""
-        place = self._runtime.place_batch
+    def rows(self, position: int) -> tuple[Tensor, State, Tensor]:
+        """Indices [batch], draws [batch, ...] and the noise's seed of the step at this `position`, on the host."""
+        indices = torch.from_numpy(self._plan.indices[position])
         draws = {name: values[position] for name, values in self._draws.items()}
         if self._host is not None:
             draws |= self._host.batch(position)
         if self._teacher is not None:
             draws["teacher.logits"] = torch.from_numpy(self._teacher[self._plan.indices[position]])
-        return (
-            self._parameters,
-            self._buffers,
-            self._images,
-            self._labels,
-            place(self._indices[position]),
-            {name: place(values) for name, values in draws.items()},
-            self._classes,
-            self._runtime.place(torch.tensor(self._plan.noise_seeds[position])),
-        )
+        return indices, draws, torch.tensor(self._plan.noise_seeds[position])
 
-    def __call__(self, position: int) -> Tensor:
-        """Run the step at this `position` of the plan; returns its loss, a scalar on the device."""
-        loss, correct = self._loss(*self.inputs(position))
-        loss.backward()
-        if self._clip_norm is not None:
-            nn.utils.clip_grad_norm_(self._parameters.values(), self._clip_norm)
-        rate = self._runtime.learning_rate(float(self._plan.rates[position]))
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
-        if self._average is not None:
-            self._average.update()
-        column = torch.stack([loss.detach(), correct]).unsqueeze(1)
-        self.records = self.records.index_copy(1, self._runtime.place(torch.tensor([position])), column)
-        self._runtime.end_step()
-        return loss.detach()
+    def inputs(self, position: int) -> StepInputs:
+        indices, draws, seed = self.rows(position)
+        place_batch = self._runtime.place_batch
+        return (
+            self.update.parameters,
+            self.update.buffers,
+            self.images,
+            self.labels,
+            place_batch(indices),
+            {name: place_batch(values) for name, values in draws.items()},
+            self._classes,
+            self._runtime.place(seed),
+        )
 
 
 class EvaluationStep:

@@ -65,7 +65,7 @@ class KeyedNoise(TorchFunctionMode):
 
 
 def mixed(words: Int[Tensor, "*any"]) -> Int[Tensor, "*any"]:
-    """A permutation of the integers below 2^32, whose output bits depend on all input bits (Wellons 2018, lowbias32)."""
+    """A permutation of the integers below 2^32, its bits well mixed (Wellons 2018, lowbias32)."""
     words = ((words >> 16) ^ words) * 0x7FEB_352D & WORD
     words = ((words >> 15) ^ words) * 0x846C_A68B & WORD
     return (words >> 16) ^ words

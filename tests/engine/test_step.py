@@ -9,7 +9,8 @@ from torch import nn
 from cifar_imbalance import keys
 from cifar_imbalance.augment.policy import Policy
 from cifar_imbalance.configuration.fields import Augmentation, Cmo, Cutmix, Loss, Mixing, Model, Runtime
-from cifar_imbalance.engine.step import EvaluationStep, Network, WeightAverage, training_loss
+from cifar_imbalance.engine.step import EvaluationStep, Network, training_loss
+from cifar_imbalance.engine.update import WeightAverage, state_of
 from cifar_imbalance.methods import mixing
 from cifar_imbalance.methods.losses import LOSSES
 from cifar_imbalance.methods.mixing import MIXING
@@ -131,7 +132,7 @@ def test_padding_the_last_batch_changes_nothing(runtime, images):
 
 def test_the_average_of_weights_is_exponential():
     source, module = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
-    average = WeightAverage(module, source, decay=0.9)
+    average = WeightAverage(state_of(module), state_of(source), decay=0.9)
     expected = torch.ones(3)
     for value in (2.0, 5.0):
         nn.init.constant_(source.weight, value)

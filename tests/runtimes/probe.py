@@ -83,7 +83,7 @@ def graphs(loop):
 def batches(loop):
     """SHA-256 of every batch of the first epoch, as augmented on the device, with its labels."""
     place, to_host = loop.runtime.place_batch, loop.runtime.to_host
-    images, labels = loop.training_step._images, loop.training_step._labels
+    images, labels = loop.training_step.images, loop.training_step.labels
     hashes = []
     plan = loop.plan(0)
     for position in range(len(plan)):
@@ -133,7 +133,7 @@ def exact(loop, file):
     loop.network.module.double()
     for name in ("scale", "offset"):
         object.__setattr__(loop.network, name, getattr(loop.network, name).double())
-    loop.training_step._buffers = dict(loop.network.module.named_buffers())  # double() made new ones
+    loop.training_step.update.buffers.update(loop.network.module.named_buffers())  # double() made new ones
     for state in loop.optimizer.state.values():
         state |= {name: value.double() for name, value in state.items() if value.dim()}
     return forced(loop, file)
