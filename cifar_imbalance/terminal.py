@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from logging.handlers import MemoryHandler
 from pathlib import Path
 from types import TracebackType
@@ -109,6 +110,15 @@ class Terminal:
         LOGGER.handlers = self._others
         for handler in self._handlers:
             handler.close()
+
+    @contextmanager
+    def speaking(self) -> Iterator[None]:
+        """Of several that are open, this one has the lines."""
+        others, LOGGER.handlers = LOGGER.handlers, list(self._handlers)
+        try:
+            yield
+        finally:
+            LOGGER.handlers = others
 
     def write_log(self, path: Path) -> None:
         """Append all lines, including those so far, to the log at `path`."""

@@ -440,15 +440,18 @@ def _check_ensemble(config: TrainConfig) -> None:
         raise UsageError(f"ensemble.workers={ensemble.workers}: allowed are auto and numbers of at least 1")
     if ensemble.workers != "auto" and int(ensemble.workers) > ensemble.members:
         raise UsageError(f"ensemble.workers={ensemble.workers}: at most ensemble.members, which is {ensemble.members}")
-    if (
-        ensemble.members > 1
-        and ensemble.workers not in ("auto", "1")
-        and resolved_runtime(config.runtime.name) not in ("auto", "cpu")
-    ):
+    on_cpu = resolved_runtime(config.runtime.name) in ("auto", "cpu")
+    if ensemble.members > 1 and ensemble.together == "workers" and not on_cpu:
         raise UsageError(
-            f"ensemble.workers={ensemble.workers}: only runtime=cpu trains members in parallel; "
-            "on an accelerator members train one after another"
+            f"ensemble.together=workers: processes share a CPU alone; with runtime={config.runtime.name} allowed are "
+            "one_by_one, stacked"
         )
+    for name in ("models", "augmentations", "folds"):
+        if ensemble.together == "stacked" and (given := getattr(ensemble, name)):
+            raise UsageError(
+                f"ensemble.together=stacked: the members are one step, so they differ in seed and weights alone; "
+                f"ensemble.{name}={given} allows workers, one_by_one"
+            )
 
 
 def _check_dataset(config: TrainConfig | EvaluateConfig | FiguresConfig) -> None:

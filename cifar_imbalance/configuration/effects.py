@@ -252,8 +252,12 @@ def _of_reporting(config: TrainConfig) -> Iterator[tuple[str, str]]:
         for field in ("monitor", "choose"):
             yield f"checkpoint.{field}", "without validation images the last epoch is reported"
     if config.ensemble.members == 1:
-        for field in ("combine", "workers"):
+        for field in ("combine", "together", "workers"):
             yield f"ensemble.{field}", "ensemble.members=1 is a single model"
+    elif config.ensemble.together in ("one_by_one", "stacked"):
+        yield "ensemble.workers", f"ensemble.together={config.ensemble.together} is one process"
+    elif resolved_runtime(config.runtime.name) not in ("auto", "cpu"):
+        yield "ensemble.workers", "on an accelerator members train one after another"
 
 
 def _of_plots(plots: Plots) -> Iterator[tuple[str, str]]:

@@ -408,7 +408,9 @@ class Ensemble:
     """Models trained with the same settings and combined. They differ by seed: member k has seed * members + k."""
 
     members: Annotated[int, Range(1, 1000)] = 1  # 1: a single model
-    workers: str = "auto"  # parallel processes on a CPU: auto (by the number of cores) or a number
+    # stacked: all members in one step; null: workers, which are processes, on a CPU, elsewhere one_by_one
+    together: Annotated[str, Choices("workers", "one_by_one", "stacked")] | None = None
+    workers: str = "auto"  # parallel processes: auto (by the number of cores) or a number
     combine: Annotated[str, COMBINATIONS] = "mean_probability"  # weighted: weights fitted on the validation images
     # Further differences: one entry per member.
     models: list[str] = field(default_factory=list)  # model.name

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import shutil
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -20,8 +18,9 @@ from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.configuration.installed import command
 from cifar_imbalance.configuration.typed import as_typed, expanded
 from cifar_imbalance.engine.experiment import Prepared, describe, finished_run, prepare, run_experiment
-from cifar_imbalance.engine.members import member_configs, workers_and_threads
+from cifar_imbalance.engine.members import Member, failure, member_configs, workers_and_threads
 from cifar_imbalance.engine.results import report_ensemble
+from cifar_imbalance.engine.stacked import train_stacked
 from cifar_imbalance.errors import TrainingFailed, UsageError, interrupt_once
 from cifar_imbalance.report.plots import canvas
 from cifar_imbalance.runs.folder import RunFolder, claim
@@ -39,14 +38,6 @@ log = logging.getLogger(__name__)
 Send = Callable[[Message], None]
 
 
-@dataclass(frozen=True)
-class Member:
-    number: int
-    config: TrainConfig
-    folder: RunFolder
-    overrides: list[str]
-
-
 def run_ensemble(config: TrainConfig, path: Path, overrides: list[str], terminal: Terminal | None = None) -> Path:
     """Train the unfinished members, combine their logits, write the report. `path` is the folder to create;
     if another run has it, the next free one is. Returns it. A finished ensemble is left as it is.
@@ -60,7 +51,10 @@ def run_ensemble(config: TrainConfig, path: Path, overrides: list[str], terminal
             return finished
         configs = member_configs(config)
         prepared = _prepared(config, configs)
-        config = replace(config, runtime=prepared.runtime.settled(config.runtime))
+        on_cpu = prepared.runtime.name == "cpu"
+        together = config.ensemble.together or ("workers" if on_cpu else "one_by_one")
+        ensemble = replace(config.ensemble, together=together)
+        config = replace(config, runtime=prepared.runtime.settled(config.runtime), ensemble=ensemble)
         folder = _folder(config, configs, path, overrides, prepared)
         with folder.held():
             if config.resume is not None:
@@ -70,7 +64,7 @@ def run_ensemble(config: TrainConfig, path: Path, overrides: list[str], terminal
             resumed = folder.data.is_file()
             describe(folder, config, prepared.data, prepared.built, prepared.runtime, resumed=resumed)
             started = time.perf_counter()
-            _train_members(config, configs, folder, overrides, terminal, on_cpu=prepared.runtime.name == "cpu")
+            _train_members(config, configs, folder, overrides, terminal, prepared)
             seconds = time.perf_counter() - started
             report_ensemble(config, folder, prepared.data, wall_seconds=None if config.resume else round(seconds))
             with tracking(config.logger, folder, config) as tracked:
@@ -84,12 +78,11 @@ def _train_members(
     folder: RunFolder,
     overrides: list[str],
     terminal: Terminal,
-    *,
-    on_cpu: bool,
+    prepared: Prepared,
 ) -> None:
     """Train the unfinished members. Raises TrainingFailed, which names those that failed."""
-    workers, threads = 1, config.runtime.threads
-    if on_cpu and threads is not None:
+    together, workers, threads = config.ensemble.together, 1, config.runtime.threads
+    if together == "workers" and threads is not None:
         workers, threads = workers_and_threads(config.ensemble, cores=threads)
     members = [
         Member(k, replace(one, runtime=replace(one.runtime, threads=threads)), folder.member(k), overrides)
@@ -98,12 +91,17 @@ def _train_members(
     finished = [member for member in members if member.folder.is_finished]
     pending = [member for member in members if member not in finished]
     how = f"{workers} at a time, {threads} thread(s) each" if workers > 1 else "one after another"
+    if together == "stacked":
+        how = "all in one step"
     log.info("%d members, %d of them finished; %s", len(members), len(finished), how)
     try:
         with MemberLines(terminal, len(members)) as lines:
             for member in finished:
-                lines.finished(member.number, _result(member))
-            failures = _side_by_side(pending, workers, lines) if workers > 1 else _one_by_one(pending, lines)
+                lines.finished(member.number, member.result())
+            if together == "stacked":
+                failures = train_stacked(pending, prepared, lines)
+            else:
+                failures = _side_by_side(pending, workers, lines) if workers > 1 else _one_by_one(pending, lines)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"resume with: {command('train')} {as_typed('resume', str(folder.path))}") from None
     if failures:
@@ -158,13 +156,7 @@ def _check_member(member: RunFolder, expected: TrainConfig) -> None:
 # ---------------------------------------------------------------- training
 def _train(member: Member, send: Send) -> None:
     """Train a member from its last checkpoint, or from the beginning if it has none."""
-    config, folder = member.config, member.folder
-    if folder.checkpoint("last").is_file():
-        config = replace(config, resume=str(folder.path))
-    elif folder.config.is_file():  # it was interrupted before its first checkpoint
-        with folder.held():
-            shutil.rmtree(folder.path)
-    run_experiment(config, folder.path, member.overrides, MemberTerminal(send))
+    run_experiment(member.continued(), member.folder.path, member.overrides, MemberTerminal(send))
 
 
 def _one_by_one(members: list[Member], lines: MemberLines) -> list[str]:
@@ -174,10 +166,10 @@ def _one_by_one(members: list[Member], lines: MemberLines) -> list[str]:
         lines.started(member.number)
         try:
             _train(member, lambda message, number=member.number: lines.receive(number, message))  # type: ignore[misc]
-            lines.finished(member.number, _result(member))
+            lines.finished(member.number, member.result())
         except Exception as error:
-            failures.append(f"member {member.number}: {_reason(error)}")
-            lines.finished(member.number, f"failed: {_reason(error)}")
+            failures.append(f"member {member.number}: {failure(error)}")
+            lines.finished(member.number, f"failed: {failure(error)}")
     return failures
 
 
@@ -201,7 +193,7 @@ def _side_by_side(members: list[Member], workers: int, lines: MemberLines) -> li
                     process.join()
                     del running[connection]
                     if process.exitcode == 0:
-                        lines.finished(member.number, _result(member))
+                        lines.finished(member.number, member.result())
                         continue
                     reason = reasons.get(member.number) or _exit_reason(process.exitcode)
                     failures.append(f"member {member.number}: {reason}")
@@ -247,22 +239,11 @@ def _work(member: Member, connection: Connection) -> None:
         try:
             _train(member, send)
         except Exception as error:
-            send(("failed", _reason(error)))
+            send(("failed", failure(error)))
             sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(1)
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, UsageError | TrainingFailed):
-        return str(error)
-    return " ".join(traceback.format_exception_only(error)[-1].split())
-
-
 def _exit_reason(code: int | None) -> str:
     return f"killed by signal {-code}" if code is not None and code < 0 else f"its process ended with code {code}"
-
-
-def _result(member: Member) -> str:
-    summary = member.folder.read_summary()
-    return f"finished: accuracy {summary['accuracy']:.4f} macro_f1 {summary['macro_f1']:.4f}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import logging
 import traceback
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ from cifar_imbalance.runtimes.base import DeviceRuntime
 from cifar_imbalance.runtimes.environment import environment
 from cifar_imbalance.runtimes.select import make_runtime
 from cifar_imbalance.terminal import Terminal
-from cifar_imbalance.trackers.tracking import replay_command, tracking
+from cifar_imbalance.trackers.tracking import Tracking, replay_command, tracking
 
 log = logging.getLogger(__name__)
 
@@ -65,11 +66,14 @@ class Prepared:
     teacher: Teacher | None
 
 
-def prepare(config: TrainConfig) -> Prepared:
-    """Device, images, augmentation and model. Raises UsageError if the configuration does not suit them."""
-    runtime = make_runtime(config.runtime, deterministic=config.deterministic)
+def prepare(config: TrainConfig, like: Prepared | None = None) -> Prepared:
+    """Device, images, augmentation and model; device and images are those of `like`, which has the same, if given.
+
+    Raises UsageError if the configuration does not suit them.
+    """
+    runtime = like.runtime if like else make_runtime(config.runtime, deterministic=config.deterministic)
     check_name(config.model)  # before images are downloaded and decoded
-    data = load_experiment_data(config.dataset)
+    data = like.data if like else load_experiment_data(config.dataset)
     height, width = data.train.images.shape[1:3]
     counts, names = data.train.class_counts, data.train.class_names
     if config.loss.name in NEED_IMAGES and not counts.all():
@@ -103,29 +107,22 @@ def run_experiment(config: TrainConfig, path: Path, overrides: list[str], termin
         canvas.use(config.plots)
         if (finished := finished_run(config)) is not None:
             return finished
-        prepared = prepare(config)
-        config = replace(config, runtime=prepared.runtime.settled(config.runtime))
-        resumed = None if config.resume is None else RunFolder(expanded(config.resume, "resume"))
-        folder = resumed or claim(path, config, overrides)
-        with folder.held():
-            if resumed is not None:
-                check_no_links(folder.path, f"resume={config.resume}")
-                folder.tidy()
-            state = None if resumed is None else _state_to_resume(folder, config, prepared.data)
-            terminal.write_log(folder.log)
+        with begun(config, path, overrides, terminal, prepare(config)) as run:
             try:
-                _train_and_report(config, prepared, folder, state, terminal)
+                with run.memory_named(), run.tracking(epochs_done=len(run.loop.history)) as tracked:
+                    run.loop.run(terminal, tracked.log)
+                    report_run(run.loop, run.data)
+                    tracked.finish()
             except KeyboardInterrupt:
-                if not folder.checkpoint("last").exists():
+                if not run.folder.checkpoint("last").exists():
                     raise
                 raise KeyboardInterrupt(
-                    f"resume with: {command('train')} {as_typed('resume', str(folder.path))}"
+                    f"resume with: {command('train')} {as_typed('resume', str(run.folder.path))}"
                 ) from None
             except Exception:
-                with suppress(OSError), folder.log.open("a", encoding="utf-8") as file:  # gone, or the disk is full
-                    file.write(traceback.format_exc())
+                run.log_traceback()
                 raise
-        return folder.path
+        return run.folder.path
 
 
 def finished_run(config: TrainConfig) -> Path | None:
@@ -138,19 +135,50 @@ def finished_run(config: TrainConfig) -> Path | None:
     return folder.path
 
 
-def _train_and_report(
-    config: TrainConfig, prepared: Prepared, folder: RunFolder, state: dict[str, Any] | None, terminal: Terminal
-) -> None:
-    runtime, data, built = prepared.runtime, prepared.data, prepared.built
-    describe(folder, config, data, built, runtime, resumed=state is not None)
-    training = config.training
-    sizes = {f"training.{name}": getattr(training, name) for name in ("batch_size", "eval_batch_size")}
-    with out_of_memory_named(runtime, sizes, OF_TRAINING):
-        loop = make_loop(config, runtime, folder, data, prepared.policy, built, state, prepared.teacher)
-        with tracking(config.logger, folder, config, epochs_done=len(loop.history)) as tracked:
-            loop.run(terminal, tracked.log)
-            report_run(loop, data)
-            tracked.finish()
+@dataclass(frozen=True)
+class Begun:
+    """A run with its folder and its loop, at the start or at its last checkpoint."""
+
+    loop: Loop
+    data: ExperimentData
+
+    @property
+    def folder(self) -> RunFolder:
+        return self.loop.folder
+
+    def memory_named(self) -> AbstractContextManager[None]:
+        training = self.loop.config.training
+        sizes = {f"training.{name}": getattr(training, name) for name in ("batch_size", "eval_batch_size")}
+        return out_of_memory_named(self.loop.runtime, sizes, OF_TRAINING)
+
+    def tracking(self, *, epochs_done: int) -> AbstractContextManager[Tracking]:
+        return tracking(self.loop.config.logger, self.folder, self.loop.config, epochs_done=epochs_done)
+
+    def log_traceback(self) -> None:
+        """Append the exception that is handled to the log, which only fails if that is gone or the disk is full."""
+        with suppress(OSError), self.folder.log.open("a", encoding="utf-8") as file:
+            file.write(traceback.format_exc())
+
+
+@contextmanager
+def begun(
+    config: TrainConfig, path: Path, overrides: list[str], terminal: Terminal, prepared: Prepared
+) -> Iterator[Begun]:
+    """The run in its folder, new or resumed, which is held while it lasts."""
+    config = replace(config, runtime=prepared.runtime.settled(config.runtime))
+    resumed = None if config.resume is None else RunFolder(expanded(config.resume, "resume"))
+    folder = resumed or claim(path, config, overrides)
+    with folder.held():
+        if resumed is not None:
+            check_no_links(folder.path, f"resume={config.resume}")
+            folder.tidy()
+        state = None if resumed is None else _state_to_resume(folder, config, prepared.data)
+        terminal.write_log(folder.log)
+        describe(folder, config, prepared.data, prepared.built, prepared.runtime, resumed=state is not None)
+        loop = make_loop(
+            config, prepared.runtime, folder, prepared.data, prepared.policy, prepared.built, state, prepared.teacher
+        )
+        yield Begun(loop, prepared.data)
 
 
 def make_loop(

@@ -1,14 +1,38 @@
-"""The configurations of an ensemble's members, and how many of them train at a time."""
+"""The members of an ensemble: their configurations, and how many of them train at a time."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+import shutil
+import traceback
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cifar_imbalance.configuration.fields import OPERATORS, Ensemble, TrainConfig
+from cifar_imbalance.errors import TrainingFailed, UsageError
 from cifar_imbalance.runs.folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Member:
+    number: int
+    config: TrainConfig
+    folder: RunFolder
+    overrides: list[str]
+
+    def continued(self) -> TrainConfig:
+        """Its configuration, from its last checkpoint if it has one; what it wrote before its first one is removed."""
+        if self.folder.checkpoint("last").is_file():
+            return replace(self.config, resume=str(self.folder.path))
+        if self.folder.config.is_file():
+            with self.folder.held():
+                shutil.rmtree(self.folder.path)
+        return self.config
+
+    def result(self) -> str:
+        summary = self.folder.read_summary()
+        return f"finished: accuracy {summary['accuracy']:.4f} macro_f1 {summary['macro_f1']:.4f}"
 
 
 def member_configs(config: TrainConfig) -> list[TrainConfig]:
@@ -57,3 +81,10 @@ def workers_and_threads(ensemble: Ensemble, *, cores: int) -> tuple[int, int]:
     workers = math.ceil(ensemble.members / rounds) if ensemble.workers == "auto" else int(ensemble.workers)
     workers = min(workers, ensemble.members)
     return workers, max(1, cores // workers)
+
+
+def failure(error: Exception) -> str:
+    """Why a member failed, in one line."""
+    if isinstance(error, UsageError | TrainingFailed):
+        return str(error)
+    return " ".join(traceback.format_exception_only(error)[-1].split())

@@ -145,7 +145,7 @@ class Step(ABC):
 
     update: Update
     records: Float[Tensor, "2 steps ..."]
-    _runtime: DeviceRuntime
+    runtime: DeviceRuntime
     _plan: EpochPlan
     _loss: Callable[..., tuple[Tensor, Tensor]]
 
@@ -156,10 +156,10 @@ class Step(ABC):
     def __call__(self, position: int) -> Tensor:
         """Run the step at this `position` of the plan; returns its loss, on the device."""
         loss, correct = self._loss(*self.inputs(position))
-        self.update(loss.sum(), self._runtime.learning_rate(float(self._plan.rates[position])))
+        self.update(loss.sum(), self.runtime.learning_rate(float(self._plan.rates[position])))
         column = torch.stack([loss.detach(), correct]).unsqueeze(1)
-        self.records = self.records.index_copy(1, self._runtime.place(torch.tensor([position])), column)
-        self._runtime.end_step()
+        self.records = self.records.index_copy(1, self.runtime.place(torch.tensor([position])), column)
+        self.runtime.end_step()
         return loss.detach()
 
 
@@ -182,12 +182,14 @@ class TrainingStep(Step):
         teacher: Float[np.ndarray, "all classes"] | None = None,
         temperature: float | None = None,
     ) -> None:
-        self._runtime = network.runtime
+        self.runtime = network.runtime
         self._module = network.module
+        self._source = images
         self._host = HostStage(images, policy, mixing.name) if policy.on_host else None
-        self.images = resident(images, self._runtime)
-        self.labels = self._runtime.place(torch.from_numpy(labels))
+        self.images = resident(images, self.runtime)
+        self.labels = self.runtime.place(torch.from_numpy(labels))
         self._policy = policy
+        self.clip_norm = clip_norm
         clip = None if clip_norm is None else partial(nn.utils.clip_grad_norm_, max_norm=clip_norm)
         parameters: State = dict(network.module.named_parameters())
         buffers = dict(network.module.named_buffers())
@@ -197,8 +199,13 @@ class TrainingStep(Step):
         self.function = partial(
             training_loss, network=network, policy=policy, loss=loss, mixing=mixing.name, temperature=temperature
         )
-        self._loss = self._runtime.compiled(self.function)
+        self._loss = self.runtime.compiled(self.function)
         self.records = torch.zeros(2, 0)
+
+    def share_images(self, other: TrainingStep) -> None:
+        """Use the images on the device of `other`, if they are the same."""
+        if self._source is other._source:
+            self.images = other.images
 
     def begin_epoch(self, plan: EpochPlan) -> None:
         """Set the plan whose steps are to be run."""
@@ -208,8 +215,8 @@ class TrainingStep(Step):
         if self._host is not None:
             self._host.begin_epoch(plan)
         self.classes = {name: torch.from_numpy(values) for name, values in plan.classes.on_host().items()}
-        self._classes = {name: self._runtime.place(values) for name, values in self.classes.items()}
-        self.records = self._runtime.place(torch.zeros(2, len(plan)))
+        self._classes = {name: self.runtime.place(values) for name, values in self.classes.items()}
+        self.records = self.runtime.place(torch.zeros(2, len(plan)))
 
     def rows(self, position: int) -> tuple[Tensor, State, Tensor]:
         """Indices [batch], draws [batch, ...] and the noise's seed of the step at this `position`, on the host."""
@@ -223,7 +230,7 @@ class TrainingStep(Step):
 
     def inputs(self, position: int) -> StepInputs:
         indices, draws, seed = self.rows(position)
-        place_batch = self._runtime.place_batch
+        place_batch = self.runtime.place_batch
         return (
             self.update.parameters,
             self.update.buffers,
@@ -232,7 +239,7 @@ class TrainingStep(Step):
             place_batch(indices),
             {name: place_batch(values) for name, values in draws.items()},
             self._classes,
-            self._runtime.place(seed),
+            self.runtime.place(seed),
         )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 State = dict[str, Tensor]
-Clip = Callable[[list[Tensor]], object]  # of the gradients of these parameters, in place
+Clip = Callable[[list[Tensor]], object]  # changes the gradients of these parameters
 
 
 def state_of(module: nn.Module) -> State:

@@ -88,9 +88,13 @@ def load_state(optimizer: torch.optim.Optimizer, state: dict[int, Any], place: C
         def placed(value: Any, parameter: Tensor = parameter) -> Any:
             if not isinstance(value, Tensor):
                 return value
-            there = place(value)
-            if there.shape == parameter.shape and there.stride() != parameter.stride():
-                there = torch.empty_like(parameter).copy_(there)
-            return there.detach()
+            return in_format_of(parameter, place(value)).detach()
 
         optimizer.state[parameter] = {name: placed(value) for name, value in values.items()}
+
+
+def in_format_of(tensor: Tensor, value: Tensor) -> Tensor:
+    """`value`, if it has the shape of `tensor` in the memory format of that."""
+    if value.shape != tensor.shape or value.stride() == tensor.stride():
+        return value
+    return torch.empty_like(tensor).copy_(value).detach()

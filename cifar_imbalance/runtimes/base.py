@@ -38,8 +38,8 @@ class DeviceRuntime(ABC):
         """Copy a host tensor to the device, replicated on every part of it."""
 
     @abstractmethod
-    def place_batch(self, tensor: Tensor) -> Tensor:
-        """Copy a host tensor [batch, ...] to the device, split over its parts along the first axis."""
+    def place_batch(self, tensor: Tensor, axis: int = 0) -> Tensor:
+        """Copy a host tensor to the device, split over its parts along `axis`, the batch."""
 
     @abstractmethod
     def place_model(self, module: nn.Module) -> nn.Module:

@@ -68,7 +68,7 @@ class NativeRuntime(DeviceRuntime):
     def place(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.device, non_blocking=True)  # a copy to the GPU need not wait for its work
 
-    def place_batch(self, tensor: Tensor) -> Tensor:
+    def place_batch(self, tensor: Tensor, axis: int = 0) -> Tensor:
         return self.place(tensor)
 
     def place_model(self, module: nn.Module) -> nn.Module:

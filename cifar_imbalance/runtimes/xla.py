@@ -55,8 +55,8 @@ class XlaRuntime(DeviceRuntime):
     def place(self, tensor: Tensor) -> Tensor:
         return self._send(tensor, (None,) * tensor.dim())
 
-    def place_batch(self, tensor: Tensor) -> Tensor:
-        return self._send(tensor, ("data",) + (None,) * (tensor.dim() - 1))
+    def place_batch(self, tensor: Tensor, axis: int = 0) -> Tensor:
+        return self._send(tensor, tuple("data" if k == axis else None for k in range(tensor.dim())))
 
     def _send(self, tensor: Tensor, partition: tuple[str | None, ...]) -> Tensor:
         # Tensor.to would make the scalars 0 and 1 constants of the graph, and leave state without the sharding that it

@@ -1,0 +1,149 @@
+"""The training step of several networks at a time: those of an ensemble, stacked.
+
+A small network on small images leaves most of an accelerator idle between its operations. Members that differ in seed
+and weights alone have the same operations, so that torch.func.vmap turns the steps of all into one with a further axis;
+each member has the batches, the noise and the statistics that it has alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+
+from cifar_imbalance.engine.epoch import EpochPlan
+from cifar_imbalance.engine.step import Step, StepInputs, TrainingStep
+from cifar_imbalance.engine.update import State, Update, WeightAverage
+from cifar_imbalance.methods.optimizers import in_format_of, load_state
+
+
+class StackedStep(Step):
+    """The steps of `members` as one. Loss and records have a last axis, the members.
+
+    The members' own steps have the state between epochs, `begin_epoch` stacks it and `end_epoch` gives it back, so that
+    a member is validated, saved and resumed like any run.
+    """
+
+    def __init__(self, members: Sequence[TrainingStep]) -> None:
+        self._members = members
+        self.runtime = members[0].runtime
+        shared = all(member.images is members[0].images for member in members)
+        own = None if shared else 0  # those of heads alone are features of their own networks
+        self._images = members[0].images if shared else self._stacked([member.images for member in members])
+        loss = vmap(members[0].function, in_dims=(0, 0, own, None, 0, 0, 0, 0), randomness="error")
+        self._loss = self.runtime.compiled(loss)
+
+    def begin_epoch(self, plans: Sequence[EpochPlan]) -> None:
+        """Set the plans whose steps are to be run, one for each member."""
+        for member, plan in zip(self._members, plans, strict=True):
+            member.begin_epoch(plan)
+        self._plan = plans[0]  # for the rates, which are the same for all
+        first = self._members[0]
+        self.update = self._update(first.update)
+        classes = [member.classes for member in self._members]
+        self._classes = {name: self._stacked([one[name] for one in classes]) for name in first.classes}
+        self.records = self.runtime.place(torch.zeros(2, len(plans[0]), len(plans)))
+
+    def end_epoch(self) -> None:
+        """Give the members their parameters, statistics, averages and optimiser states."""
+        for number, member in enumerate(self._members):
+            own, ours = member.update, self.update
+            pairs = [(own.parameters, ours.parameters), (own.buffers, ours.buffers)]
+            if own.average is not None and ours.average is not None:
+                pairs.append((own.average.mean, ours.average.mean))
+            for theirs, stacked in pairs:
+                for name, tensor in theirs.items():
+                    tensor.data = in_format_of(tensor, self._part(stacked[name], number))
+            load_state(own.optimizer, self._state_of(number), self.runtime.place)
+
+    def inputs(self, position: int) -> StepInputs:
+        rows = [member.rows(position) for member in self._members]
+        indices, draws, seeds = zip(*rows, strict=True)
+
+        def place(parts: Sequence[Tensor]) -> Tensor:
+            return self.runtime.place_batch(torch.stack(list(parts)), axis=1)
+
+        return (
+            self.update.parameters,
+            self.update.buffers,
+            self._images,
+            self._members[0].labels,
+            place(indices),
+            {name: place([one[name] for one in draws]) for name in draws[0]},
+            self._classes,
+            self.runtime.place(torch.stack(seeds)),
+        )
+
+    def _update(self, first: Update) -> Update:
+        updates = [member.update for member in self._members]
+
+        def stacked(states: Sequence[State]) -> State:
+            return {name: self._stacked([state[name] for state in states]) for name in states[0]}
+
+        parameters = stacked([one.parameters for one in updates])
+        for name, tensor in parameters.items():
+            tensor.requires_grad_(first.parameters[name].requires_grad)
+        buffers = stacked([one.buffers for one in updates])
+        average = None
+        if first.average is not None:
+            means = stacked([one.average.mean for one in updates if one.average is not None])
+            average = WeightAverage(means, {**parameters, **buffers}, first.average.decay)
+        norm = self._members[0].clip_norm
+        clip = None if norm is None else partial(_clip_each, max_norm=norm)
+        return Update(parameters, buffers, self._optimizer(parameters), clip, average)
+
+    def _optimizer(self, parameters: State) -> torch.optim.Optimizer:
+        """An optimiser of the stacked parameters, with the groups, settings and states of the members'."""
+        optimizers = [member.update.optimizer for member in self._members]
+        names = {parameter: name for name, parameter in self._members[0].update.parameters.items()}
+        groups = [
+            {**group, "params": [parameters[names[parameter]] for parameter in group["params"]]}
+            for group in optimizers[0].param_groups
+        ]
+        kind: Callable[[Any], torch.optim.Optimizer] = type(optimizers[0])
+        optimizer = kind(groups)
+        states = [one.state_dict()["state"] for one in optimizers]
+        shapes = [parameter.shape for group in optimizers[0].param_groups for parameter in group["params"]]
+
+        def together(index: int, name: str) -> Any:
+            values = [state[index][name] for state in states]
+            if isinstance(values[0], Tensor) and values[0].shape == shapes[index]:
+                return torch.stack([self.runtime.to_host(value) for value in values])
+            return values[0]  # the number of steps
+
+        state = {index: {name: together(index, name) for name in values} for index, values in states[0].items()}
+        load_state(optimizer, state, self.runtime.place)
+        return optimizer
+
+    def _state_of(self, number: int) -> dict[int, Any]:
+        optimizer = self.update.optimizer
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+        def own(index: int, value: Any) -> Any:
+            if not isinstance(value, Tensor):
+                return value
+            host = self.runtime.to_host(value)
+            return host[number].clone() if value.shape == parameters[index].shape else host.clone()
+
+        state = optimizer.state_dict()["state"]
+        return {index: {name: own(index, value) for name, value in values.items()} for index, values in state.items()}
+
+    def _stacked(self, tensors: Sequence[Tensor]) -> Tensor:
+        # By way of the host: on XLA a stack on the device would be a graph of its own.
+        return self.runtime.place(torch.stack([self.runtime.to_host(tensor).contiguous() for tensor in tensors]))
+
+    def _part(self, stacked: Tensor, number: int) -> Tensor:
+        return self.runtime.place(self.runtime.to_host(stacked)[number].clone())
+
+
+def _clip_each(parameters: Sequence[Tensor], max_norm: float) -> None:
+    """Scale the gradients [members, ...] of each member to a norm of at most `max_norm`, as clip_grad_norm_ does."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)
+    share = (max_norm / (norms + 1e-6)).clamp(max=1.0)
+    for gradient in gradients:
+        gradient.mul_(share.view(-1, *[1] * (gradient.dim() - 1)))
