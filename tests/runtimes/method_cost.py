@@ -47,9 +47,7 @@ def without_network(loop):
 
     def run():
         for k in range(REPEATS):
-            draws = {name: values[k] for name, values in step._draws.items()}
-            indices = step._indices[k]
-            call(parameters, {}, step._images, step._labels, indices, draws, step._classes)[0].backward()
+            call(parameters, {}, *step.inputs(k)[2:])[0].backward()
 
     return run
 
