@@ -50,29 +50,34 @@ def loop_of(overrides, folder):
     return make_loop(config, ready.runtime, folder, ready.data, ready.policy, ready.built, None)
 
 
+def compiled_graphs():
+    if "torch_xla" not in sys.modules:
+        return 0
+    from torch_xla.debug import metrics
+
+    return (metrics.metric_data("CompileTime") or (0,))[0]
+
+
 def graphs(loop):
     """How many graphs were compiled before the first epoch and in each, and which aten counters grew within one."""
     from torch_xla.debug import metrics
 
-    def compiled():
-        return (metrics.metric_data("CompileTime") or (0,))[0]
-
     def aten():
         return {name: metrics.counter_value(name) for name in metrics.counter_names() if name.startswith("aten::")}
 
-    counts, grown = [compiled()], []
+    counts, grown = [compiled_graphs()], []
     train_epoch, validate = loop.train_epoch, loop._validate
 
     def counted_train(*arguments):
         before = aten()
         line = train_epoch(*arguments)
         grown.extend(name for name, value in aten().items() if value != before.get(name, 0))
-        counts.append(compiled())
+        counts.append(compiled_graphs())
         return line
 
     def counted_validate():
         line = validate()
-        counts.append(compiled())
+        counts.append(compiled_graphs())
         return line
 
     loop.train_epoch, loop._validate = counted_train, counted_validate
@@ -139,6 +144,26 @@ def exact(loop, file):
     return forced(loop, file)
 
 
+def stacked(loop):
+    """The losses of the first steps of two networks, as one step and alone, and the graphs that an epoch and a second
+    one of the stack compiled.
+    """
+    from cifar_imbalance.engine.stacked_step import StackedStep
+
+    overrides = OmegaConf.load(loop.folder.path / "overrides.yaml")
+    loops = [loop, loop_of([*overrides, "seed=1"], loop.folder.path.with_name("second"))]
+    plans = [one.plan(0).first(STEPS) for one in loops]
+    together, counts = StackedStep([one.training_step for one in loops]), [compiled_graphs()]
+    for _ in range(2):
+        together.begin_epoch(plans)
+        for position in range(STEPS):
+            together(position)
+        loop.runtime.wait()
+        counts.append(compiled_graphs())
+    losses = loop.runtime.to_host(together.records)[0].T.tolist()
+    return {"together": losses, "alone": [run_steps(one) for one in loops], "compiled": counts}
+
+
 def captured(loop, *changes):
     """The first step's loss, computed and as torch.compile captures it whole: of each loss, with a teacher, and with
     each of the `changes` of the overrides.
@@ -196,7 +221,7 @@ def run_steps(loop, before=lambda position: None):
     return loop.runtime.to_host(loop.training_step.records)[0].tolist()
 
 
-QUESTIONS = {one.__name__: one for one in (graphs, batches, losses, states, forced, exact, captured)}
+QUESTIONS = {one.__name__: one for one in (graphs, batches, losses, states, forced, exact, stacked, captured)}
 
 
 if __name__ == "__main__":

@@ -59,9 +59,10 @@ def test_every_batch_of_an_epoch_is_the_same_on_every_runtime(tmp_path):
 
 
 def test_from_each_native_state_loss_and_gradients_agree(tmp_path):
-    file = ask(tmp_path, "states", "runtime=cpu", EXACT, *SMALL, *PLAIN)
+    words = [EXACT, *SMALL, *PLAIN, "model.drop_rate=0.3"]  # dropout too: by key, not by the device's generator
+    file = ask(tmp_path, "states", "runtime=cpu", *words)
     native = torch.load(file, weights_only=True)
-    xla = answer_of(tmp_path, "forced", "runtime=xla", EXACT, *SMALL, *PLAIN, f"+states={file}")
+    xla = answer_of(tmp_path, "forced", "runtime=xla", *words, f"+states={file}")
     assert xla["losses"] == pytest.approx(native["losses"], rel=1e-4)
     assert max(map(relative, native["gradients"], xla["gradients"])) < 1e-4
 
@@ -70,6 +71,18 @@ def test_two_devices_give_the_same_losses_as_one(tmp_path):
     one = answer_of(tmp_path, "losses", "runtime=xla", EXACT, *SMALL, *PLAIN)
     two = answer_of(tmp_path, "losses", "runtime=xla", "runtime.devices=2", EXACT, *SMALL, *PLAIN)
     assert two == pytest.approx(one, rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", [["runtime=cpu"], ["runtime=xla", "runtime.devices=2"]], ids=["native", "xla"])
+def test_networks_that_are_one_step_have_the_losses_that_they_have_alone(runtime, tmp_path):
+    words = ["model.drop_rate=0.2"]
+    found = answer_of(tmp_path, "stacked", *runtime, EXACT, *SMALL, *PLAIN, *words)
+    assert found["together"][0] != pytest.approx(found["together"][1], rel=1e-2)
+    for together, alone in zip(found["together"], found["alone"], strict=True):
+        assert together == pytest.approx(alone, rel=1e-3)
+    first, *epochs = found["compiled"]
+    assert epochs == ([0, 0] if runtime[0] == "runtime=cpu" else [first + 1] * 2)
 
 
 @pytest.mark.slow
