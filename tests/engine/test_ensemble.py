@@ -299,7 +299,11 @@ def test_a_run_is_compared_with_another_image_by_image(tiny_ensemble, tmp_path, 
     assert (folder / "report" / "side_by_side.png").is_file()
     text = (folder / "report" / "side_by_side.txt").read_text()
     assert "McNemar" in text
-    assert "They differ in:\n- ensemble.members: 1 in the reference, 3 in the run\n\n" in text
+    differing = [
+        "ensemble.members: 1 in the reference, 3 in the run",
+        "ensemble.together: null in the reference, workers in the run",
+    ]
+    assert f"They differ in:\n- {differing[0]}\n- {differing[1]}\n\n" in text
 
 
 def test_every_run_of_a_combination_is_compared_with_the_reference(tiny_ensemble, tmp_path, typed):
