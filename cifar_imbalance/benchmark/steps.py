@@ -60,9 +60,8 @@ def bare_step(config: BenchmarkConfig, runtime: DeviceRuntime) -> Steps:
     state = fresh_state(host.module, ADAM)
     network = Network.on_device(host, runtime)
     module = network.module.train()
-    optimizer = make_optimizer(
-        module, ADAM, learning_rate=runtime.learning_rate(LEARNING_RATE), variant=runtime.optimizer_variant()
-    )
+    rate = runtime.learning_rate(runtime.place(torch.tensor(LEARNING_RATE)))
+    optimizer = make_optimizer(module, ADAM, learning_rate=rate, variant=runtime.optimizer_variant())
     load_state(optimizer, state, runtime.place)
     parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
     pixels, labels = random_images(config, config.batch_size)

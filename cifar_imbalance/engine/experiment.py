@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from cifar_imbalance import atomic
 from cifar_imbalance.augment.policy import Policy
@@ -26,7 +27,7 @@ from cifar_imbalance.engine.loop import Loop
 from cifar_imbalance.engine.memory import OF_TRAINING, out_of_memory_named
 from cifar_imbalance.engine.reported import load_parent
 from cifar_imbalance.engine.results import model_names, report_run
-from cifar_imbalance.engine.step import EvaluationStep, Network, TrainingStep, resident
+from cifar_imbalance.engine.step import EvaluationStep, Network, TrainingStep
 from cifar_imbalance.engine.steps import Steps
 from cifar_imbalance.engine.teacher import Teacher, load_teacher
 from cifar_imbalance.engine.update import WeightAverage, state_of
@@ -206,20 +207,20 @@ def make_loop(
             host_average.load_state_dict(state["average"] or state["model"])
             checkpoint.check_alike(state["optimizer"], fresh_state(built.module, config.optimizer))
         optimizer_state = state["optimizer"]
+    limit = None
+    if (share := config.training.head_max_norm) is not None:
+        limit = state["norm_limit"] if state else norm_limit(class_vectors(built.module, config.model), share)
     network = Network.on_device(built, runtime)
     decay = config.training.ema_decay
     average = None if decay is None else runtime.place_model(host_average)
     optimizer = make_optimizer(
         network.module,
         config.optimizer,
-        learning_rate=runtime.learning_rate(0.0),
+        learning_rate=runtime.learning_rate(runtime.place(torch.tensor(runtime.smallest_rate))),
         variant=runtime.optimizer_variant(),
     )
     with checkpoint.fitting(folder.checkpoint("last")):
         load_state(optimizer, optimizer_state, runtime.place)
-    limit = None
-    if (share := config.training.head_max_norm) is not None:
-        limit = state["norm_limit"] if state else norm_limit(class_vectors(network.module, config.model), share)
     trained, train_images, validation_images = what_is_trained(
         config, network, data.train.images, None if data.validation is None else data.validation.images
     )
@@ -241,7 +242,7 @@ def make_loop(
     )
     validation_step = None
     if validation_images is not None:
-        validation_step = EvaluationStep(trained, resident(validation_images, runtime), config.training.eval_batch_size)
+        validation_step = EvaluationStep(trained, validation_images, config.training.eval_batch_size)
     return Loop(
         config=config,
         runtime=runtime,

@@ -13,7 +13,7 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from cifar_imbalance.configuration.fields import TrainConfig
-from cifar_imbalance.engine.step import EvaluationStep, Network, State, resident
+from cifar_imbalance.engine.step import EvaluationStep, Network, State
 from cifar_imbalance.models.heads import CosineHead, base_and_head, head_prefixes, single_head, without_head
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ def features(
 ) -> Float[np.ndarray, "all features"]:
     """What the head receives of each image in evaluation."""
     with without_head(network.module):
-        step = EvaluationStep(network, resident(images, network.runtime), batch_size)
+        step = EvaluationStep(network, images, batch_size)
         found: np.ndarray = step(network.module).numpy()
     return found
 
@@ -47,6 +47,9 @@ class HeadNetwork(Network):
 
     def gather(self, images: Float[Tensor, "all features"], indices: Int[Tensor, " batch"]) -> Tensor:
         return images.index_select(0, indices)
+
+    def as_inputs(self, images: Float[Tensor, "batch features"]) -> Tensor:
+        return images
 
     def logits(
         self, parameters: State, buffers: State, images: Float[Tensor, "batch features"], seed: Tensor | None = None

@@ -18,7 +18,7 @@ from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.data.image_sets import ImageSet
 from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.engine.epoch import EpochPlan, plan_epoch
-from cifar_imbalance.engine.step import EvaluationStep, Network, TrainingStep, resident
+from cifar_imbalance.engine.step import EvaluationStep, Network, TrainingStep
 from cifar_imbalance.engine.steps import Steps, Trained
 from cifar_imbalance.errors import TrainingFailed
 from cifar_imbalance.evidence.metrics import epoch_metrics
@@ -101,6 +101,7 @@ class Loop:
         trained.check_finite(plan.epoch)
         if self.norm_limit is not None:
             cut_to_norm(class_vectors(self.network.module, self.config.model), self.norm_limit)
+            self.runtime.end_step()  # a graph of its own, lest it become part of the evaluation's
         line = {**_training_line(plan, trained), "seconds": round(seconds, 2), **self._validate()}
         self.history.append(line)
         is_best = self._update_best(line)
@@ -130,14 +131,9 @@ class Loop:
 
     def _classify(self, images: np.ndarray) -> np.ndarray:
         """The classes [n] that the current weights predict for images, uint8 [n, height, width, 3]."""
-        size, found = self.config.training.eval_batch_size, []
-        for start in range(0, len(images), size):  # batches of one size, so that their number makes no new graph
-            batch = np.zeros((size, *images.shape[1:]), dtype=np.uint8)
-            part = images[start : start + size]
-            batch[: len(part)] = part
-            step = EvaluationStep(self.network, resident(batch, self.runtime), size)
-            found.append(step(self.network.module).numpy().argmax(axis=1)[: len(part)])
-        return np.concatenate(found)
+        step = EvaluationStep(self.network, images, self.config.training.eval_batch_size)
+        predicted: np.ndarray = step(self.network.module).numpy().argmax(axis=1)
+        return predicted
 
     def _validate(self) -> dict[str, Any]:
         if self.validation is None or self.validation_step is None:

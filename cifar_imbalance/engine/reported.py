@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from cifar_imbalance.configuration.fields import Adjust, EvaluateConfig, Model, TrainConfig
 from cifar_imbalance.data.experiment_data import ExperimentData
 from cifar_imbalance.data.image_sets import ImageSet
 from cifar_imbalance.engine import checkpoint
-from cifar_imbalance.engine.step import EvaluationStep, Network, resident
+from cifar_imbalance.engine.step import EvaluationStep, Network
 from cifar_imbalance.engine.views import views_of
 from cifar_imbalance.errors import TrainingFailed, UsageError
 from cifar_imbalance.evidence.adjustment import Given, Head
@@ -30,16 +30,22 @@ from cifar_imbalance.runs.folder import RunFolder
 CLASSES_SHOWN = 5
 
 
-def load_reported(module: nn.Module, state: dict[str, Any], *, name: str) -> None:
+def load_reported(
+    module: nn.Module,
+    state: dict[str, Any],
+    *,
+    name: str,
+    load: Callable[[nn.Module, dict[str, Tensor]], object] = nn.Module.load_state_dict,
+) -> None:
     """Load the reported weights of a checkpoint into `module`: the average's, if there is one.
 
-    Raises UsageError if they belong to another model.
+    `load` is the runtime's for a module on its device. Raises UsageError if they belong to another model.
     """
     if state["model_name"] != name:
         raise UsageError(f"ckpt: the checkpoint is of {state['model_name']}, not of model.name={name}")
     weights = state["average"] or state["model"]
     try:
-        module.load_state_dict(weights)
+        load(module, weights)
     except (RuntimeError, AttributeError, TypeError) as error:
         raise UsageError(f"ckpt: the checkpoint does not fit {name} with these classes") from error
 
@@ -118,7 +124,7 @@ def logits_of_views(
     network.module.requires_grad_(True)  # torch chooses other kernels for frozen weights, and evaluate.py freezes none
     found = {}
     for name, view in views_of(images.images, views):
-        found[name] = EvaluationStep(network, resident(view, network.runtime), batch_size)(network.module).numpy()
+        found[name] = EvaluationStep(network, view, batch_size)(network.module).numpy()
         if wrong := int((~np.isfinite(found[name])).any(axis=1).sum()):
             raise TrainingFailed(
                 f"the logits of {wrong} of {len(found[name])} images are not finite, so there is nothing to report"

@@ -38,7 +38,7 @@ def report_run(loop: Loop, data: ExperimentData) -> None:
     if name == "best" and loop.best is not None and state["epoch"] != loop.best["epoch"]:
         epochs = f"of epoch {state['epoch']}, the best one is {loop.best['epoch']}"
         raise UsageError(f"{folder.checkpoint(name)}: it is {epochs}")
-    load_reported(loop.network.module, state, name=config.model.name)
+    load_reported(loop.network.module, state, name=config.model.name, load=loop.runtime.load_weights)
     sets = {"test": data.test}
     if data.validation is not None and data.validation is not data.test:
         sets["validation"] = data.validation

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from cifar_imbalance.engine.epoch import EpochPlan
-from cifar_imbalance.engine.step import Step, StepInputs, TrainingStep
+from cifar_imbalance.engine.step import Step, StepInputs, TrainingStep, draws_of
 from cifar_imbalance.engine.update import State, Update, WeightAverage
 from cifar_imbalance.methods.optimizers import in_format_of, load_state
 
@@ -40,9 +40,11 @@ class StackedStep(Step):
     def begin_epoch(self, plans: Sequence[EpochPlan]) -> None:
         """Set the plans whose steps are to be run, one for each member."""
         for member, plan in zip(self._members, plans, strict=True):
-            member.begin_epoch(plan)
-        self._plan = plans[0]  # for the rates, which are the same for all
+            member.set_plan(plan)
         first = self._members[0]
+        own = {name: torch.stack([member.rows[name] for member in self._members], dim=1) for name in first.rows}
+        shared = {name: first.rows[name] for name in ("rate", "position")}
+        self._rows = self.runtime.place_rows({**own, **shared}, axis=2)
         self.update = self._update(first.update)
         classes = [member.classes for member in self._members]
         self._classes = {name: self._stacked([one[name] for one in classes]) for name in first.classes}
@@ -60,22 +62,19 @@ class StackedStep(Step):
                     tensor.data = in_format_of(tensor, self._part(stacked[name], number))
             load_state(own.optimizer, self._state_of(number), self.runtime.place)
 
-    def inputs(self, position: int) -> StepInputs:
-        rows = [member.rows(position) for member in self._members]
-        indices, draws, seeds = zip(*rows, strict=True)
-
-        def place(parts: Sequence[Tensor]) -> Tensor:
-            return self.runtime.place_batch(torch.stack(list(parts)), axis=1)
-
+    def _inputs(self, position: int, row: State) -> StepInputs:
+        images = [member.host_images(position) for member in self._members]
+        together = {name: torch.stack([one[name] for one in images]) for name in images[0]}
+        sent = {name: self.runtime.place_batch(values, axis=1) for name, values in together.items()}
         return (
             self.update.parameters,
             self.update.buffers,
             self._images,
             self._members[0].labels,
-            place(indices),
-            {name: place([one[name] for one in draws]) for name in draws[0]},
+            row["indices"],
+            {**draws_of(row), **sent},
             self._classes,
-            self.runtime.place(torch.stack(seeds)),
+            row["seed"],
         )
 
     def _update(self, first: Update) -> Update:

@@ -26,13 +26,12 @@ from cifar_imbalance.methods.mixing import MIXING, PARTNERS_FROM_ALL, of_partner
 from cifar_imbalance.models.build import BuiltModel
 from cifar_imbalance.models.freezing import set_trainable
 from cifar_imbalance.models.noise import KeyedNoise
-from cifar_imbalance.runtimes.base import DeviceRuntime
+from cifar_imbalance.runtimes.base import DeviceRuntime, Rows
 
 # What a network is given: images, or for a head alone the features of images.
 Inputs = UInt8[np.ndarray, "all height width 3"] | Float[np.ndarray, "all features"]
 # The arguments of `training_loss`.
 StepInputs = tuple[State, State, Tensor, Tensor, Tensor, State, State, Tensor]
-Resident = UInt8[Tensor, "all height width 3"] | Float[Tensor, "all features"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,10 @@ class Network:
         self, images: UInt8[Tensor, "all height width 3"], indices: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch 3 height width"]:
         """The selected images as floats of 0..255, channels_last in memory."""
-        return as_floats(images.index_select(0, indices))
+        return self.as_inputs(images.index_select(0, indices))
+
+    def as_inputs(self, images: UInt8[Tensor, "batch height width 3"]) -> Float[Tensor, "batch 3 height width"]:
+        return as_floats(images)
 
     def logits(
         self,
@@ -130,14 +132,14 @@ def training_loss(
 
 
 def evaluation_logits(
-    parameters: State, buffers: State, images: Tensor, indices: Tensor, *, network: Network
+    parameters: State, buffers: State, images: Tensor, *, network: Network
 ) -> Float[Tensor, "batch classes"]:
-    return network.logits(parameters, buffers, network.gather(images, indices))
+    return network.logits(parameters, buffers, network.as_inputs(images))
 
 
-def resident(images: Inputs, runtime: DeviceRuntime) -> Resident:
-    """Images on the device, copied (those of the cache are read-only)."""
-    return runtime.place(torch.from_numpy(np.array(images)))
+def draws_of(row: State) -> State:
+    """The draws in a step's row: their names, such as "flip.flipped", have a dot."""
+    return {name: values for name, values in row.items() if "." in name}
 
 
 class Step(ABC):
@@ -146,19 +148,24 @@ class Step(ABC):
     update: Update
     records: Float[Tensor, "2 steps ..."]
     runtime: DeviceRuntime
-    _plan: EpochPlan
+    _rows: Rows
     _loss: Callable[..., tuple[Tensor, Tensor]]
 
     @abstractmethod
+    def _inputs(self, position: int, row: State) -> StepInputs:
+        """What the loss is given in the step at this `position` of the plan, whose `row` is on the device."""
+
     def inputs(self, position: int) -> StepInputs:
-        """What the loss is given in the step at this `position` of the plan, on the device."""
+        """What the loss is given in the step at this `position` of the plan, the next one, on the device."""
+        return self._inputs(position, self._rows(position))
 
     def __call__(self, position: int) -> Tensor:
-        """Run the step at this `position` of the plan; returns its loss, on the device."""
-        loss, correct = self._loss(*self.inputs(position))
-        self.update(loss.sum(), self.runtime.learning_rate(float(self._plan.rates[position])))
+        """Run the step at this `position` of the plan, the next one; returns its loss, on the device."""
+        row = self._rows(position)
+        loss, correct = self._loss(*self._inputs(position, row))
+        self.update(loss.sum(), self.runtime.learning_rate(row["rate"]))
         column = torch.stack([loss.detach(), correct]).unsqueeze(1)
-        self.records = self.records.index_copy(1, self.runtime.place(torch.tensor([position])), column)
+        self.records = self.records.index_copy(1, row["position"].unsqueeze(0), column)
         self.runtime.end_step()
         return loss.detach()
 
@@ -186,7 +193,7 @@ class TrainingStep(Step):
         self._module = network.module
         self._source = images
         self._host = HostStage(images, policy, mixing.name) if policy.on_host else None
-        self.images = resident(images, self.runtime)
+        self.images = self.runtime.place(torch.from_numpy(np.array(images)))  # those of the cache are read-only
         self.labels = self.runtime.place(torch.from_numpy(labels))
         self._policy = policy
         self.clip_norm = clip_norm
@@ -209,44 +216,50 @@ class TrainingStep(Step):
 
     def begin_epoch(self, plan: EpochPlan) -> None:
         """Set the plan whose steps are to be run."""
+        place = self.runtime.place
+        self.set_plan(plan)
+        self._rows = self.runtime.place_rows(self.rows)
+        self._classes = {name: place(values) for name, values in self.classes.items()}
+        self.records = place(torch.zeros(2, len(plan)))
+
+    def set_plan(self, plan: EpochPlan) -> None:
+        """Set the plan as far as the host is concerned: what is trained, and `rows` and `classes`, which are sent."""
         set_trainable(self._module, self._model, head_only=plan.head_only)
-        self._plan = plan
-        self._draws = {name: torch.from_numpy(v) for name, v in self._policy.device_draws(plan.draws).items()}
+        draws = self._policy.device_draws(plan.draws)
+        if self._teacher is not None:
+            draws["teacher.logits"] = self._teacher[plan.indices]
         if self._host is not None:
             self._host.begin_epoch(plan)
+        rates = np.maximum(plan.rates, self.runtime.smallest_rate).astype(np.float32)
+        each = {"rate": rates, "position": np.arange(len(plan)), "seed": np.array(plan.noise_seeds)}
+        self.rows = {name: torch.from_numpy(v) for name, v in {"indices": plan.indices, **each, **draws}.items()}
         self.classes = {name: torch.from_numpy(values) for name, values in plan.classes.on_host().items()}
-        self._classes = {name: self.runtime.place(values) for name, values in self.classes.items()}
-        self.records = self.runtime.place(torch.zeros(2, len(plan)))
 
-    def rows(self, position: int) -> tuple[Tensor, State, Tensor]:
-        """Indices [batch], draws [batch, ...] and the noise's seed of the step at this `position`, on the host."""
-        indices = torch.from_numpy(self._plan.indices[position])
-        draws = {name: values[position] for name, values in self._draws.items()}
-        if self._host is not None:
-            draws |= self._host.batch(position)
-        if self._teacher is not None:
-            draws["teacher.logits"] = torch.from_numpy(self._teacher[self._plan.indices[position]])
-        return indices, draws, torch.tensor(self._plan.noise_seeds[position])
+    def host_images(self, position: int) -> State:
+        """The images of the step at this `position` that are augmented on the host, on the host."""
+        return {} if self._host is None else self._host.batch(position)
 
-    def inputs(self, position: int) -> StepInputs:
-        indices, draws, seed = self.rows(position)
-        place_batch = self.runtime.place_batch
+    def _inputs(self, position: int, row: State) -> StepInputs:
+        sent = {name: self.runtime.place_batch(images) for name, images in self.host_images(position).items()}
         return (
             self.update.parameters,
             self.update.buffers,
             self.images,
             self.labels,
-            place_batch(indices),
-            {name: place_batch(values) for name, values in draws.items()},
+            row["indices"],
+            {**draws_of(row), **sent},
             self._classes,
-            self.runtime.place(seed),
+            row["seed"],
         )
 
 
 class EvaluationStep:
-    """Logits of a resident image set, in batches of one size: the last one is padded and its logits truncated."""
+    """Logits of an image set, in batches of one size: the last one is padded and its logits truncated.
 
-    def __init__(self, network: Network, images: Resident, batch_size: int) -> None:
+    Batches are gathered on the host, so that sets of any number of images have one graph.
+    """
+
+    def __init__(self, network: Network, images: Inputs, batch_size: int) -> None:
         self._runtime = network.runtime
         self._network = network
         self._images = images
@@ -261,7 +274,8 @@ class EvaluationStep:
         count = len(self._images)
         parts = []
         for start in range(0, count, self._batch_size):
-            indices = torch.arange(start, start + self._batch_size).clamp_(max=count - 1)
-            parts.append(self._logits(parameters, buffers, self._images, self._runtime.place_batch(indices)))
+            indices = np.arange(start, start + self._batch_size).clip(max=count - 1)
+            images = self._runtime.place_batch(torch.from_numpy(self._images[indices]))
+            parts.append(self._runtime.whole(self._logits(parameters, buffers, images)))
             self._runtime.end_step()
         return torch.cat([self._runtime.to_host(part) for part in parts])[:count]

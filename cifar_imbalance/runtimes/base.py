@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
@@ -12,6 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from cifar_imbalance.configuration.fields import Runtime
+
+Rows = Callable[[int], dict[str, Tensor]]
+"""What an epoch's step at a position is given, on the device. Steps are taken in order, from 0."""
 
 
 class DeviceRuntime(ABC):
@@ -24,6 +27,8 @@ class DeviceRuntime(ABC):
     """The threads that compute on a CPU, and on CUDA those that were asked for."""
     reading_is_free: bool
     """Whether a value can be read inside an epoch without waiting for the device."""
+    smallest_rate: float = 0.0
+    """The least learning rate that the optimisers compute with here."""
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
@@ -42,8 +47,19 @@ class DeviceRuntime(ABC):
         """Copy a host tensor to the device, split over its parts along `axis`, the batch."""
 
     @abstractmethod
+    def place_rows(self, rows: Mapping[str, Tensor], axis: int = 1) -> Rows:
+        """Copy an epoch's host tensors [steps, ...] to the device at once, for its steps to take.
+
+        Those that have it are split over the device's parts along `axis`, the batch.
+        """
+
+    @abstractmethod
     def place_model(self, module: nn.Module) -> nn.Module:
         """Move the module to the device, in the memory format that is fastest there."""
+
+    def load_weights(self, module: nn.Module, weights: Mapping[str, Tensor]) -> None:
+        """Load a host state dict into a placed module. Raises what `load_state_dict` does."""
+        module.load_state_dict(weights)
 
     @abstractmethod
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -51,11 +67,11 @@ class DeviceRuntime(ABC):
 
     @abstractmethod
     def autocast(self) -> AbstractContextManager[Any]:
-        """The precision of a forward pass."""
+        """A forward pass: its precision, and the forms of operators that it is computed by."""
 
     @abstractmethod
-    def learning_rate(self, value: float) -> Tensor:
-        """A learning rate as a scalar tensor, so that a new value does not cause a new graph."""
+    def learning_rate(self, rate: Tensor) -> Tensor:
+        """A scalar on the device as the optimisers take it, so that a new value does not cause a new graph."""
 
     @abstractmethod
     def optimizer_variant(self) -> dict[str, Any]:
@@ -68,6 +84,10 @@ class DeviceRuntime(ABC):
     @abstractmethod
     def wait(self) -> None:
         """Wait until the device has finished all its work."""
+
+    def whole(self, tensor: Tensor) -> Tensor:
+        """A tensor that is split like a batch, gathered on every part of the device: only so can it be read."""
+        return tensor
 
     def to_host(self, tensor: Tensor) -> Tensor:
         return tensor.detach().to("cpu")

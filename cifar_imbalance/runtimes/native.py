@@ -6,7 +6,7 @@ import ctypes
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from cifar_imbalance.configuration.fields import Runtime
 from cifar_imbalance.configuration.hardware import free_cores
 from cifar_imbalance.errors import UsageError
-from cifar_imbalance.runtimes.base import DeviceRuntime
+from cifar_imbalance.runtimes.base import DeviceRuntime, Rows
 from cifar_imbalance.runtimes.convolutions import use_small_map_forms
 from cifar_imbalance.runtimes.processors import this_processor
 
@@ -71,6 +71,10 @@ class NativeRuntime(DeviceRuntime):
     def place_batch(self, tensor: Tensor, axis: int = 0) -> Tensor:
         return self.place(tensor)
 
+    def place_rows(self, rows: Mapping[str, Tensor], axis: int = 1) -> Rows:
+        placed = {name: self.place(values) for name, values in rows.items()}
+        return lambda position: {name: values[position] for name, values in placed.items()}
+
     def place_model(self, module: nn.Module) -> nn.Module:
         if self.name == "cpu":
             use_small_map_forms(module, self._processor.product_map)
@@ -89,8 +93,8 @@ class NativeRuntime(DeviceRuntime):
     def autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, torch.bfloat16) if self._bfloat16 else nullcontext()
 
-    def learning_rate(self, value: float) -> Tensor:
-        return self.place(torch.tensor(value))
+    def learning_rate(self, rate: Tensor) -> Tensor:
+        return rate
 
     def optimizer_variant(self) -> dict[str, Any]:
         return {"fused": True}

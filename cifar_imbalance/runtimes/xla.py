@@ -7,8 +7,8 @@ rest, so one program runs on any number of cores and batch statistics are those 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -17,13 +17,31 @@ from torch import Tensor, nn
 
 from cifar_imbalance.configuration.fields import Runtime
 from cifar_imbalance.errors import UsageError
-from cifar_imbalance.runtimes.base import DeviceRuntime
+from cifar_imbalance.runtimes.base import DeviceRuntime, Rows
+from cifar_imbalance.runtimes.norms import SplittableNorms
 
-SMALLEST_RATE = 1e-30  # changes no float32 weight, and its inverse is a finite float32
+
+class _Rows:
+    """An epoch's rows on the device. The position is counted there, as part of each step, instead of being sent."""
+
+    def __init__(self, placed: dict[str, Tensor], position: Tensor) -> None:
+        self.placed = placed
+        self._position = position  # [1], of the next step
+        self._taken = 0
+
+    def __call__(self, position: int) -> dict[str, Tensor]:
+        if position != self._taken:
+            raise ValueError(f"step {position} after {self._taken} steps: they are taken in order")
+        row = {name: values.index_select(0, self._position).squeeze(0) for name, values in self.placed.items()}
+        self._position, self._taken = self._position + 1, self._taken + 1
+        return row
 
 
 class XlaRuntime(DeviceRuntime):
     reading_is_free = False
+    # Changes no float32 weight, and its inverse is a finite float32: torch's capturable Adam divides by the rate, and
+    # at exactly 0 a parameter without a gradient so far becomes 0 / 0.
+    smallest_rate = 1e-30
 
     def __init__(self, name: str, config: Runtime) -> None:
         os.environ["PJRT_DEVICE"] = "TPU" if name == "tpu" else "CPU"
@@ -58,6 +76,10 @@ class XlaRuntime(DeviceRuntime):
     def place_batch(self, tensor: Tensor, axis: int = 0) -> Tensor:
         return self._send(tensor, tuple("data" if k == axis else None for k in range(tensor.dim())))
 
+    def place_rows(self, rows: Mapping[str, Tensor], axis: int = 1) -> Rows:
+        placed = {name: self.place_batch(values, axis) for name, values in rows.items()}
+        return _Rows(placed, self.place(torch.zeros(1, dtype=torch.int64)))
+
     def _send(self, tensor: Tensor, partition: tuple[str | None, ...]) -> Tensor:
         # Tensor.to would make the scalars 0 and 1 constants of the graph, and leave state without the sharding that it
         # has after the first step: in both cases the second step would be a different graph.
@@ -67,19 +89,30 @@ class XlaRuntime(DeviceRuntime):
     def place_model(self, module: nn.Module) -> nn.Module:
         return module._apply(self.place)
 
+    def load_weights(self, module: nn.Module, weights: Mapping[str, Tensor]) -> None:
+        # Copied into the parameters there are, they would be computed by the next graph, which is then another one.
+        module.load_state_dict({name: self.place(tensor) for name, tensor in weights.items()}, assign=True)
+
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return function  # traced as it runs, compiled at the end of the step
 
-    def autocast(self) -> AbstractContextManager[Any]:
-        return torch.autocast("xla", torch.bfloat16) if self._bfloat16 else nullcontext()
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
+        norms = SplittableNorms() if self.devices > 1 else nullcontext()
+        with torch.autocast("xla", torch.bfloat16, enabled=self._bfloat16), norms:
+            yield
 
-    def learning_rate(self, value: float) -> Tensor:
+    def learning_rate(self, rate: Tensor) -> Tensor:
         # torch.optim.SGD reads a rate on the host unless it requires a gradient; under no_grad the two are the same.
-        # Its capturable Adam divides by the rate: at exactly 0 a parameter without a gradient so far becomes 0 / 0.
-        return self.place(torch.tensor(max(value, SMALLEST_RATE))).requires_grad_()
+        return rate.requires_grad_()
 
     def optimizer_variant(self) -> dict[str, Any]:
         return {"foreach": False, "capturable": True}
+
+    def whole(self, tensor: Tensor) -> Tensor:
+        # Otherwise each reading of a tensor would compile a program that gathers it.
+        self._spmd.mark_sharding(tensor, self._mesh, (None,) * tensor.dim())
+        return tensor
 
     def end_step(self) -> None:
         self._torch_xla.sync()

@@ -119,14 +119,14 @@ def test_resolution_resizes_inside_the_step(runtime, images):
     assert network.input_size == (80, 80)  # test_efficientnet is natively 160
     seen = []
     network.module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape))
-    EvaluationStep(network, images, batch_size=23)(network.module)
+    EvaluationStep(network, images.numpy(), batch_size=23)(network.module)
     assert seen == [(23, 3, 80, 80)]
 
 
 def test_padding_the_last_batch_changes_nothing(runtime, images):
     network = network_of(runtime)
-    whole = EvaluationStep(network, images[:20], batch_size=10)(network.module)
-    part = EvaluationStep(network, images[:13], batch_size=10)(network.module)
+    whole = EvaluationStep(network, images[:20].numpy(), batch_size=10)(network.module)
+    part = EvaluationStep(network, images[:13].numpy(), batch_size=10)(network.module)
     assert torch.equal(part, whole[:13])
 
 

@@ -1,6 +1,6 @@
 """Measurements of a runtime for tests, in a separate process: XLA must claim its devices before anything else.
 
-    python probe.py QUESTION ANSWER_FILE OVERRIDES... [+states=ANSWER_FILE] [+controller=NAME] [+change=OVERRIDES]...
+    python probe.py QUESTION ANSWER_FILE OVERRIDES... [+states=ANSWER_FILE] [+change=OVERRIDES]...
 
 The overrides are those of train.py. The answer is a .pt file; `forced` and `exact` need the one that `states` wrote,
 `captured` asks the same of each change of the overrides.
@@ -19,10 +19,6 @@ from omegaconf import OmegaConf
 
 from cifar_imbalance.configuration.checks import checked_train
 from cifar_imbalance.configuration.fields import TrainConfig
-from cifar_imbalance.terminal import Terminal
-
-sys.path.append(str(Path(__file__).resolve().parents[1]))
-from controllers import install
 
 STEPS = 10
 
@@ -56,33 +52,6 @@ def compiled_graphs():
     from torch_xla.debug import metrics
 
     return (metrics.metric_data("CompileTime") or (0,))[0]
-
-
-def graphs(loop):
-    """How many graphs were compiled before the first epoch and in each, and which aten counters grew within one."""
-    from torch_xla.debug import metrics
-
-    def aten():
-        return {name: metrics.counter_value(name) for name in metrics.counter_names() if name.startswith("aten::")}
-
-    counts, grown = [compiled_graphs()], []
-    train_epoch, validate = loop.train_epoch, loop._validate
-
-    def counted_train(*arguments):
-        before = aten()
-        line = train_epoch(*arguments)
-        grown.extend(name for name, value in aten().items() if value != before.get(name, 0))
-        counts.append(compiled_graphs())
-        return line
-
-    def counted_validate():
-        line = validate()
-        counts.append(compiled_graphs())
-        return line
-
-    loop.train_epoch, loop._validate = counted_train, counted_validate
-    loop.run(Terminal())
-    return {"compiled": counts, "aten_grown_within_an_epoch": grown}
 
 
 def batches(loop):
@@ -221,15 +190,12 @@ def run_steps(loop, before=lambda position: None):
     return loop.runtime.to_host(loop.training_step.records)[0].tolist()
 
 
-QUESTIONS = {one.__name__: one for one in (graphs, batches, losses, states, forced, exact, stacked, captured)}
+QUESTIONS = {one.__name__: one for one in (batches, losses, states, forced, exact, stacked, captured)}
 
 
 if __name__ == "__main__":
     question, answer, *overrides = sys.argv[1:]
     given = [word.partition("=")[2] for word in overrides if word.startswith(("+states=", "+change="))]
-    for word in overrides:
-        if word.startswith("+controller="):
-            install(word.removeprefix("+controller="))
     overrides = [word for word in overrides if not word.startswith("+")]
     with TemporaryDirectory() as folder:
         torch.save(QUESTIONS[question](loop_of(overrides, Path(folder) / "run"), *given), answer)

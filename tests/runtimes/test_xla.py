@@ -1,4 +1,4 @@
-"""XLA computes what native PyTorch computes, in one graph, on any number of devices.
+"""XLA computes what native PyTorch computes, on any number of devices.
 
 Every measurement runs in a separate process (see probe.py). XLA's own CPU device substitutes for TPU cores.
 """
@@ -34,10 +34,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def ask(folder, question, *overrides):
+def ask(folder, question, *overrides, environment=ENVIRONMENT):
     answer = folder / f"{question}_{len(list(folder.iterdir()))}.pt"
     command = [sys.executable, str(PROBE), question, str(answer), *overrides]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=ENVIRONMENT)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     return answer
 
@@ -58,19 +58,36 @@ def test_every_batch_of_an_epoch_is_the_same_on_every_runtime(tmp_path):
     assert len(set(native)) == len(native) == 29
 
 
-def test_from_each_native_state_loss_and_gradients_agree(tmp_path):
-    words = [EXACT, *SMALL, *PLAIN, "model.drop_rate=0.3"]  # dropout too: by key, not by the device's generator
-    file = ask(tmp_path, "states", "runtime=cpu", *words)
-    native = torch.load(file, weights_only=True)
-    xla = answer_of(tmp_path, "forced", "runtime=xla", *words, f"+states={file}")
+WITH_DROPOUT = [EXACT, *SMALL, *PLAIN, "model.drop_rate=0.3"]  # by key, not by the device's generator
+
+
+@pytest.fixture(scope="module")
+def native_states(tmp_path_factory):
+    """The file with native's states, losses and gradients."""
+    return ask(tmp_path_factory.mktemp("native"), "states", "runtime=cpu", *WITH_DROPOUT)
+
+
+@pytest.mark.parametrize(
+    "devices", [1, 2, pytest.param(4, marks=pytest.mark.slow), pytest.param(8, marks=pytest.mark.slow)]
+)
+def test_from_each_native_state_loss_and_gradients_agree(native_states, tmp_path, devices):
+    """A batch is split over the devices; that of native's batch norms is whole."""
+    native = torch.load(native_states, weights_only=True)
+    of_devices = ["runtime=xla", f"runtime.devices={devices}", *WITH_DROPOUT]
+    xla = answer_of(tmp_path, "forced", *of_devices, f"+states={native_states}")
     assert xla["losses"] == pytest.approx(native["losses"], rel=1e-4)
     assert max(map(relative, native["gradients"], xla["gradients"])) < 1e-4
 
 
-def test_two_devices_give_the_same_losses_as_one(tmp_path):
-    one = answer_of(tmp_path, "losses", "runtime=xla", EXACT, *SMALL, *PLAIN)
-    two = answer_of(tmp_path, "losses", "runtime=xla", "runtime.devices=2", EXACT, *SMALL, *PLAIN)
-    assert two == pytest.approx(one, rel=1e-4)
+def test_no_device_computes_what_is_another_ones(tmp_path):
+    """Devices exchange sums, for batch norms, gradients and losses, and never the images of a batch or maps of them."""
+    dump = tmp_path / "dump"
+    flags = f"{ENVIRONMENT['XLA_FLAGS']} --xla_dump_to={dump} --xla_dump_hlo_pass_re=spmd-partitioner"
+    words = ["runtime=xla", "runtime.devices=2", "augmentation=paper", *SMALL, *PLAIN]
+    ask(tmp_path, "losses", *words, environment={**ENVIRONMENT, "XLA_FLAGS": flags})
+    (step,) = (file.read_text() for file in dump.glob("*after_spmd-partitioning*"))
+    assert " all-reduce(" in step
+    assert not {name for name in ("all-gather", "all-to-all", "collective-permute") if f" {name}(" in step}
 
 
 @pytest.mark.slow
@@ -97,58 +114,3 @@ def test_train_and_evaluate_give_the_same_results_on_two_devices_and_on_native(t
     }
     assert np.array_equal(logits["again"], logits["run"])
     np.testing.assert_allclose(logits["native"], logits["run"], rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        pytest.param(["optimizer=sgd", "schedule=cosine", "schedule.warmup_fraction=0.34"], marks=pytest.mark.slow),
-        pytest.param(
-            [
-                "optimizer=sgd",
-                "optimizer.sgd.nesterov=true",
-                "schedule=step",
-                "schedule.step.milestones=[0.34]",
-                "schedule.max_lr=0.01",
-            ],
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(
-            ["optimizer=adam", "schedule=constant", "training.ema_decay=0.9", "training.clip_norm=1"],
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(
-            [  # with the quickstart's adamw and cosine
-                "schedule.warmup_fraction=0.17",
-                "augmentation=paper",
-                "loss=focal",
-                "class_weights=effective_number",
-                "sampler=class_balanced",
-                "+controller=moving",
-            ],
-            marks=pytest.mark.slow,
-        ),
-        [  # weights switched on and mixing off between the epochs
-            "loss=ldam",
-            "model.cosine_scale=30",
-            "class_weights=inverse",
-            "class_weights.defer=0.34",
-            "mixing=cmo",
-            "mixing.until=0.67",
-            "augmentation=[flip,auto_augment,cutout]",
-        ],
-    ],
-    ids=[
-        "sgd",
-        "nesterov-step",
-        "adam-ema-clip",
-        "adamw-paper-focal-weights-that-move",
-        "ldam-deferred-weights-cmo-until",
-    ],
-)
-def test_three_epochs_compile_one_graph_for_training_and_one_for_evaluation(tmp_path, settings):
-    short = ["experiment=quickstart", "training.epochs=3", "training.batch_size=64", "training.eval_batch_size=100"]
-    settings = ["schedule.warmup_fraction=0", *settings]
-    seen = answer_of(tmp_path, "graphs", "runtime=xla", "model.name=test_resnet", *short, *settings)
-    assert seen["compiled"] == [0, 1, 2, 2, 2, 2, 2]  # before, then after each epoch's training and evaluation
-    assert seen["aten_grown_within_an_epoch"] == []
