@@ -51,6 +51,7 @@ from cifar_imbalance.runs.rerun import (
 )
 from cifar_imbalance.search.space import read_space
 from cifar_imbalance.search.trials import Trials
+from cifar_imbalance.terminal import Terminal
 
 
 def train() -> None:
@@ -58,7 +59,9 @@ def train() -> None:
         from cifar_imbalance.engine.ensemble import run_ensemble
         from cifar_imbalance.engine.experiment import run_experiment
 
-        return (run_experiment if config.ensemble.members == 1 else run_ensemble)(config, folder, overrides)
+        part_of_a_sweep = [Terminal()] if program.sweep is not None else []
+        start = run_experiment if config.ensemble.members == 1 else run_ensemble
+        return start(config, folder, overrides, *part_of_a_sweep)
 
     def checked(composed: DictConfig, overrides: list[str]) -> TrainConfig:
         return checked_train(composed_for_training(composed, overrides), keys(overrides))
@@ -68,7 +71,8 @@ def train() -> None:
 
         return report_sweep(folder, runs, fields, command)
 
-    main(Program("train", program_name("train"), TrainConfig, checked, run, report))
+    program = Program("train", program_name("train"), TrainConfig, checked, run, report)
+    main(program)
 
 
 def evaluate() -> None:

@@ -45,7 +45,7 @@ from cifar_imbalance.models.freezing import check_head
 from cifar_imbalance.models.heads import class_vectors
 from cifar_imbalance.models.summary import model_summary
 from cifar_imbalance.report.plots import canvas
-from cifar_imbalance.runs.folder import RunFolder, claim
+from cifar_imbalance.runs.folder import RunFolder, claim, in_passing
 from cifar_imbalance.runs.stored import check_no_links, sealed
 from cifar_imbalance.runtimes.base import DeviceRuntime
 from cifar_imbalance.runtimes.environment import environment
@@ -67,12 +67,13 @@ class Prepared:
     teacher: Teacher | None
 
 
-def prepare(config: TrainConfig, like: Prepared | None = None) -> Prepared:
+def prepare(config: TrainConfig, like: Prepared | None = None, *, terminal: Terminal | None = None) -> Prepared:
     """Device, images, augmentation and model; device and images are those of `like`, which has the same, if given.
 
+    With a `terminal` this may be one of several processes on a pod, and all but the first print nothing on theirs.
     Raises UsageError if the configuration does not suit them.
     """
-    runtime = like.runtime if like else make_runtime(config.runtime, deterministic=config.deterministic)
+    runtime = like.runtime if like else _runtime(config, terminal)
     check_name(config.model)  # before images are downloaded and decoded
     data = like.data if like else load_experiment_data(config.dataset)
     height, width = data.train.images.shape[1:3]
@@ -97,33 +98,55 @@ def prepare(config: TrainConfig, like: Prepared | None = None) -> Prepared:
     return Prepared(runtime, data, policy, built, load_teacher(config, data))
 
 
-def run_experiment(config: TrainConfig, path: Path, overrides: list[str], terminal: Terminal | None = None) -> Path:
+def run_experiment(
+    config: TrainConfig, path: Path, overrides: list[str], terminal: Terminal | None = None
+) -> Path | None:
     """Train, choose the epoch, evaluate it on the test images, write the report. `path` is the run folder to create;
     if another run has it, the next free one is. Returns it. A finished run is left as it is.
 
-    Raises UsageError, before the folder is touched, if the configuration does not suit images, model or device, and
-    TrainingFailed if the loss is not finite.
+    A run with a `terminal` is part of something larger. On a pod every host's process computes the run, which must be
+    none, and all but the first keep nothing, print nothing and return None. Raises UsageError, before the folder is
+    touched, if the configuration does not suit images, model or device, and TrainingFailed if the loss is not finite.
     """
+    alone = terminal is None
     with terminal or Terminal() as terminal:
         canvas.use(config.plots)
         if (finished := finished_run(config)) is not None:
             return finished
-        with begun(config, path, overrides, terminal, prepare(config)) as run:
-            try:
-                with run.memory_named(), run.tracking(epochs_done=len(run.loop.history)) as tracked:
-                    run.loop.run(terminal, tracked.log)
-                    report_run(run.loop, run.data)
-                    tracked.finish()
-            except KeyboardInterrupt:
-                if not run.folder.checkpoint("last").exists():
-                    raise
-                raise KeyboardInterrupt(
-                    f"resume with: {command('train')} {as_typed('resume', str(run.folder.path))}"
-                ) from None
-            except Exception:
-                run.log_traceback()
+        prepared = prepare(config, terminal=terminal if alone else None)
+        if prepared.runtime.process > 0:
+            with in_passing(config.resume) as folder:
+                passing = replace(config, logger=[], resume=None if config.resume is None else str(folder))
+                _train(passing, folder / "run", overrides, terminal, prepared)
+            return None
+        return _train(config, path, overrides, terminal, prepared)
+
+
+def _runtime(config: TrainConfig, terminal: Terminal | None) -> DeviceRuntime:
+    runtime = make_runtime(config.runtime, deterministic=config.deterministic, on_pods=terminal is not None)
+    if terminal is not None and runtime.process > 0:
+        terminal.console.quiet = True
+    return runtime
+
+
+def _train(config: TrainConfig, path: Path, overrides: list[str], terminal: Terminal, prepared: Prepared) -> Path:
+    """Train and report in the folder that is resumed, or a new one at `path`; returns it."""
+    with begun(config, path, overrides, terminal, prepared) as run:
+        try:
+            with run.memory_named(), run.tracking(epochs_done=len(run.loop.history)) as tracked:
+                run.loop.run(terminal, tracked.log)
+                report_run(run.loop, run.data)
+                tracked.finish()
+        except KeyboardInterrupt:
+            if prepared.runtime.process > 0 or not run.folder.checkpoint("last").exists():
                 raise
-        return run.folder.path
+            raise KeyboardInterrupt(
+                f"resume with: {command('train')} {as_typed('resume', str(run.folder.path))}"
+            ) from None
+        except Exception:
+            run.log_traceback()
+            raise
+    return run.folder.path
 
 
 def finished_run(config: TrainConfig) -> Path | None:

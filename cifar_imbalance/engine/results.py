@@ -46,6 +46,8 @@ def report_run(loop: Loop, data: ExperimentData) -> None:
     predictions = {
         split: predict(loop.network, images, batch_size, train_images=counts) for split, images in sets.items()
     }
+    if loop.runtime.process > 0:  # the first process reports
+        return
     for split, values in predictions.items():
         values.save(folder.predictions(split))
     details = {

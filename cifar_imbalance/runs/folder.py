@@ -6,11 +6,13 @@ import csv
 import hashlib
 import io
 import json
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -300,6 +302,21 @@ def runs_in(folder: Path) -> Iterator[RunFolder]:
         for inside in sorted(folder.iterdir()):
             if not inside.name.startswith("."):
                 yield from runs_in(inside)
+
+
+@contextmanager
+def in_passing(resumed: str | None) -> Iterator[Path]:
+    """A folder that is gone after the block, with what is read of the run that is `resumed`."""
+    with TemporaryDirectory(prefix="cifar_imbalance_") as folder:
+        path = Path(folder)
+        if resumed is not None:
+            run = RunFolder(expanded(resumed, "resume"))
+            (path / "checkpoints").mkdir()
+            read = (run.config, run.data, run.metrics, run.recalls, run.checkpoint("last"), run.checkpoint("best"))
+            for file in read:
+                if file.is_file():
+                    shutil.copy(file, path / file.relative_to(run.path))
+        yield path
 
 
 def claim(

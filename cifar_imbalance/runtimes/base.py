@@ -23,6 +23,10 @@ class DeviceRuntime(ABC):
     name: str
     device: torch.device
     devices: int = 1
+    processes: int = 1
+    """How many processes run the same program on these devices, one on each host of a TPU pod."""
+    process: int = 0
+    """The number of this one: the first alone writes and prints."""
     threads: int | None = None
     """The threads that compute on a CPU, and on CUDA those that were asked for."""
     reading_is_free: bool

@@ -2,6 +2,9 @@
 
 The batch is split along the axis, everything else is replicated on every device; XLA's partitioner (GSPMD) does the
 rest, so one program runs on any number of cores and batch statistics are those of the whole batch.
+
+On a pod every host runs the process, and the mesh has the devices of all. Each makes the same batches, by key, and
+torch_xla sends to a host's devices their parts.
 """
 
 from __future__ import annotations
@@ -64,11 +67,13 @@ class XlaRuntime(DeviceRuntime):
         if config.devices not in (None, devices):
             raise UsageError(f"runtime.devices={config.devices}: XLA has {devices} in this process")
         self.devices = devices
+        self.processes, self.process = xla_runtime.process_count(), xla_runtime.process_index()
         self._mesh = spmd.Mesh(np.arange(devices), (devices,), ("data",))
         self._bfloat16 = config.precision == "bfloat16"
 
     def describe(self) -> dict[str, Any]:
-        return {"runtime": self.name, "devices": self.devices, "torch_xla": self._torch_xla.__version__}
+        described = {"runtime": self.name, "devices": self.devices, "torch_xla": self._torch_xla.__version__}
+        return described | ({"processes": self.processes} if self.processes > 1 else {})
 
     def place(self, tensor: Tensor) -> Tensor:
         return self._send(tensor, (None,) * tensor.dim())

@@ -95,7 +95,9 @@ def _train(config: TrainConfig, folder: Path, overrides: list[str]) -> Path:
     from cifar_imbalance.engine.experiment import run_experiment
 
     train = run_experiment if config.ensemble.members == 1 else run_ensemble
-    return train(going_on(config, folder), folder, overrides, QuietTerminal())
+    run = train(going_on(config, folder), folder, overrides, QuietTerminal())
+    assert run is not None  # a trial is no run of several processes
+    return run
 
 
 def validation_results(run: Path, objectives: Sequence[str]) -> dict[str, float]:

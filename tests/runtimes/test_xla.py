@@ -82,7 +82,7 @@ def test_from_each_native_state_loss_and_gradients_agree(native_states, tmp_path
 def test_no_device_computes_what_is_another_ones(tmp_path):
     """Devices exchange sums, for batch norms, gradients and losses, and never the images of a batch or maps of them."""
     dump = tmp_path / "dump"
-    flags = f"{ENVIRONMENT['XLA_FLAGS']} --xla_dump_to={dump} --xla_dump_hlo_pass_re=spmd-partitioner"
+    flags = f"{ENVIRONMENT['XLA_FLAGS']} --xla_dump_to={dump} --xla_dump_hlo_pass_re=spmd-partitioning"
     words = ["runtime=xla", "runtime.devices=2", "augmentation=paper", *SMALL, *PLAIN]
     ask(tmp_path, "losses", *words, environment={**ENVIRONMENT, "XLA_FLAGS": flags})
     (step,) = (file.read_text() for file in dump.glob("*after_spmd-partitioning*"))
@@ -114,3 +114,24 @@ def test_train_and_evaluate_give_the_same_results_on_two_devices_and_on_native(t
     }
     assert np.array_equal(logits["again"], logits["run"])
     np.testing.assert_allclose(logits["native"], logits["run"], rtol=1e-4, atol=1e-4)
+
+
+AS_SECOND_PROCESS = """
+import sys
+import torch_xla.runtime
+torch_xla.runtime.process_count, torch_xla.runtime.process_index = (lambda: 2), (lambda: 1)
+from cifar_imbalance import command_line
+sys.argv = ["train.py", *sys.argv[1:]]
+command_line.train()
+"""
+
+
+@pytest.mark.slow
+def test_the_second_process_of_a_pod_trains_and_leaves_and_says_nothing(tmp_path):
+    """As torch_xla numbers processes; that its devices are those of two hosts cannot be tested on one."""
+    short = ["training.epochs=1", "training.batch_size=64", "schedule.warmup_fraction=0"]
+    command = [sys.executable, "-c", AS_SECOND_PROCESS, "runtime=xla", *short, *SMALL]
+    environment = {**ENVIRONMENT, "PJRT_DEVICE": "CPU", "PYTHONPATH": str(PROBE.parents[2])}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr[-2000:]
+    assert list(tmp_path.iterdir()) == []
