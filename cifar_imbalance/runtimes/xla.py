@@ -79,11 +79,14 @@ class XlaRuntime(DeviceRuntime):
         return self._send(tensor, (None,) * tensor.dim())
 
     def place_batch(self, tensor: Tensor, axis: int = 0) -> Tensor:
-        return self._send(tensor, tuple("data" if k == axis else None for k in range(tensor.dim())))
+        return self._split(tensor, axis)
 
     def place_rows(self, rows: Mapping[str, Tensor], axis: int = 1) -> Rows:
-        placed = {name: self.place_batch(values, axis) for name, values in rows.items()}
+        placed = {name: self._split(values, axis) for name, values in rows.items()}
         return _Rows(placed, self.place(torch.zeros(1, dtype=torch.int64)))
+
+    def _split(self, tensor: Tensor, axis: int) -> Tensor:
+        return self._send(tensor, tuple("data" if k == axis else None for k in range(tensor.dim())))
 
     def _send(self, tensor: Tensor, partition: tuple[str | None, ...]) -> Tensor:
         # Tensor.to would make the scalars 0 and 1 constants of the graph, and leave state without the sharding that it

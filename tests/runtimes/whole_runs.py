@@ -67,8 +67,8 @@ class Watch:
         return watched
 
     def batches(self, place_batch):
-        def watched(runtime, tensor):
-            placed = place_batch(runtime, tensor)
+        def watched(runtime, *arguments):
+            placed = place_batch(runtime, *arguments)
             self.in_training += self._in == "training"
             self.shardings["batch"].add(self._sharding_of(placed))
             return placed
