@@ -32,7 +32,9 @@ from cifar_imbalance.runtimes.base import DeviceRuntime
 Inputs = UInt8[np.ndarray, "all height width 3"] | Float[np.ndarray, "all features"]
 # The arguments of `training_loss`.
 StepInputs = tuple[State, State, Tensor, Tensor, Tensor, State, State, Tensor]
-Resident = UInt8[Tensor, "all height width 3"] | Float[Tensor, "all features"]
+# The same on the device: a row for each. A TPU would pad images of three colours to many times their size, or copy the
+# whole set in every step to look up those of a batch.
+Resident = UInt8[Tensor, "all values"] | Float[Tensor, "all features"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Network:
     module: nn.Module
     scale: Float[Tensor, "1 3 1 1"]
     offset: Float[Tensor, "1 3 1 1"]
+    image_size: tuple[int, int]  # before they are resized to
     input_size: tuple[int, int]
     runtime: DeviceRuntime
     noisy: bool
@@ -50,13 +53,14 @@ class Network:
     def on_device(cls, built: BuiltModel, runtime: DeviceRuntime) -> Network:
         mean, std = torch.tensor(built.mean).view(1, 3, 1, 1), torch.tensor(built.std).view(1, 3, 1, 1)
         scale, offset = runtime.place(1 / (255 * std)), runtime.place(-mean / std)
-        return cls(runtime.place_model(built.module), scale, offset, built.input_size, runtime, built.noisy)
+        module = runtime.place_model(built.module)
+        return cls(module, scale, offset, built.image_size, built.input_size, runtime, built.noisy)
 
     def gather(
-        self, images: UInt8[Tensor, "all height width 3"], indices: Int[Tensor, " batch"]
+        self, images: UInt8[Tensor, "all values"], indices: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch 3 height width"]:
         """The selected images as floats of 0..255, channels_last in memory."""
-        return as_floats(images.index_select(0, indices))
+        return as_floats(images.index_select(0, indices).unflatten(1, (*self.image_size, 3)))
 
     def logits(
         self,
@@ -137,7 +141,7 @@ def evaluation_logits(
 
 def resident(images: Inputs, runtime: DeviceRuntime) -> Resident:
     """Images on the device, copied (those of the cache are read-only)."""
-    return runtime.place(torch.from_numpy(np.array(images)))
+    return runtime.place(torch.from_numpy(np.array(images)).flatten(1))
 
 
 class Step(ABC):
