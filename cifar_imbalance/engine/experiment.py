@@ -66,12 +66,14 @@ class Prepared:
     teacher: Teacher | None
 
 
-def prepare(config: TrainConfig, like: Prepared | None = None) -> Prepared:
+def prepare(config: TrainConfig, like: Prepared | None = None, runtime: DeviceRuntime | None = None) -> Prepared:
     """Device, images, augmentation and model; device and images are those of `like`, which has the same, if given.
 
-    Raises UsageError if the configuration does not suit them.
+    The device is otherwise that of `config.runtime`, unless a `runtime` is given. Raises UsageError if the configuration
+    does not suit them.
     """
-    runtime = like.runtime if like else make_runtime(config.runtime, deterministic=config.deterministic)
+    if runtime is None:
+        runtime = like.runtime if like else make_runtime(config.runtime, deterministic=config.deterministic)
     check_name(config.model)  # before images are downloaded and decoded
     data = like.data if like else load_experiment_data(config.dataset)
     height, width = data.train.images.shape[1:3]

@@ -7,8 +7,8 @@ rest, so one program runs on any number of cores and batch statistics are those 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from cifar_imbalance.configuration.fields import Runtime
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.runtimes.base import DeviceRuntime
+from cifar_imbalance.runtimes.batch_norms import use_affine_forms
 
 SMALLEST_RATE = 1e-30  # changes no float32 weight, and its inverse is a finite float32
 
@@ -65,6 +66,7 @@ class XlaRuntime(DeviceRuntime):
         return self._model.send_cpu_data_to_device([tensor.detach()], self.device, sharding)[0]  # type: ignore[index]
 
     def place_model(self, module: nn.Module) -> nn.Module:
+        use_affine_forms(module)
         return module._apply(self.place)
 
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -86,3 +88,51 @@ class XlaRuntime(DeviceRuntime):
 
     def wait(self) -> None:
         self._torch_xla.sync(wait=True)
+
+
+class StepTraced(Exception):
+    """Ends a step that is traced, before it would be sent to the device."""
+
+
+class TracingRuntime(XlaRuntime):
+    """Traces a step on virtual devices of the CPU and does not compute it: what is read from the device is zeros."""
+
+    def __init__(self, config: Runtime) -> None:
+        super().__init__("xla", config)
+        self.name = "tpu"  # what is traced is what a TPU would be given
+        self._tracing = False
+        self._computed: Tensor | tuple[Tensor, ...] = ()
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def remembered(*inputs: Any) -> Any:
+            self._computed = function(*inputs)
+            return self._computed
+
+        return remembered
+
+    def end_step(self) -> None:
+        if self._tracing:
+            raise StepTraced
+
+    def wait(self) -> None:
+        pass
+
+    def to_host(self, tensor: Tensor) -> Tensor:
+        return torch.zeros(tensor.shape, dtype=tensor.dtype)
+
+    def traced(self, step: Callable[[], object], state: Callable[[], Sequence[Tensor]]) -> bytes:
+        """The program, an HloModuleProto with the shardings of its inputs, of a `step`: what its pure function returns,
+        and the `state` that it leaves.
+        """
+        self._tracing = True
+        try:
+            with suppress(StepTraced):
+                step()
+        finally:
+            self._tracing = False
+        returned = [self._computed] if isinstance(self._computed, Tensor) else [*self._computed]
+        outputs = [tensor.detach() for tensor in (*returned, *state())]
+        is_new = self._torch_xla._XLAC._check_tensor_need_materialization(outputs)  # frozen weights are not
+        outputs = [tensor for tensor, new in zip(outputs, is_new, strict=True) if new]
+        program: bytes = self._torch_xla._XLAC._get_xla_tensors_hlo_proto(outputs)
+        return program
