@@ -102,7 +102,7 @@ def _trained(loop: Loop, prepared: Prepared, kind: str) -> tuple[bytes, int]:
         unused += loop.train.images.nbytes
 
     def state() -> list[Tensor]:
-        average = {} if loop.average is None else loop.average.module.state_dict()
+        average = {} if loop.average is None else loop.average.state_dict()
         changed = [loop.network.module.state_dict(), average, loop.optimizer.state]
         return [loop.training_step.records, *(tensor for part in changed for tensor in _tensors(part))]
 
