@@ -69,8 +69,8 @@ class Prepared:
 def prepare(config: TrainConfig, like: Prepared | None = None, runtime: DeviceRuntime | None = None) -> Prepared:
     """Device, images, augmentation and model; device and images are those of `like`, which has the same, if given.
 
-    The device is otherwise that of `config.runtime`, unless a `runtime` is given. Raises UsageError if the configuration
-    does not suit them.
+    The device is otherwise that of `config.runtime`, unless a `runtime` is given. Raises UsageError if the
+    configuration does not suit them.
     """
     if runtime is None:
         runtime = like.runtime if like else make_runtime(config.runtime, deterministic=config.deterministic)

@@ -15,9 +15,9 @@ WIDTH = 100
 NOT_MEASURED = (
     "These are bounds, not measurements: no step was run. A step takes at least its roofline time; waiting for other\n"
     "cores and for the host, small operations and units that are not full come on top, compilation and reading of\n"
-    "images too. The core's figures are those that its vendor publishes; the operations' peak is that of bfloat16.\n"
-    "How the compiler estimates is not documented."
+    "images too. The core's figures are those that its vendor publishes; the operations' peak is that of bfloat16."
 )
+NOT_DOCUMENTED = "How the compiler estimates is not documented."
 
 
 def preflight_text(results: dict[str, Any]) -> str:
@@ -36,7 +36,10 @@ def preflight_text(results: dict[str, Any]) -> str:
             f"extrapolated: compiled were models with none and with one of each row of alike blocks (up to {removed} "
             "fewer)"
         )
-    lines += ["", _table(results), "", *_last_lines(results), "", NOT_MEASURED, ""]
+    lines += ["", _table(results), "", *_last_lines(results), "", NOT_MEASURED]
+    if results["estimated_seconds"] is not None:
+        lines.append(NOT_DOCUMENTED)
+    lines.append("")
     return "\n".join(lines)
 
 
