@@ -355,7 +355,7 @@ config = TrainConfig(
     experiment="custom",
 )
 runtime = TracingRuntime(config.runtime)
-prepared = prepare(config, runtime)
+prepared = prepare(config, runtime=runtime)
 extension = runtime._torch_xla._XLAC
 check = extension._check_tensor_need_materialization
 counts = []

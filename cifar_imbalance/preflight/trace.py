@@ -136,7 +136,7 @@ def main() -> None:
     config = replace(config, model=replace(config.model, pretrained=False, weights=None))
     folder = Path(asked["folder"])
     try:
-        prepared = prepare(config, TracingRuntime(config.runtime))
+        prepared = prepare(config, runtime=TracingRuntime(config.runtime))
     except UsageError as error:
         print(json.dumps({"refused": str(error)}), flush=True)
         return
