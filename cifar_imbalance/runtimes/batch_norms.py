@@ -55,7 +55,7 @@ class _Affine(TorchFunctionMode):
         if function is not batch_norm:
             return function(*args, **kwargs)
         names = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
-        given = {"weight": None, "bias": None, "training": False, "eps": 1e-5}
+        given: dict[str, Any] = {"weight": None, "bias": None, "training": False, "eps": 1e-5}
         given |= dict(zip(names, args, strict=False)) | kwargs
         if given["training"]:  # without running statistics
             return function(*args, **kwargs)
