@@ -23,6 +23,10 @@ def predict() -> None:
     _start("predict")
 
 
+def preflight() -> None:
+    _start("preflight")
+
+
 def figures() -> None:
     _start("figures")
 

@@ -280,6 +280,7 @@ PROGRAMS = {
     "benchmark": "cifar_imbalance.benchmark",
     "figures": "cifar_imbalance.figures",
     "search": "cifar_imbalance.search",
+    "preflight": "cifar_imbalance.preflight",
 }
 
 

@@ -124,7 +124,7 @@ def test_experiment_1_is_traced_at_456_pixels_in_bfloat16_and_batches_of_128():
         loss, _ = training_loss(
             parameters,
             buffers,
-            torch.empty(50_000, 32, 32, 3, dtype=torch.uint8),
+            torch.empty(50_000, 32 * 32 * 3, dtype=torch.uint8),
             torch.empty(50_000, dtype=torch.int64),
             torch.empty(batch, dtype=torch.int64),
             {name: mode.from_tensor(torch.from_numpy(values[0])) for name, values in draws.items()},

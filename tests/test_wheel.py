@@ -17,6 +17,7 @@ SCRIPTS = {
     "cifar-imbalance-export",
     "cifar-imbalance-figures",
     "cifar-imbalance-predict",
+    "cifar-imbalance-preflight",
     "cifar-imbalance-search",
     "cifar-imbalance-track",
     "cifar-imbalance-benchmark",

@@ -4,6 +4,16 @@ Hydra composes, sweeps and launches. Before it does, every job of the command li
 Torch is imported only after that.
 """
 
-from cifar_imbalance.command_line.programs import benchmark, evaluate, export, figures, predict, search, track, train
+from cifar_imbalance.command_line.programs import (
+    benchmark,
+    evaluate,
+    export,
+    figures,
+    predict,
+    preflight,
+    search,
+    track,
+    train,
+)
 
-__all__ = ["benchmark", "evaluate", "export", "figures", "predict", "search", "track", "train"]
+__all__ = ["benchmark", "evaluate", "export", "figures", "predict", "preflight", "search", "track", "train"]

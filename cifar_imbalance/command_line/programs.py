@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from cifar_imbalance.command_line.composer import Composer
 from cifar_imbalance.command_line.main import main
@@ -17,10 +17,12 @@ from cifar_imbalance.configuration.checks import (
     checked_figures,
     checked_grouping,
     checked_predict,
+    checked_preflight,
     checked_search,
     checked_seeds,
     checked_track,
     checked_train,
+    for_topology,
 )
 from cifar_imbalance.configuration.fields import (
     BenchmarkConfig,
@@ -28,6 +30,8 @@ from cifar_imbalance.configuration.fields import (
     ExportConfig,
     FiguresConfig,
     PredictConfig,
+    PreflightConfig,
+    Preflighting,
     SearchConfig,
     Searching,
     TrackConfig,
@@ -35,6 +39,7 @@ from cifar_imbalance.configuration.fields import (
 )
 from cifar_imbalance.configuration.installed import program_name
 from cifar_imbalance.configuration.overrides import keys
+from cifar_imbalance.configuration.schema import field_paths
 from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.runs.folder import RunFolder, find_run
@@ -169,6 +174,23 @@ def search() -> None:
     program = Program("search", program_name("search"), SearchConfig, checked, run, space=[])
     ConfigStore.instance().store("train_schema", TrainConfig)  # a trial is composed as a run of train.py
     main(program)
+
+
+def preflight() -> None:
+    def run(config: tuple[Preflighting, TrainConfig], folder: Path, overrides: list[str]) -> None:
+        from cifar_imbalance.preflight.run import run_preflight
+
+        run_preflight(*config, folder, overrides)
+
+    def checked(composed: DictConfig, overrides: list[str]) -> tuple[Preflighting, TrainConfig]:
+        config = checked_preflight(composed, keys(overrides))
+        own = field_paths(Preflighting)
+        words = [text for text in overrides if keys([text])[0] not in own]
+        plain = OmegaConf.masked_copy(composed, [str(key) for key in composed if str(key) not in own])
+        experiment = checked_train(composed_for_training(plain, words), keys(words))
+        return config, for_topology(experiment, config.topology)
+
+    main(Program("preflight", program_name("preflight"), PreflightConfig, checked, run))
 
 
 def track() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import fields as fields_of
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from cifar_imbalance.configuration.fields import (
     FiguresConfig,
     FourPhases,
     PredictConfig,
+    Preflighting,
     Runtime,
     Searching,
     TrackConfig,
@@ -52,6 +54,7 @@ from cifar_imbalance.configuration.hardware import (
 from cifar_imbalance.configuration.image_folder import SPLITS, has_splits, unread_splits
 from cifar_imbalance.configuration.installed import check_installed
 from cifar_imbalance.configuration.schema import as_dataclass, field_paths, leaves, unknown_field
+from cifar_imbalance.configuration.tpus import TOPOLOGIES, Topology
 from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.configuration.values import LARGEST_SEED, WEIGHT_SUFFIXES
 from cifar_imbalance.errors import UsageError
@@ -64,6 +67,8 @@ ALREADY_CORRECTED = {  # losses that take no class weights, and why
     **dict.fromkeys(PRIOR_IN_LOSS, "has the classes' frequencies in its logits already"),
     "gml": "counts the classes of a batch equally already",
 }
+# What a run has and a pre-flight has not: it trains nothing, and chooses its device itself.
+NOT_IN_PREFLIGHT = ("resume", "logger", "plots", "open", "checkpoint", "runtime")
 OTHER_IMAGES = "images=FOLDER evaluates a run on other test images"
 _FACTORS = ("contrast", "saturation", "brightness")
 
@@ -196,6 +201,37 @@ def checked_search(composed: DictConfig, typed: Iterable[str] = ()) -> Searching
     if not own.objectives or len(set(own.objectives)) < len(own.objectives):
         raise UsageError(f"objectives={own.objectives}: at least one, each once, of {', '.join(OBJECTIVES)}")
     return own
+
+
+def checked_preflight(composed: DictConfig, typed: Iterable[str] = ()) -> Preflighting:
+    """What is a pre-flight's own in its configuration, every value checked. Raises UsageError."""
+    for package in ("torch_xla", "jax", "libtpu"):
+        check_installed(package, "preflight", extra="preflight")
+    if OmegaConf.is_missing(composed, "topology"):
+        raise UsageError(f"topology: a value is missing; write topology=NAME: {', '.join(TOPOLOGIES)}")
+    own = as_dataclass(Preflighting, OmegaConf.masked_copy(composed, [f.name for f in fields_of(Preflighting)]))
+    for key in typed:
+        if key.partition(".")[0] in NOT_IN_PREFLIGHT and key != "runtime.precision":
+            raise UsageError(f"{key}: has no effect on a pre-flight, which trains nothing and runs on no device")
+    _check_output(own.output, "preflight.json")
+    return own
+
+
+def for_topology(config: TrainConfig, topology: str) -> TrainConfig:
+    """The experiment on XLA devices, as many as the cores of `topology`.
+
+    Raises UsageError for batches that the cores do not divide, and for an ensemble.
+    """
+    if config.ensemble.members > 1:
+        raise UsageError(f"ensemble.members={config.ensemble.members}: a pre-flight is of one model; allowed is 1")
+    cores = Topology(topology).cores
+    runtime = replace(config.runtime, name="xla", devices=cores, threads=None, compile=False)
+    config = replace(config, runtime=runtime)
+    try:
+        _check_batch_sizes(config)
+    except UsageError as error:
+        raise UsageError(f"{error} with topology={topology}") from error
+    return config
 
 
 def checked_track(composed: DictConfig) -> TrackConfig:

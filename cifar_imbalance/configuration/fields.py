@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from omegaconf import MISSING
 
+from cifar_imbalance.configuration.tpus import TOPOLOGIES
 from cifar_imbalance.configuration.values import (
     BatchSize,
     Border,
@@ -634,3 +635,18 @@ class BenchmarkConfig:
     model: Model = field(default_factory=Model)
     runtime: Runtime = field(default_factory=Runtime)  # runtime.compile applies to row loop
     plots: Plots = field(default_factory=Plots)
+
+
+# ---------------------------------------------------------------- an experiment on a TPU that is not here
+@dataclass
+class Preflighting:
+    topology: Annotated[str, Choices(*TOPOLOGIES)] = MISSING  # generation and chips of a slice of one host
+    # compile models with none and with one of each row of alike blocks, and extrapolate to the whole one
+    stand_in: bool = False
+    largest_batch: bool = True  # also look for the largest batch that fits; two or three compilations more
+    output: str = MISSING  # folder for preflight.json and preflight.txt
+
+
+@dataclass
+class PreflightConfig(TrainConfig, Preflighting):
+    """A pre-flight: an experiment as it would be trained, and the TPU that it is compiled for."""

@@ -67,13 +67,21 @@ class Prepared:
     teacher: Teacher | None
 
 
-def prepare(config: TrainConfig, like: Prepared | None = None, *, terminal: Terminal | None = None) -> Prepared:
+def prepare(
+    config: TrainConfig,
+    like: Prepared | None = None,
+    *,
+    runtime: DeviceRuntime | None = None,
+    terminal: Terminal | None = None,
+) -> Prepared:
     """Device, images, augmentation and model; device and images are those of `like`, which has the same, if given.
 
-    With a `terminal` this may be one of several processes on a pod, and all but the first print nothing on theirs.
-    Raises UsageError if the configuration does not suit them.
+    The device is otherwise that of `config.runtime`, unless a `runtime` is given. With a `terminal` this may be one of
+    several processes on a pod, and all but the first print nothing on theirs. Raises UsageError if the configuration
+    does not suit them.
     """
-    runtime = like.runtime if like else _runtime(config, terminal)
+    if runtime is None:
+        runtime = like.runtime if like else _runtime(config, terminal)
     check_name(config.model)  # before images are downloaded and decoded
     data = like.data if like else load_experiment_data(config.dataset)
     height, width = data.train.images.shape[1:3]

@@ -32,6 +32,9 @@ from cifar_imbalance.runtimes.base import DeviceRuntime, Rows
 Inputs = UInt8[np.ndarray, "all height width 3"] | Float[np.ndarray, "all features"]
 # The arguments of `training_loss`.
 StepInputs = tuple[State, State, Tensor, Tensor, Tensor, State, State, Tensor]
+# The same on the device: a row for each. A TPU would pad images of three colours to many times their size, or copy the
+# whole set in every step to look up those of a batch.
+Resident = UInt8[Tensor, "all values"] | Float[Tensor, "all features"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Network:
     module: nn.Module
     scale: Float[Tensor, "1 3 1 1"]
     offset: Float[Tensor, "1 3 1 1"]
+    image_size: tuple[int, int]  # before they are resized to
     input_size: tuple[int, int]
     runtime: DeviceRuntime
     noisy: bool
@@ -49,16 +53,17 @@ class Network:
     def on_device(cls, built: BuiltModel, runtime: DeviceRuntime) -> Network:
         mean, std = torch.tensor(built.mean).view(1, 3, 1, 1), torch.tensor(built.std).view(1, 3, 1, 1)
         scale, offset = runtime.place(1 / (255 * std)), runtime.place(-mean / std)
-        return cls(runtime.place_model(built.module), scale, offset, built.input_size, runtime, built.noisy)
+        module = runtime.place_model(built.module)
+        return cls(module, scale, offset, built.image_size, built.input_size, runtime, built.noisy)
 
     def gather(
-        self, images: UInt8[Tensor, "all height width 3"], indices: Int[Tensor, " batch"]
+        self, images: UInt8[Tensor, "all values"], indices: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch 3 height width"]:
         """The selected images as floats of 0..255, channels_last in memory."""
         return self.as_inputs(images.index_select(0, indices))
 
-    def as_inputs(self, images: UInt8[Tensor, "batch height width 3"]) -> Float[Tensor, "batch 3 height width"]:
-        return as_floats(images)
+    def as_inputs(self, images: UInt8[Tensor, "batch values"]) -> Float[Tensor, "batch 3 height width"]:
+        return as_floats(images.unflatten(1, (*self.image_size, 3)))
 
     def logits(
         self,
@@ -84,7 +89,7 @@ def as_floats(images: UInt8[Tensor, "batch height width 3"]) -> Float[Tensor, "b
 def training_loss(
     parameters: State,
     buffers: State,
-    images: Tensor,
+    images: Resident,
     labels: Tensor,
     indices: Tensor,
     draws: State,
@@ -193,7 +198,9 @@ class TrainingStep(Step):
         self._module = network.module
         self._source = images
         self._host = HostStage(images, policy, mixing.name) if policy.on_host else None
-        self.images = self.runtime.place(torch.from_numpy(np.array(images)))  # those of the cache are read-only
+        self.images = self.runtime.place(
+            torch.from_numpy(np.array(images)).flatten(1)
+        )  # copied: the cache's are read-only
         self.labels = self.runtime.place(torch.from_numpy(labels))
         self._policy = policy
         self.clip_norm = clip_norm
@@ -275,7 +282,7 @@ class EvaluationStep:
         parts = []
         for start in range(0, count, self._batch_size):
             indices = np.arange(start, start + self._batch_size).clip(max=count - 1)
-            images = self._runtime.place_batch(torch.from_numpy(self._images[indices]))
+            images = self._runtime.place_batch(torch.from_numpy(self._images[indices]).flatten(1))
             parts.append(self._runtime.whole(self._logits(parameters, buffers, images)))
             self._runtime.end_step()
         return torch.cat([self._runtime.to_host(part) for part in parts])[:count]

@@ -27,11 +27,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class BuiltModel:
-    """`module` is on the CPU; its input is [batch, 3, *input_size], values 0..1 normalised by `mean` and `std`."""
+    """`module` is on the CPU; its input is [batch, 3, *input_size], values 0..1 normalised by `mean` and `std`.
+
+    What is resized to it are images of `image_size`.
+    """
 
     module: nn.Module
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    image_size: tuple[int, int]
     input_size: tuple[int, int]
     noisy: bool = False  # whether it draws noise in training
 
@@ -62,7 +66,7 @@ def build_model(model: fields.Model, *, class_count: int, image_size: tuple[int,
         _check_forward(module, model.name, class_count, input_size)
     data = timm.data.resolve_model_data_config(module)
     noisy = bool(model.drop_rate or model.drop_path_rate)
-    return BuiltModel(module, tuple(data["mean"]), tuple(data["std"]), input_size, noisy)
+    return BuiltModel(module, tuple(data["mean"]), tuple(data["std"]), image_size, input_size, noisy)
 
 
 def is_ours(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Batch, layer and group norm as means over their inputs, which XLA's partitioner splits over devices.
+"""Batch, layer and group norm as means over their inputs: XLA's partitioner splits them over devices.
 
 torch_xla computes all three by XLA's batch-norm instructions, which the partitioner does not split: it gathers the
 whole batch on every device, and every device then computes all that follows.
@@ -7,6 +7,7 @@ whole batch on every device, and every device then computes all that follows.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from inspect import signature
 from typing import Any
 
 import torch
@@ -97,10 +98,26 @@ FORMS: dict[Any, Callable[..., Tensor]] = {
 }
 
 
-class SplittableNorms(TorchFunctionMode):
-    """In the block, torch's norms are those of this file."""
+class XlaNorms(TorchFunctionMode):
+    """In the block, norms are those of this file where torch_xla's will not do.
+
+    On several `devices` these are all. On one they are batch norms with fixed statistics whose gradient is needed, as
+    with model.freeze_batch_norm: torch_xla (2.9) fails at it, as it expects statistics of the batch.
+    """
+
+    def __init__(self, devices: int) -> None:
+        super().__init__()
+        self._split = devices > 1
 
     def __torch_function__(
         self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        return FORMS.get(function, function)(*args, **(kwargs or {}))
+        form, kwargs = FORMS.get(function), kwargs or {}
+        if form is not None and (self._split or (form is batch_norm and _fixed(args, kwargs))):
+            return form(*args, **kwargs)
+        return function(*args, **kwargs)
+
+
+def _fixed(args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
+    training = signature(batch_norm).bind(*args, **kwargs).arguments.get("training", False)
+    return torch.is_grad_enabled() and not training

@@ -10,8 +10,8 @@ torch_xla sends to a host's devices their parts.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from cifar_imbalance.configuration.fields import Runtime
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.runtimes.base import DeviceRuntime, Rows
-from cifar_imbalance.runtimes.norms import SplittableNorms
+from cifar_imbalance.runtimes.norms import XlaNorms
 
 
 class _Rows:
@@ -106,8 +106,7 @@ class XlaRuntime(DeviceRuntime):
 
     @contextmanager
     def autocast(self) -> Iterator[None]:
-        norms = SplittableNorms() if self.devices > 1 else nullcontext()
-        with torch.autocast("xla", torch.bfloat16, enabled=self._bfloat16), norms:
+        with torch.autocast("xla", torch.bfloat16, enabled=self._bfloat16), XlaNorms(self.devices):
             yield
 
     def learning_rate(self, rate: Tensor) -> Tensor:
@@ -127,3 +126,51 @@ class XlaRuntime(DeviceRuntime):
 
     def wait(self) -> None:
         self._torch_xla.sync(wait=True)
+
+
+class StepTraced(Exception):
+    """Ends a step that is traced, before it would be sent to the device."""
+
+
+class TracingRuntime(XlaRuntime):
+    """Traces a step on virtual devices of the CPU and does not compute it: what is read from the device is zeros."""
+
+    def __init__(self, config: Runtime) -> None:
+        super().__init__("xla", config)
+        self.name = "tpu"  # what is traced is what a TPU would be given
+        self._tracing = False
+        self._computed: Tensor | tuple[Tensor, ...] = ()
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def remembered(*inputs: Any) -> Any:
+            self._computed = function(*inputs)
+            return self._computed
+
+        return remembered
+
+    def end_step(self) -> None:
+        if self._tracing:
+            raise StepTraced
+
+    def wait(self) -> None:
+        pass
+
+    def to_host(self, tensor: Tensor) -> Tensor:
+        return torch.zeros(tensor.shape, dtype=tensor.dtype)
+
+    def traced(self, step: Callable[[], object], state: Callable[[], Sequence[Tensor]]) -> bytes:
+        """The program, an HloModuleProto with the shardings of its inputs, of a `step`: what its pure function returns,
+        and the `state` that it leaves.
+        """
+        self._tracing = True
+        try:
+            with suppress(StepTraced):
+                step()
+        finally:
+            self._tracing = False
+        returned = [self._computed] if isinstance(self._computed, Tensor) else [*self._computed]
+        outputs = [tensor.detach() for tensor in (*returned, *state())]
+        is_new = self._torch_xla._XLAC._check_tensor_need_materialization(outputs)  # frozen weights are not
+        outputs = [tensor for tensor, new in zip(outputs, is_new, strict=True) if new]
+        program: bytes = self._torch_xla._XLAC._get_xla_tensors_hlo_proto(outputs)
+        return program

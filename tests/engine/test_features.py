@@ -41,7 +41,7 @@ def test_the_head_of_its_features_gives_the_logits_of_the_network(tiny, name):
     state = dict(network.module.named_parameters()), dict(network.module.named_buffers())
     head = HeadNetwork(**vars(network))
     found = head.gather(torch.from_numpy(features(network, images.numpy(), 4)), torch.arange(5))
-    expected = network.logits(*state, network.gather(images, torch.arange(5)))
+    expected = network.logits(*state, network.gather(images.flatten(1), torch.arange(5)))
     torch.testing.assert_close(head.logits(*state, found), expected, rtol=1e-4, atol=1e-4)
 
 

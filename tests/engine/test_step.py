@@ -42,7 +42,7 @@ def test_the_loss_is_that_of_the_normalised_images_weighted_by_class(runtime, im
     loss, correct = training_loss(
         dict(module.named_parameters()),
         dict(module.named_buffers()),
-        images,
+        images.flatten(1),
         labels,
         indices,
         {},
@@ -76,7 +76,7 @@ def test_of_mixed_images_both_labels_count_by_their_shares(runtime, images, name
     found, _ = training_loss(
         dict(module.named_parameters()),
         dict(module.named_buffers()),
-        images,
+        images.flatten(1),
         labels,
         torch.from_numpy(indices[0]),
         draws,
@@ -109,7 +109,7 @@ def test_of_mixed_images_both_labels_count_by_their_shares(runtime, images, name
 
 
 def test_a_gathered_batch_is_channels_last_in_memory(runtime, images):
-    batch = network_of(runtime).gather(images, torch.arange(5))
+    batch = network_of(runtime).gather(images.flatten(1), torch.arange(5))
     assert batch.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(batch, images[:5].permute(0, 3, 1, 2).float())
 

@@ -19,6 +19,7 @@ PROGRAMS = {
     "evaluate": ("evaluate.py", fields.EvaluateConfig),
     "benchmark": ("cifar_imbalance.benchmark", fields.BenchmarkConfig),
     "figures": ("cifar_imbalance.figures", fields.FiguresConfig),
+    "preflight": ("cifar_imbalance.preflight", fields.PreflightConfig),
 }
 RUNS = ("ckpt", "resume", "repeat", "start", "reference")
 
@@ -72,7 +73,7 @@ def likely_values(schema: type) -> dict[str, list[object]]:
 @st.composite
 def command_lines(draw: st.DrawFn, likely: dict[str, list[object]]) -> list[str]:
     """One to four fields, groups and flags, often after what makes a complete configuration."""
-    complete = {"ckpt": ["ckpt=RUN"], "dataset": ["dataset=digits"]}
+    complete = {"ckpt": ["ckpt=RUN"], "dataset": ["dataset=digits"], "topology": ["dataset=digits", "topology=v5e:2x2"]}
     line = draw(st.sampled_from([[], *(words for name, words in complete.items() if name in likely)]))
     for _ in range(draw(st.integers(1, 4))):
         kind = draw(st.integers(0, 19))
@@ -96,12 +97,13 @@ def type_in(typed, tiny_run, tmp_path_factory):
     from cifar_imbalance.benchmark import run
     from cifar_imbalance.engine import ensemble, evaluation, experiment
     from cifar_imbalance.figures import draw
+    from cifar_imbalance.preflight import run as preflight
 
     base = tmp_path_factory.mktemp("harness")
     finished = shutil.copytree(tiny_run, base / "run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(base / "home"))
-        for module in (run, ensemble, evaluation, experiment, draw):
+        for module in (run, ensemble, evaluation, experiment, draw, preflight):
             for name in [name for name in vars(module) if name.startswith("run_")]:
                 patch.setattr(module, name, lambda *_: None)
 
