@@ -61,6 +61,9 @@ class DeviceRuntime(ABC):
     def optimizer_variant(self) -> dict[str, Any]:
         """The keyword arguments of torch.optim's classes that choose an implementation."""
 
+    def prepare(self, optimizer: torch.optim.Optimizer) -> None:
+        """Make the steps of an optimiser, whose state is on the device, fast here."""
+
     @abstractmethod
     def end_step(self) -> None:
         """Mark the end of a step: its work may be sent to the device."""

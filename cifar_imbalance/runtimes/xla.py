@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from cifar_imbalance.configuration.fields import Runtime
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.runtimes.base import DeviceRuntime
+from cifar_imbalance.runtimes.xla_convolutions import use_xla_cpu_forms
+from cifar_imbalance.runtimes.xla_optimizer import trace_steps_once
 
 SMALLEST_RATE = 1e-30  # changes no float32 weight, and its inverse is a finite float32
 
@@ -65,6 +67,8 @@ class XlaRuntime(DeviceRuntime):
         return self._model.send_cpu_data_to_device([tensor.detach()], self.device, sharding)[0]  # type: ignore[index]
 
     def place_model(self, module: nn.Module) -> nn.Module:
+        if self.name == "xla":
+            use_xla_cpu_forms(module)
         return module._apply(self.place)
 
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -80,6 +84,10 @@ class XlaRuntime(DeviceRuntime):
 
     def optimizer_variant(self) -> dict[str, Any]:
         return {"foreach": False, "capturable": True}
+
+    def prepare(self, optimizer: torch.optim.Optimizer) -> None:
+        if self.name == "xla":
+            trace_steps_once(optimizer)
 
     def end_step(self) -> None:
         self._torch_xla.sync()

@@ -1,0 +1,58 @@
+"""The forms for XLA's CPU client equal the plain convolutions, in value and gradient."""
+
+import copy
+from itertools import product
+
+import pytest
+import timm
+import torch
+from timm.layers import Conv2dSame
+from torch import nn
+
+from cifar_imbalance.runtimes.xla_convolutions import use_xla_cpu_forms
+
+SIZES = ((1, 1), (1, 3), (2, 2), (2, 5), (4, 4), (5, 5), (9, 9), (17, 17))
+CASES = [
+    (kernel, size, padding, stride)
+    for kernel, size, padding, stride in product((1, 3, 5, 7), SIZES, (*range(4), "same"), (1, 2, 3))
+    if padding == "same" or min(size) + 2 * padding >= kernel
+]
+
+
+def pair(inputs, outputs, kernel, padding=0, stride=1, **options):
+    """A plain convolution in float64 and one with the same weights in the form for XLA."""
+    kind = Conv2dSame if padding == "same" else nn.Conv2d
+    plain = kind(inputs, outputs, kernel, stride, 0 if padding == "same" else padding, dtype=torch.float64, **options)
+    form = copy.deepcopy(plain)
+    use_xla_cpu_forms(form)
+    assert form.forward.__func__ is not kind.forward
+    return plain, form
+
+
+def assert_equal(plain, form, size):
+    images = [torch.randn(3, plain.in_channels, *size, dtype=torch.float64, requires_grad=True)]
+    images.append(images[0].detach().clone().requires_grad_())
+    results = [plain(images[0]), form(images[1])]
+    torch.testing.assert_close(results[1], results[0])
+    direction = torch.randn_like(results[0])
+    for result in results:
+        result.backward(direction)
+    torch.testing.assert_close(images[1].grad, images[0].grad)
+    for (name, expected), (_, parameter) in zip(plain.named_parameters(), form.named_parameters(), strict=True):
+        torch.testing.assert_close(parameter.grad, expected.grad, msg=name)
+
+
+@pytest.mark.parametrize(("kernel", "size", "padding", "stride"), CASES)
+def test_a_depthwise_form_is_the_plain_convolution_in_float64(kernel, size, padding, stride):
+    assert_equal(*pair(6, 6, kernel, padding, stride, groups=6, bias=False), size)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_pointwise_form_is_the_plain_convolution_in_float64(size, bias):
+    assert_equal(*pair(6, 4, 1, bias=bias), size)
+
+
+@pytest.mark.parametrize(("kernel", "size", "padding", "stride"), CASES[::7])
+def test_the_form_of_a_stem_is_the_plain_convolution_in_float64(kernel, size, padding, stride):
+    assert_equal(*pair(3, 8, kernel, padding, stride), size)
