@@ -217,7 +217,7 @@ def make_loop(
     )
     with checkpoint.fitting(folder.checkpoint("last")):
         load_state(optimizer, optimizer_state, runtime.place)
-    runtime.prepare(optimizer)
+    runtime.prepare_optimizer(optimizer)
     limit = None
     if (share := config.training.head_max_norm) is not None:
         limit = state["norm_limit"] if state else norm_limit(class_vectors(network.module, config.model), share)

@@ -61,8 +61,9 @@ class DeviceRuntime(ABC):
     def optimizer_variant(self) -> dict[str, Any]:
         """The keyword arguments of torch.optim's classes that choose an implementation."""
 
-    def prepare(self, optimizer: torch.optim.Optimizer) -> None:
-        """Make the steps of an optimiser, whose state is on the device, fast here."""
+    @abstractmethod
+    def prepare_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let the optimiser, whose state is on the device, step in the way that is fastest here."""
 
     @abstractmethod
     def end_step(self) -> None:

@@ -85,7 +85,7 @@ class XlaRuntime(DeviceRuntime):
     def optimizer_variant(self) -> dict[str, Any]:
         return {"foreach": False, "capturable": True}
 
-    def prepare(self, optimizer: torch.optim.Optimizer) -> None:
+    def prepare_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
         if self.name == "xla":
             trace_steps_once(optimizer)
 

@@ -1,18 +1,20 @@
 """Convolutions on XLA's CPU client in forms that its compiler does well.
 
-That compiler makes the gradients of a depthwise convolution dense ones, whose cost grows with the square of the channels.
-Here a depthwise convolution is a sum over the taps of its kernel: shifted images times the tap's weights, channels last,
-so that the innermost loop is over channels. Its gradients are such sums too. On a small map the sum of every pixel is
-written out, over the taps that overlap the map; on a map of one pixel that is one product. Pointwise convolutions are
-matrix products over the pixels, a dense one of few channels (the stem) is one over patches.
+That compiler makes the gradients of a depthwise convolution dense ones, whose cost grows with the square of the
+channels. Here a depthwise convolution is a sum over the taps of its kernel: shifted images times the tap's weights,
+channels last, so that the innermost loop is over channels. Its gradients are such sums too. On a small map the sum of
+every pixel is written out, over the taps that overlap the map; on a map of one pixel that is one product. Pointwise
+convolutions are matrix products over the pixels, a dense one of few channels (the stem) is one over patches. Each form
+but the stem's is one node of the graph that torch_xla traces (`xla_trace.py`).
 
-A model's names, parameters and state are unchanged, and it computes the same function. A TPU has convolutions of its own
-and does not use these forms.
+A model's names, parameters and state are unchanged, and it computes the same function. A TPU has convolutions of its
+own and does not use these forms.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import reduce
 from itertools import product
 from typing import Any
 
@@ -141,7 +143,7 @@ def depthwise(images: Tensor, weight: Tensor, stride: Pair, pads: Pads) -> tuple
     else:
         left, right, top, bottom = pads
         padded = pad(given, (0, 0, left, right, top, bottom))
-        result = sum(shifted * taps[tap] for tap, shifted in _shifted(padded, weight.shape[2:], stride))
+        result = _sum(shifted * taps[tap] for tap, shifted in _shifted(padded, weight.shape[2:], stride))
     return (_channels_first(result).to(images.dtype),)
 
 
@@ -162,7 +164,7 @@ def depthwise_gradients(
         to_images = _to_images(back, taps, images.shape[2:], stride, pads)
         to_taps = _to_taps(back, given, down, across)
     unused = torch.zeros_like(taps[0, 0])
-    every_tap = torch.cat([to_taps.get(tap, unused) for tap in product(*map(range, weight.shape[2:]))])
+    every_tap = torch.cat([to_taps.get(tap, unused) for tap in _grid(weight.shape[2:])])
     return _channels_first(to_images).to(images.dtype), every_tap.view(taps.shape).permute(2, 0, 1).unsqueeze(1)
 
 
@@ -179,7 +181,7 @@ def _to_images(back: Tensor, taps: Tensor, size: Sequence[int], stride: Pair, pa
     before, before_left = rows - 1 - top, columns - 1 - left
     after, after_right = height + top - back.shape[1], width + left - back.shape[2]
     padded = pad(back, (0, 0, before_left, after_right, before, after))
-    return sum(
+    return _sum(
         shifted * taps[rows - 1 - row, columns - 1 - column]
         for (row, column), shifted in _shifted(padded, (rows, columns), (1, 1))
     )
@@ -195,7 +197,7 @@ def _to_taps(back: Tensor, given: Tensor, down: list[Reach], across: list[Reach]
         pixels, places = zip(*((v, j) for c, v, j in across if c == column), strict=True)
         step = pixels[1] - pixels[0] if len(pixels) > 1 else 1
         from_pixels, to_places = slice(pixels[0], pixels[-1] + 1, step), slice(places[0], places[-1] + 1)
-        products = sum(given[:, u, from_pixels] * back[:, i, to_places] for r, u, i in down if r == row)
+        products = _sum(given[:, u, from_pixels] * back[:, i, to_places] for r, u, i in down if r == row)
         result[row, column] = products.sum((0, 1))
     return result
 
@@ -230,15 +232,22 @@ def _reaches(images: Tensor, weight: Tensor, stride: Pair, pads: Pads) -> tuple[
     )
 
 
-def _shifted(padded: Tensor, kernel: Sequence[int], stride: Pair) -> Iterator[tuple[Pair, Tensor]]:
+def _shifted(padded: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Iterator[tuple[Pair, Tensor]]:
     """Every tap, and what of `padded` [batch, height, width, channels] it reads at all places."""
-    height, width = (
-        (side - size) // step for side, size, step in zip(padded.shape[1:3], kernel, stride, strict=True)
-    )
+    height, width = ((side - size) // step for side, size, step in zip(padded.shape[1:3], kernel, stride, strict=True))
     for row, column in product(range(kernel[0]), range(kernel[1])):
         rows = slice(row, row + height * stride[0] + 1, stride[0])
         columns = slice(column, column + width * stride[1] + 1, stride[1])
         yield (row, column), padded[:, rows, columns]
+
+
+def _grid(size: Sequence[int]) -> Iterator[Pair]:
+    height, width = size
+    return product(range(height), range(width))
+
+
+def _sum(terms: Iterable[Tensor]) -> Tensor:
+    return reduce(torch.add, terms)
 
 
 def _sums(terms: Iterable[tuple[Pair, Tensor]]) -> dict[Pair, Tensor]:
@@ -252,7 +261,7 @@ def _sums(terms: Iterable[tuple[Pair, Tensor]]) -> dict[Pair, Tensor]:
 def _as_map(pixels: dict[Pair, Tensor], size: Sequence[int], like: Tensor) -> Tensor:
     """Maps [batch, height, width, channels] of their pixels [batch, channels]; pixels that are missing are zero."""
     zero = torch.zeros_like(like[:, 0, 0])
-    return torch.stack([pixels.get(at, zero) for at in product(*map(range, size))], 1).unflatten(1, tuple(size))
+    return torch.stack([pixels.get(at, zero) for at in _grid(size)], 1).unflatten(1, tuple(size))
 
 
 POINTWISE = TracedOnce(pointwise, "pointwise")

@@ -1,8 +1,8 @@
 """Pure functions that torch_xla traces once.
 
-torch_xla traces every operation of every step anew before XLA looks the step's graph up, which on XLA's CPU client takes
-longer than running it. A function that is traced once is a computation of its own: each call is one node of the step's
-graph, which XLA inlines. The arithmetic is the same.
+torch_xla traces every operation of every step anew before XLA looks the step's graph up, which on XLA's CPU client
+takes longer than running it. A function that is traced once is a computation of its own: each call is one node of the
+step's graph, which XLA inlines. The arithmetic is the same.
 """
 
 from __future__ import annotations
