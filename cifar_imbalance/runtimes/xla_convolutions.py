@@ -93,10 +93,15 @@ def _as_autocast(tensor: Tensor) -> Tensor:
 
 
 class _Pointwise(torch.autograd.Function):
+    generate_vmap_rule = True  # so that models can be stacked
+
     @staticmethod
-    def forward(ctx: Any, images: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(images, weight)
+    def forward(images: Tensor, weight: Tensor) -> Tensor:
         return POINTWISE([images, weight])[0]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
@@ -105,11 +110,16 @@ class _Pointwise(torch.autograd.Function):
 
 
 class _Depthwise(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, images: Tensor, weight: Tensor, stride: Pair, pads: Pads) -> Tensor:
-        ctx.save_for_backward(images, weight)
-        ctx.settings = (stride, pads)
+    def forward(images: Tensor, weight: Tensor, stride: Pair, pads: Pads) -> Tensor:
         return DEPTHWISE([images, weight], stride, pads)[0]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        images, weight, *ctx.settings = inputs
+        ctx.save_for_backward(images, weight)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:

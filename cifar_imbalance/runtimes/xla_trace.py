@@ -17,7 +17,8 @@ from torch import Tensor
 class TracedOnce:
     """A function of tensors, then of hashable settings, that gives a tuple of tensors and depends on nothing else.
 
-    On XLA devices it is traced once for each combination of shapes, types and settings; elsewhere it is called.
+    On XLA devices it is traced once for each combination of shapes, types and settings; elsewhere, and inside
+    torch.func.vmap, it is called.
     Gradients do not flow through it.
     """
 
@@ -27,7 +28,7 @@ class TracedOnce:
         self._computations: dict[Hashable, Callable[[Sequence[Tensor]], list[Tensor]]] = {}
 
     def __call__(self, tensors: Sequence[Tensor], *settings: Hashable) -> Sequence[Tensor]:
-        if tensors[0].device.type != "xla":
+        if tensors[0].device.type != "xla" or any(map(torch._C._functorch.is_functorch_wrapped_tensor, tensors)):
             return self._function(*tensors, *settings)
         key = (tuple((tensor.shape, tensor.dtype) for tensor in tensors), settings)
         if key not in self._computations:

@@ -8,6 +8,7 @@ import timm
 import torch
 from timm.layers import Conv2dSame
 from torch import nn
+from torch.func import functional_call, grad, stack_module_state, vmap
 
 from cifar_imbalance.runtimes.xla import XlaRuntime
 from cifar_imbalance.runtimes.xla_convolutions import PatchConv2d, use_xla_cpu_forms
@@ -96,3 +97,19 @@ def test_the_forms_are_for_the_cpu_client_alone(name, forms):
     runtime.prepare_optimizer(optimizer)
     (module,) = runtime.place_model(nn.Sequential(nn.Conv2d(3, 8, 3)))
     assert (type(module) is PatchConv2d) == forms == ("step" in optimizer.__dict__)
+
+
+def test_models_can_be_stacked():
+    models = [nn.Sequential(nn.Conv2d(8, 8, 5, padding=2, groups=8, bias=False), nn.Conv2d(8, 4, 1)) for _ in range(3)]
+    for model in models:
+        use_xla_cpu_forms(model)
+    for images in (torch.randn(2, 8, 3, 3), torch.randn(2, 8, 9, 9)):
+
+        def loss(parameters, images=images):
+            return functional_call(models[0], parameters, (images,)).square().sum()
+
+        stacked, _ = stack_module_state(models)
+        gradients = vmap(grad(loss))(stacked)
+        for number, model in enumerate(models):
+            for name, gradient in grad(loss)(dict(model.named_parameters())).items():
+                torch.testing.assert_close(gradients[name][number], gradient)
