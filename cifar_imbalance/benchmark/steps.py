@@ -63,6 +63,7 @@ def bare_step(config: BenchmarkConfig, runtime: DeviceRuntime) -> Steps:
     rate = runtime.learning_rate(runtime.place(torch.tensor(LEARNING_RATE)))
     optimizer = make_optimizer(module, ADAM, learning_rate=rate, variant=runtime.optimizer_variant())
     load_state(optimizer, state, runtime.place)
+    runtime.prepare_optimizer(optimizer)
     parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
     pixels, labels = random_images(config, config.batch_size)
     images = runtime.place_batch(torch.from_numpy(pixels).permute(0, 3, 1, 2).float())

@@ -252,6 +252,7 @@ def make_loop(
     )
     with checkpoint.fitting(folder.checkpoint("last")):
         load_state(optimizer, optimizer_state, runtime.place)
+    runtime.prepare_optimizer(optimizer)
     trained, train_images, validation_images = what_is_trained(
         config, network, data.train.images, None if data.validation is None else data.validation.images
     )

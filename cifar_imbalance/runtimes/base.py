@@ -82,6 +82,10 @@ class DeviceRuntime(ABC):
         """The keyword arguments of torch.optim's classes that choose an implementation."""
 
     @abstractmethod
+    def prepare_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let the optimiser, whose state is on the device, step in the way that is fastest here."""
+
+    @abstractmethod
     def end_step(self) -> None:
         """Mark the end of a step: its work may be sent to the device."""
 

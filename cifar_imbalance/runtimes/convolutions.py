@@ -65,7 +65,7 @@ class CroppedConv2d(nn.Conv2d):
         if plain or isinstance(self.padding, str):
             return super().forward(images)
         height, width = images.shape[2:]
-        pads = _pads(self, height, width)
+        pads = pads_of(self, height, width)
         rows, top, bottom = _crop(height, self.kernel_size[0], self.stride[0], pads[2:])
         columns, left, right = _crop(width, self.kernel_size[1], self.stride[1], pads[:2])
         weight = self.weight[:, :, rows, columns]
@@ -83,7 +83,7 @@ class DepthwiseConv2d(CroppedConv2d):
         plain = torch.is_autocast_enabled(images.device.type) or torch.compiler.is_exporting()
         if not small or plain or isinstance(self.padding, str):
             return super().forward(images)
-        pads = _pads(self, height, width)
+        pads = pads_of(self, height, width)
         left, right, top, bottom = pads
         (rows, columns), (down, across) = self.kernel_size, self.stride
         one_place = 1 + top + bottom < rows + down and 1 + left + right < columns + across
@@ -110,7 +110,7 @@ _FORMS: dict[type[nn.Module], tuple[type[nn.Conv2d], type[nn.Conv2d], type[nn.Co
 }
 
 
-def _pads(part: nn.Conv2d, height: int, width: int) -> Pads:
+def pads_of(part: nn.Conv2d, height: int, width: int) -> Pads:
     """The padding that a convolution adds to a map of this size on each side."""
     if not isinstance(part, Conv2dSame):
         assert not isinstance(part.padding, str)
@@ -126,7 +126,7 @@ def _pads(part: nn.Conv2d, height: int, width: int) -> Pads:
 def _crop(side: int, kernel: int, stride: int, pads: Pair) -> tuple[slice, int, int]:
     """Along one axis: the taps from the first to the last that overlap the image, and the padding for them alone."""
     places = (side + sum(pads) - kernel) // stride + 1
-    taps = [tap for tap, _, _ in _overlaps(side, places, kernel, stride, pads[0])]
+    taps = [tap for tap, _, _ in overlaps(side, places, kernel, stride, pads[0])]
     first, last = taps[0], taps[-1]
     before = pads[0] - first
     return slice(first, last + 1), before, (places - 1) * stride + last - first + 1 - before - side
@@ -139,8 +139,8 @@ def weight_gradient(images: Tensor, gradient: Tensor, *, kernel: Pair, stride: P
     """
     images, gradient = images.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)  # channels last, as in memory
     result = gradient.new_zeros(*kernel, images.shape[3])
-    rows = _overlaps(images.shape[1], gradient.shape[1], kernel[0], stride[0], pads[2])
-    columns = _overlaps(images.shape[2], gradient.shape[2], kernel[1], stride[1], pads[0])
+    rows = overlaps(images.shape[1], gradient.shape[1], kernel[0], stride[0], pads[2])
+    columns = overlaps(images.shape[2], gradient.shape[2], kernel[1], stride[1], pads[0])
     for row, from_row, to_row in rows:
         for column, from_column, to_column in columns:
             product = images[:, from_row, from_column] * gradient[:, to_row, to_column]
@@ -148,7 +148,7 @@ def weight_gradient(images: Tensor, gradient: Tensor, *, kernel: Pair, stride: P
     return result.permute(2, 0, 1).unsqueeze(1)
 
 
-def _overlaps(side: int, places: int, kernel: int, stride: int, before: int) -> list[tuple[int, slice, slice]]:
+def overlaps(side: int, places: int, kernel: int, stride: int, before: int) -> list[tuple[int, slice, slice]]:
     """Along one axis: each tap that overlaps the image, the pixels it covers and the output positions they go to.
 
     Position p reads pixel p * stride + tap - before of `side` pixels.

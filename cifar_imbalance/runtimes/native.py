@@ -99,6 +99,9 @@ class NativeRuntime(DeviceRuntime):
     def optimizer_variant(self) -> dict[str, Any]:
         return {"fused": True}
 
+    def prepare_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+        pass  # its variant is fused into one kernel
+
     def end_step(self) -> None:
         pass  # operations are dispatched eagerly
 

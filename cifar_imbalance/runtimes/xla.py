@@ -22,6 +22,8 @@ from cifar_imbalance.configuration.fields import Runtime
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.runtimes.base import DeviceRuntime, Rows
 from cifar_imbalance.runtimes.norms import XlaNorms
+from cifar_imbalance.runtimes.xla_convolutions import use_xla_cpu_forms
+from cifar_imbalance.runtimes.xla_optimizer import trace_steps_once
 
 
 class _Rows:
@@ -95,6 +97,8 @@ class XlaRuntime(DeviceRuntime):
         return self._model.send_cpu_data_to_device([tensor.detach()], self.device, sharding)[0]  # type: ignore[index]
 
     def place_model(self, module: nn.Module) -> nn.Module:
+        if self.name == "xla":
+            use_xla_cpu_forms(module)
         return module._apply(self.place)
 
     def load_weights(self, module: nn.Module, weights: Mapping[str, Tensor]) -> None:
@@ -120,6 +124,10 @@ class XlaRuntime(DeviceRuntime):
         # Otherwise each reading of a tensor would compile a program that gathers it.
         self._spmd.mark_sharding(tensor, self._mesh, (None,) * tensor.dim())
         return tensor
+
+    def prepare_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+        if self.name == "xla":
+            trace_steps_once(optimizer)
 
     def end_step(self) -> None:
         self._torch_xla.sync()

@@ -4,6 +4,7 @@ Every measurement runs in a separate process (see probe.py). XLA's own CPU devic
 """
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -88,6 +89,15 @@ def test_no_device_computes_what_is_another_ones(tmp_path):
     (step,) = (file.read_text() for file in dump.glob("*after_spmd-partitioning*"))
     assert " all-reduce(" in step
     assert not {name for name in ("all-gather", "all-to-all", "collective-permute") if f" {name}(" in step}
+
+
+@pytest.mark.parametrize("devices", ["1", "2"])
+def test_an_optimizer_traced_once_steps_as_torchs_own_bit_for_bit_in_one_graph(devices):
+    command = [sys.executable, str(PROBE.with_name("traced_optimizers.py")), devices]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
+    assert done.returncode == 0, done.stderr[-2000:]
+    four_steps_one_graph = [True, 4, 1]
+    assert json.loads(done.stdout.splitlines()[-1]) == dict.fromkeys(("adam", "adamw", "sgd"), four_steps_one_graph)
 
 
 @pytest.mark.slow
