@@ -43,8 +43,7 @@ def _after_a_step(
 ) -> tuple[Tensor, ...]:
     """What a step makes of the parameters and their state: `tensors` are these, then the gradients and the rates."""
     given = iter([tensor.clone() for tensor in tensors])  # the step works in place
-    twin = copy.copy(optimizer)
-    del twin.__dict__["step"]
+    twin = copy.copy(optimizer)  # with torch's own step: a copy takes no other attributes over than settings and state
     twin._optimizer_step_pre_hooks, twin._optimizer_step_post_hooks = OrderedDict(), OrderedDict()
     twin.state, twin.param_groups = defaultdict(dict), []
     own: list[Tensor] = []
