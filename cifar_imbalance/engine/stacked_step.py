@@ -36,6 +36,7 @@ class StackedStep(Step):
         self._images = members[0].images if shared else self._stacked([member.images for member in members])
         loss = vmap(members[0].function, in_dims=(0, 0, own, None, 0, 0, 0, 0), randomness="error")
         self._loss = self.runtime.compiled(loss)
+        self.update = self._update()
 
     def begin_epoch(self, plans: Sequence[EpochPlan]) -> None:
         """Set the plans whose steps are to be run, one for each member."""
@@ -45,7 +46,7 @@ class StackedStep(Step):
         own = {name: torch.stack([member.rows[name] for member in self._members], dim=1) for name in first.rows}
         shared = {name: first.rows[name] for name in ("rate", "position")}
         self._rows = self.runtime.place_rows({**own, **shared}, axis=2)
-        self.update = self._update(first.update)
+        self._take_state()
         classes = [member.classes for member in self._members]
         self._classes = {name: self._stacked([one[name] for one in classes]) for name in first.classes}
         self.records = self.runtime.place(torch.zeros(2, len(plans[0]), len(plans)))
@@ -53,14 +54,10 @@ class StackedStep(Step):
     def end_epoch(self) -> None:
         """Give the members their parameters, statistics, averages and optimiser states."""
         for number, member in enumerate(self._members):
-            own, ours = member.update, self.update
-            pairs = [(own.parameters, ours.parameters), (own.buffers, ours.buffers)]
-            if own.average is not None and ours.average is not None:
-                pairs.append((own.average.mean, ours.average.mean))
-            for theirs, stacked in pairs:
+            for theirs, stacked in zip(_states_of(member.update), _states_of(self.update), strict=True):
                 for name, tensor in theirs.items():
                     tensor.data = in_format_of(tensor, self._part(stacked[name], number))
-            load_state(own.optimizer, self._state_of(number), self.runtime.place)
+            load_state(member.update.optimizer, self._state_of(number), self.runtime.place)
 
     def _inputs(self, position: int, row: State) -> StepInputs:
         images = [member.host_images(position) for member in self._members]
@@ -77,46 +74,53 @@ class StackedStep(Step):
             row["seed"],
         )
 
-    def _update(self, first: Update) -> Update:
+    def _update(self) -> Update:
+        """What the stacked step changes: tensors of the members' shapes, with one more axis."""
         updates = [member.update for member in self._members]
-
-        def stacked(states: Sequence[State]) -> State:
-            return {name: self._stacked([state[name] for state in states]) for name in states[0]}
-
-        parameters = stacked([one.parameters for one in updates])
-        for name, tensor in parameters.items():
-            tensor.requires_grad_(first.parameters[name].requires_grad)
-        buffers = stacked([one.buffers for one in updates])
-        average = None
-        if first.average is not None:
-            means = stacked([one.average.mean for one in updates if one.average is not None])
-            average = WeightAverage(means, {**parameters, **buffers}, first.average.decay)
-        norm = self._members[0].clip_norm
-        clip = None if norm is None else partial(_clip_each, max_norm=norm)
-        return Update(parameters, buffers, self._optimizer(parameters), clip, average)
-
-    def _optimizer(self, parameters: State) -> torch.optim.Optimizer:
-        """An optimiser of the stacked parameters, with the groups, settings and states of the members'."""
-        optimizers = [member.update.optimizer for member in self._members]
-        names = {parameter: name for name, parameter in self._members[0].update.parameters.items()}
-        groups = [
-            {**group, "params": [parameters[names[parameter]] for parameter in group["params"]]}
-            for group in optimizers[0].param_groups
+        stacked = [
+            {name: self._stacked([state[name] for state in states]) for name in states[0]}
+            for states in zip(*map(_states_of, updates), strict=True)
         ]
-        kind: Callable[[Any], torch.optim.Optimizer] = type(optimizers[0])
+        (parameters, buffers), means = stacked[:2], stacked[2:]
+        average, norm = updates[0].average, self._members[0].clip_norm
+        if average is not None:
+            average = WeightAverage(means[0], {**parameters, **buffers}, average.decay)
+        clip = None if norm is None else partial(_clip_each, max_norm=norm)
+        names = {parameter: name for name, parameter in updates[0].parameters.items()}
+        groups = [
+            {**group, "params": [parameters[names[parameter]].requires_grad_() for parameter in group["params"]]}
+            for group in updates[0].optimizer.param_groups
+        ]
+        kind: Callable[[Any], torch.optim.Optimizer] = type(updates[0].optimizer)
         optimizer = kind(groups)
+        load_state(optimizer, self._optimizer_state(), self.runtime.place)
+        self.runtime.prepare_optimizer(optimizer)
+        return Update(parameters, buffers, optimizer, clip, average)
+
+    def _take_state(self) -> None:
+        """Stack the members' parameters, statistics, averages and optimiser states, and what of them is trained."""
+        members = [_states_of(member.update) for member in self._members]
+        for ours, *theirs in zip(_states_of(self.update), *members, strict=True):
+            for name, tensor in ours.items():
+                tensor.data = self._stacked([state[name] for state in theirs])
+        for name, parameter in self.update.parameters.items():
+            parameter.requires_grad_(self._members[0].update.parameters[name].requires_grad)
+        load_state(self.update.optimizer, self._optimizer_state(), self.runtime.place)
+
+    def _optimizer_state(self) -> dict[int, Any]:
+        optimizers = [member.update.optimizer for member in self._members]
         states = [one.state_dict()["state"] for one in optimizers]
         shapes = [parameter.shape for group in optimizers[0].param_groups for parameter in group["params"]]
 
         def together(index: int, name: str) -> Any:
             values = [state[index][name] for state in states]
-            if isinstance(values[0], Tensor) and values[0].shape == shapes[index]:
-                return torch.stack([self.runtime.to_host(value) for value in values])
-            return values[0]  # the number of steps
+            if not isinstance(values[0], Tensor):
+                return values[0]
+            on_host = [self.runtime.to_host(value) for value in values]
+            same = values[0].shape != shapes[index]  # the number of steps
+            return on_host[0].clone() if same else torch.stack(on_host)
 
-        state = {index: {name: together(index, name) for name in values} for index, values in states[0].items()}
-        load_state(optimizer, state, self.runtime.place)
-        return optimizer
+        return {index: {name: together(index, name) for name in values} for index, values in states[0].items()}
 
     def _state_of(self, number: int) -> dict[int, Any]:
         optimizer = self.update.optimizer
@@ -137,6 +141,11 @@ class StackedStep(Step):
 
     def _part(self, stacked: Tensor, number: int) -> Tensor:
         return self.runtime.place(self.runtime.to_host(stacked)[number].clone())
+
+
+def _states_of(update: Update) -> list[State]:
+    average = [] if update.average is None else [update.average.mean]
+    return [update.parameters, update.buffers, *average]
 
 
 def _clip_each(parameters: Sequence[Tensor], max_norm: float) -> None:

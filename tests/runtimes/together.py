@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-MEMBERS, BLOCK, ROUNDS, SECONDS = 5, 3, 5, 20.0
+MEMBERS, BLOCK, ROUNDS, SECONDS = 5, 6, 5, 20.0
 WORDS = ["experiment=quickstart", "dataset.image_size=32", "training.batch_size=32", "model.pretrained=false"]
 
 
@@ -27,15 +27,23 @@ def loops_of(words, folder):
 
 
 def blocks(loops):
-    """A block of steps of all networks, one by one and stacked."""
+    """By name: what begins a block of steps of all networks, one by one and stacked, and what runs it."""
     from cifar_imbalance.engine.stacked_step import StackedStep
 
     plans = [loop.plan(0).first(BLOCK) for loop in loops]
     alone, runtime = [loop.training_step for loop in loops], loops[0].runtime
-    together = StackedStep(alone)
     for step in alone[1:]:
         step.share_images(alone[0])
-    together.begin_epoch(plans)
+    together = StackedStep(alone)
+
+    def begin():
+        for step, plan in zip(alone, plans, strict=True):
+            step.begin_epoch(plan)
+        runtime.wait()
+
+    def begin_together():
+        together.begin_epoch(plans)
+        runtime.wait()
 
     def one_by_one():
         for step in alone:
@@ -48,7 +56,14 @@ def blocks(loops):
             together(position)
         runtime.wait()
 
-    return {"one_by_one": one_by_one, "stacked": stacked}
+    return {"one_by_one": (begin, one_by_one), "stacked": (begin_together, stacked)}
+
+
+def seconds_of(begin, run):
+    begin()
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
 
 
 def rate_alone(words):
@@ -58,12 +73,12 @@ def rate_alone(words):
     with TemporaryDirectory() as folder:
         loop = loop_of(words, Path(folder, "run"))
         loop.training_step.begin_epoch(loop.plan(0).first(BLOCK))
-        for position in range(BLOCK):
-            loop.training_step(position)
-        started, steps = time.perf_counter(), 0
-        while time.perf_counter() - started < SECONDS:
+        started, steps = 0.0, -BLOCK  # the first steps do not count
+        while steps <= 0 or time.perf_counter() - started < SECONDS:
             loop.training_step(steps % BLOCK)
             steps += 1
+            if steps == 0:
+                started = time.perf_counter()
         return steps * 32 / (time.perf_counter() - started)
 
 
@@ -72,16 +87,10 @@ def main(output, model, runtime, threads=None):
     images, seconds = MEMBERS * BLOCK * 32, {}
     with TemporaryDirectory() as folder:
         found = blocks(loops_of(words, folder))
-        first = {}
-        for name, run in found.items():
-            started = time.perf_counter()
-            run()
-            first[name] = round(time.perf_counter() - started, 1)
+        first = {name: round(seconds_of(*block), 1) for name, block in found.items()}
         for _ in range(ROUNDS):
-            for name, run in found.items():
-                started = time.perf_counter()
-                run()
-                seconds.setdefault(name, []).append(time.perf_counter() - started)
+            for name, block in found.items():
+                seconds.setdefault(name, []).append(seconds_of(*block))
     rates = {name: images / median(values) for name, values in seconds.items()}
     if runtime == "cpu":
         cores = len(os.sched_getaffinity(0))

@@ -27,7 +27,10 @@ def after_steps(runtime, name, traced):
     state = fresh_state(module, config)
     module = runtime.place_model(module)
     optimizer = make_optimizer(
-        module, config, learning_rate=runtime.learning_rate(0.0), variant=runtime.optimizer_variant()
+        module,
+        config,
+        learning_rate=runtime.learning_rate(runtime.place(torch.tensor(0.1))),
+        variant=runtime.optimizer_variant(),
     )
     load_state(optimizer, state, runtime.place)
     if traced:
@@ -39,7 +42,7 @@ def after_steps(runtime, name, traced):
     for step in range(STEPS):
         module(images).square().mean().backward()
         for group in optimizer.param_groups:
-            group["lr"] = runtime.learning_rate(0.01 * step)
+            group["lr"] = runtime.learning_rate(runtime.place(torch.tensor(0.01 + 0.01 * step)))
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         runtime.end_step()
