@@ -1,7 +1,7 @@
 """From the result files to the tables and figures of docs/answer.md: python docs/answer_figures.py
 
-Reads docs/results/balanced/, which answer_results.py wrote. Each table and each number of answer.md stands between two
-comments, `<!-- NAME -->` and `<!-- end -->`, and is written anew.
+Reads docs/results/balanced/ and the folders of CARRIED, which answer_results.py wrote. Each table and each number of
+answer.md stands between two comments, `<!-- NAME -->` and `<!-- end -->`, and is written anew.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ DOCS = Path(__file__).parent
 RESULTS = DOCS / "results" / "balanced"
 BASELINE = "exp2_tuned"
 BIAS = "0.5"  # the power of the tables
+# The same recipes unchanged on other images, and with another network.
+CARRIED = {"CIFAR-10": "balanced_cifar10", "ResNet-18 from scratch": "balanced_resnet18"}
 METRICS = ("accuracy", "worst_decile_recall", "hard_decile_recall")
 # Rows of which the text mentions numbers.
 MENTIONED = {
@@ -40,8 +42,8 @@ Lines = list[dict[str, str]]
 Spread = tuple[float, float | None, int]  # mean, sample standard deviation, n
 
 
-def read(name: str) -> Lines:
-    with (RESULTS / name).open(encoding="utf-8") as file:
+def read(name: str, results: Path = RESULTS) -> Lines:
+    with (results / name).open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -120,6 +122,23 @@ def aims_table() -> str:
             cells += ["none is enough", "", "", ""]
         found.append(cells)
     return table(["row", "n", "power", "accuracy", "worst decile", "hard decile"], found)
+
+
+def carried_table() -> str:
+    """The rows of CARRIED, without and with a class bias."""
+    found = []
+    for name, folder in CARRIED.items():
+        if not (DOCS / "results" / folder).is_dir():
+            continue
+        lines = read("runs.csv", DOCS / "results" / folder)
+        for row in rows_of(lines):
+            of_row = [
+                list(values(lines, row, power, metric).values()) for power in ("", BIAS, "2") for metric in METRICS[:2]
+            ]
+            found.append([name, row, str(len(of_row[0])), *map(shown, of_row)])
+    header = ["accuracy", "worst decile"]
+    with_bias = [f"{one}, {bias}" for bias in ("bias", "power 2") for one in header]
+    return table(["", "row", "n", *header, *with_bias], found)
 
 
 def hard_table() -> str:
@@ -201,6 +220,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "aims": aims_table,
     "hard": hard_table,
     "ensembles": ensembles_table,
+    "carried": carried_table,
 }
 
 
