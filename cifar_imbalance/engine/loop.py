@@ -100,8 +100,12 @@ class Loop:
         """
         trained.check_finite(plan.epoch)
         if self.norm_limit is not None:
-            cut_to_norm(class_vectors(self.network.module, self.config.model), self.norm_limit)
-            self.runtime.end_step()  # a graph of its own, lest it become part of the evaluation's
+            vectors = class_vectors(self.network.module, self.config.model)
+            on_host = self.runtime.to_host(
+                vectors
+            ).clone()  # on the device it would be a graph, or part of the next one
+            cut_to_norm(on_host, self.norm_limit)
+            vectors.data = self.runtime.place(on_host)
         line = {**_training_line(plan, trained), "seconds": round(seconds, 2), **self._validate()}
         self.history.append(line)
         is_best = self._update_best(line)

@@ -198,9 +198,8 @@ class TrainingStep(Step):
         self._module = network.module
         self._source = images
         self._host = HostStage(images, policy, mixing.name) if policy.on_host else None
-        self.images = self.runtime.place(
-            torch.from_numpy(np.array(images)).flatten(1)
-        )  # copied: the cache's are read-only
+        copied = torch.from_numpy(np.array(images))  # those of the cache are read-only
+        self.images: Resident = self.runtime.place(copied.flatten(1))
         self.labels = self.runtime.place(torch.from_numpy(labels))
         self._policy = policy
         self.clip_norm = clip_norm

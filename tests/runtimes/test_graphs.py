@@ -107,7 +107,9 @@ ALL = {
 GRAPHS = {  # of the runs that have more than one for training, one for evaluation and no other, and why
     "burn_in-sgd": {"training": 2},  # one for each phase: while the head alone learns, a step needs no other gradients
     "schedule=four_phases": {"training": 2},
-    "head_max_norm": {"elsewhere": 1},  # that of the cut
+    "head_max_norm": {
+        "training": 2
+    },  # a step's outputs are in the order of their age, and weights that were cut are new
     "head alone": {"evaluation": 3},  # of images to features, features to logits, and, in the end, images to logits
 }
 

@@ -21,7 +21,7 @@ PROBE = Path(__file__).with_name("probe.py")
 SMALL = [
     "experiment=quickstart",
     "dataset.image_size=16",
-    "training.eval_batch_size=100",
+    "training.eval_batch_size=96",
 ]
 # a small rate: less chaos, see compare.py
 PLAIN = ["optimizer=sgd", "schedule=constant", "schedule.warmup_fraction=0", "schedule.max_lr=0.001"]
