@@ -26,7 +26,7 @@ ALL = ", ".join(TOPOLOGIES)
 NAME = "cifar_imbalance.preflight"
 needs_the_compiler = pytest.mark.skipif(
     any(find_spec(name) is None for name in ("torch_xla", "jax", "libtpu")),
-    reason="needs the extra [preflight]: torch_xla, jax and libtpu",
+    reason="jax and libtpu are not installed: pip install -e '.[preflight]'",
 )
 
 
