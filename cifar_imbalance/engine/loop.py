@@ -101,9 +101,8 @@ class Loop:
         trained.check_finite(plan.epoch)
         if self.norm_limit is not None:
             vectors = class_vectors(self.network.module, self.config.model)
-            on_host = self.runtime.to_host(
-                vectors
-            ).clone()  # on the device it would be a graph, or part of the next one
+            # On the host: on the device it would be a graph of its own, or part of the next one.
+            on_host = self.runtime.to_host(vectors).clone()
             cut_to_norm(on_host, self.norm_limit)
             vectors.data = self.runtime.place(on_host)
         line = {**_training_line(plan, trained), "seconds": round(seconds, 2), **self._validate()}

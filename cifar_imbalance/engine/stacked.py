@@ -69,31 +69,37 @@ def train_stacked(members: list[Member], prepared: Prepared, lines: MemberLines)
             return failures
         loop = opened[0].run.loop
         epochs = loop.config.training.epochs
-        steps, together = Steps(loop.runtime, epochs), {}
-        with opened[0].run.memory_named():
-            while training := [one for one in opened if one.epochs_done < epochs]:
-                started = time.perf_counter()
-                epoch = min(one.epochs_done for one in training)
-                group = [one for one in training if one.epochs_done == epoch]
-                loops = [one.run.loop for one in group]
-                plans = [one.begin_epoch(epoch) for one in loops]
-                numbers = tuple(one.member.number for one in group)
-                if numbers not in together:
-                    together[numbers] = StackedStep([one.training_step for one in loops])
-                step = together[numbers]
-                step.begin_epoch(plans)
-                trained = steps.run(step, plans[0], _Views([one.view for one in group]))
-                step.end_epoch()
-                seconds = time.perf_counter() - started
-                for place, one in enumerate(group):
+        steps, together = Steps(loop.runtime, epochs), dict[tuple[int, ...], StackedStep]()
+        while training := [one for one in opened if one.epochs_done < epochs]:
+            started = time.perf_counter()
+            epoch = min(one.epochs_done for one in training)
+            group = [one for one in training if one.epochs_done == epoch]
+            loops, numbers = [one.run.loop for one in group], tuple(one.member.number for one in group)
+            try:
+                with group[0].run.memory_named():
+                    plans = [one.begin_epoch(epoch) for one in loops]
+                    if numbers not in together:
+                        together = {numbers: StackedStep([one.training_step for one in loops])}
+                    step = together[numbers]
+                    step.begin_epoch(plans)
+                    trained = steps.run(step, plans[0], _Views([one.view for one in group]))
+                    step.end_epoch()
+            except Exception as error:  # all of them have failed
+                for one in group:
                     opened.remove(one)
-                    with named(one.member, one.run), one.terminal.speaking():
-                        one.run.loop.end_epoch(plans[place], trained.of_member(place), seconds)
-                        opened.append(one)
-            for one in opened:
+                    with named(one.member, one.run):
+                        raise error
+                continue
+            seconds = time.perf_counter() - started
+            for place, one in enumerate(group):
+                opened.remove(one)
                 with named(one.member, one.run), one.terminal.speaking():
-                    _report(one.run)
-                    lines.finished(one.member.number, one.member.result())
+                    one.run.loop.end_epoch(plans[place], trained.of_member(place), seconds)
+                    opened.append(one)
+        for one in opened:
+            with named(one.member, one.run), one.terminal.speaking():
+                _report(one.run)
+                lines.finished(one.member.number, one.member.result())
     return failures
 
 

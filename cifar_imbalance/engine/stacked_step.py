@@ -20,6 +20,8 @@ from cifar_imbalance.engine.step import Step, StepInputs, TrainingStep, draws_of
 from cifar_imbalance.engine.update import State, Update, WeightAverage
 from cifar_imbalance.methods.optimizers import in_format_of, load_state
 
+SHARED = ("step",)  # of an optimiser's state: the number of steps, which all members have in common
+
 
 class StackedStep(Step):
     """The steps of `members` as one. Loss and records have a last axis, the members.
@@ -110,30 +112,25 @@ class StackedStep(Step):
     def _optimizer_state(self) -> dict[int, Any]:
         optimizers = [member.update.optimizer for member in self._members]
         states = [one.state_dict()["state"] for one in optimizers]
-        shapes = [parameter.shape for group in optimizers[0].param_groups for parameter in group["params"]]
 
         def together(index: int, name: str) -> Any:
             values = [state[index][name] for state in states]
             if not isinstance(values[0], Tensor):
                 return values[0]
             on_host = [self.runtime.to_host(value) for value in values]
-            same = values[0].shape != shapes[index]  # the number of steps
-            return on_host[0].clone() if same else torch.stack(on_host)
+            return on_host[0].clone() if name in SHARED else torch.stack(on_host)
 
         return {index: {name: together(index, name) for name in values} for index, values in states[0].items()}
 
     def _state_of(self, number: int) -> dict[int, Any]:
-        optimizer = self.update.optimizer
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-
-        def own(index: int, value: Any) -> Any:
+        def own(name: str, value: Any) -> Any:
             if not isinstance(value, Tensor):
                 return value
             host = self.runtime.to_host(value)
-            return host[number].clone() if value.shape == parameters[index].shape else host.clone()
+            return host.clone() if name in SHARED else host[number].clone()
 
-        state = optimizer.state_dict()["state"]
-        return {index: {name: own(index, value) for name, value in values.items()} for index, values in state.items()}
+        state = self.update.optimizer.state_dict()["state"]
+        return {index: {name: own(name, value) for name, value in values.items()} for index, values in state.items()}
 
     def _stacked(self, tensors: Sequence[Tensor]) -> Tensor:
         # By way of the host: on XLA a stack on the device would be a graph of its own.

@@ -26,7 +26,7 @@ GOLDEN = 0x9E37_79B9  # 2^32 divided by the golden ratio: keys of neighbouring p
 class KeyedNoise(TorchFunctionMode):
     """While it is active, dropout and bernoulli_ draw by `seed`, an integer scalar of 0..2^31.
 
-    Raises UsageError for any other random function: its numbers would have no key.
+    Raises UsageError for torch's other random functions: their numbers would have no key.
     """
 
     def __init__(self, seed: Int[Tensor, ""]) -> None:
@@ -45,7 +45,7 @@ class KeyedNoise(TorchFunctionMode):
             return self._dropout(*args, **(kwargs or {}))
         if function is Tensor.bernoulli_:
             return self._bernoulli(*args, **(kwargs or {}))
-        if function in WITHOUT_KEY:
+        if function in WITHOUT_KEY or _drops_attention(function, args, kwargs or {}):
             raise UsageError(
                 f"model.name: the network draws noise by {function.__name__}; allowed are dropout and drop path"
             )
@@ -64,6 +64,12 @@ class KeyedNoise(TorchFunctionMode):
         return (mixed(mixed(positions) ^ key) < round(p * 2**32)).to(like.dtype).view(like.shape)
 
 
+def _drops_attention(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    if function is not functional.scaled_dot_product_attention:
+        return False
+    return (args[4] if len(args) > 4 else kwargs.get("dropout_p", 0.0)) > 0.0
+
+
 def mixed(words: Int[Tensor, "*any"]) -> Int[Tensor, "*any"]:
     """A permutation of the integers below 2^32, its bits well mixed (Wellons 2018, lowbias32)."""
     words = ((words >> 16) ^ words) * 0x7FEB_352D & WORD
@@ -73,6 +79,8 @@ def mixed(words: Int[Tensor, "*any"]) -> Int[Tensor, "*any"]:
 
 WITHOUT_KEY = {
     torch.bernoulli,
+    torch.dropout,
+    torch.multinomial,
     torch.normal,
     torch.rand,
     torch.rand_like,
@@ -82,6 +90,7 @@ WITHOUT_KEY = {
     torch.randperm,
     Tensor.exponential_,
     Tensor.normal_,
+    Tensor.random_,
     Tensor.uniform_,
     functional.alpha_dropout,
     functional.dropout1d,

@@ -185,6 +185,18 @@ def test_a_member_that_fails_is_named_and_the_others_go_on(typed, words, tmp_pat
     assert "Traceback" in (tmp_path / "run" / "members" / "0" / "train.log").read_text()
 
 
+def test_a_step_that_fails_is_every_members_failure(typed, words, tmp_path, monkeypatch):
+    def fails(step, plans):
+        raise RuntimeError("no such kernel")
+
+    monkeypatch.setattr(StackedStep, "begin_epoch", fails)
+    answer = typed(tmp_path, "train", *words, "ensemble.together=stacked", "hydra.run.dir=run")
+    assert answer.code == 1
+    assert "2 of 2 members failed: member 0: RuntimeError: no such kernel; member 1: " in answer.err
+    assert "resume with: " in answer.err and "Traceback" not in answer.err
+    assert "no such kernel" in (tmp_path / "run" / "members" / "1" / "train.log").read_text()
+
+
 def test_heads_alone_are_stacked_on_the_features_of_each_members_own_network(typed, words, tmp_path, one_by_one):
     second = [
         f"start={one_by_one}",

@@ -51,10 +51,22 @@ def test_the_share_of_kept_values_is_right_and_neighbours_are_unrelated():
     assert np.abs(correlations).max() < 4 / 100_000**0.5
 
 
-@pytest.mark.parametrize("draw", [lambda: torch.rand(3), lambda: functional.dropout2d(torch.ones(1, 3, 2, 2))])
+ATTENDED = torch.ones(1, 1, 2, 4)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: functional.scaled_dot_product_attention(ATTENDED, ATTENDED, ATTENDED, dropout_p=0.5),
+        lambda: torch.rand(3),
+        lambda: functional.dropout2d(torch.ones(1, 3, 2, 2)),
+    ],
+)
 def test_noise_without_a_key_is_refused(draw):
     with (
-        pytest.raises(UsageError, match=r"model\.name: the network draws noise by (rand|dropout2d)"),
+        pytest.raises(
+            UsageError, match=r"model\.name: the network draws noise by (rand|dropout2d|scaled_dot_product_attention)"
+        ),
         KeyedNoise(torch.tensor(0)),
     ):
         draw()
