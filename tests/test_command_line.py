@@ -455,6 +455,18 @@ def test_help_lists_every_group_with_its_choices(type_without_torch, program, gr
         assert f" {group} {' '.join([*choices, *inside])} " in listed
 
 
+def test_help_lists_every_field_with_its_value_and_what_is_allowed(type_without_torch):
+    answer = type_without_torch("train", "--help", "experiment=exp2", "training.epochs=7")
+    listed = answer.stdout.partition("and what is allowed:\n\n")[2].splitlines()
+    assert "  epochs: 7  # at least 1" in listed
+    assert "  together: null  # workers, one_by_one, stacked" in listed
+    assert "  dpi: 200  # at least 50 and at most 600" in listed
+    assert "  betas:  # at least 0 and less than 1" in [line[2:] for line in listed]
+    names = {line.partition(":")[0].strip() for line in listed}
+    missing = [path for path in field_paths(TrainConfig) if path.rpartition(".")[2] not in names]
+    assert all(path.startswith("augmentation.") for path in missing)  # in blocks that are null
+
+
 def test_cfg_job_prints_the_configuration_and_runs_nothing(type_without_torch, tmp_path):
     answer = type_without_torch("train", "experiment=exp2", "training.epochs=7", "--cfg", "job")
     assert answer.returncode == 0

@@ -76,8 +76,17 @@ def test_the_cores_of_a_chip_share_what_it_has():
             "topology=v5e:2x2",
         ),
         (
-            "experiment=quickstart topology=v5e:2x2 ensemble.members=2",
-            "ensemble.members=2: a pre-flight is of one model; allowed is 1",
+            "experiment=quickstart topology=v5e:2x2 ensemble.members=2 ensemble.models=[resnet18,resnet34]",
+            "ensemble.models=['resnet18', 'resnet34']: a pre-flight is of one step; allowed are members that differ in "
+            "seed and weights alone",
+        ),
+        (
+            "experiment=quickstart topology=v5e:2x2 ensemble.members=2 ensemble.together=workers",
+            "ensemble.together=workers: processes share a CPU alone; with runtime=xla allowed are one_by_one, stacked",
+        ),
+        (
+            "experiment=quickstart topology=v5e:2x2 runtime=xla",
+            "runtime: has no effect on a pre-flight, which trains nothing and runs on no device",
         ),
         (
             "experiment=quickstart topology=v5e:2x2 runtime.name=cpu",
@@ -104,7 +113,7 @@ def test_a_mistake_is_refused_in_one_line_before_any_work(typed, tmp_path, with_
 def test_without_the_extra_one_line_says_what_to_install(typed, tmp_path, monkeypatch, missing):
     monkeypatch.setattr(installed, "find_spec", lambda name: None if name == missing else True)
     answer = typed(tmp_path, "preflight", "experiment=quickstart", "topology=v5e:2x2")
-    line = f"{NAME}: preflight: {missing} is not installed; pip install -e '.[preflight]' installs it\n"
+    line = f"{NAME}: topology=v5e:2x2: {missing} is not installed; pip install -e '.[preflight]' installs it\n"
     assert (answer.code, answer.out, answer.err) == (2, "", line)
 
 
@@ -114,6 +123,9 @@ def test_help_needs_no_extra(typed, tmp_path, monkeypatch):
     assert (answer.code, answer.err) == (0, "")
     assert "python -m cifar_imbalance.preflight experiment=exp2 topology=v5e:2x2" in answer.out
     assert "A bound is not a measurement." in answer.out
+    assert "topology: ???  # v2:2x2, v3:2x2, v4:2x2x1" in answer.out
+    assert "\nruntime:\n  precision: float32  # float32, bfloat16\n" in answer.out  # what else a run has is not listed
+    assert not re.search(r"^(logger|resume|checkpoint|plots)|^  runtime ", answer.out, re.MULTILINE)
 
 
 # ---------------------------------------------------------------- arithmetic
@@ -143,7 +155,12 @@ def test_the_steps_of_an_experiment_are_epochs_evaluations_and_the_last_one():
     config.dataset.validation, config.schedule.name = "holdout", "constant"
     found = steps_of(config, train=45_000, validation=5_000, test=10_000)
     assert found == {"training": 38 * 351, "evaluation": 38 * 40 + 79 + 40}
-    config.dataset.validation = "none"
+    config.ensemble.members = 5
+    assert steps_of(config, train=45_000, validation=5_000, test=10_000) == {k: 5 * n for k, n in found.items()}
+    config.ensemble.together = "stacked"
+    stacked = steps_of(config, train=45_000, validation=5_000, test=10_000)
+    assert stacked == {"training": found["training"], "evaluation": 5 * found["evaluation"]}
+    config.ensemble.members, config.dataset.validation = 1, "none"
     assert steps_of(config, train=50_000, validation=None, test=10_000)["evaluation"] == 79
 
 
@@ -268,6 +285,8 @@ RESULTS = {
     "cores": 4,
     "core": {"hbm_bytes": 16 * 2**30, "flops_per_second": 197e12, "hbm_bytes_per_second": 819e9},
     "model": "tf_efficientnet_b0",
+    "members": 1,
+    "stacked": False,
     "precision": "float32",
     "parameters": 4_135_648,
     "input_size": [32, 32],
@@ -315,6 +334,11 @@ def test_the_report_says_what_compiles_what_it_needs_and_that_a_bound_is_not_a_m
     )
     assert "These are bounds, not measurements: no step was run." in text
     assert "extrapolated" not in text
+    assert "members" not in text
+    shown = preflight_text({**RESULTS, "members": 5})
+    assert "5 members, one after another: steps of one\n" in shown
+    shown = preflight_text({**RESULTS, "members": 5, "stacked": True})
+    assert "5 members, stacked: one training step of all; the batch and images/s are those of each\n" in shown
     shown = preflight_text({**RESULTS, "stand_in": {"kept_blocks": [0, 1], "removed_blocks": 32}})
     assert "extrapolated: compiled were models with none and with one of each row of alike blocks" in shown
 
@@ -364,12 +388,19 @@ sizes = []
 for kind in ("burn-in", "training", "evaluation"):
     program, known = traced(config, prepared, Request(kind, 16, None))
     sizes.append(len(program))
+config.ensemble = Ensemble(members=3, together="stacked")
+program, known = traced(config, prepared, Request("training", 16, None))
+counts.append(len(program) > sizes[1])
+weights = [*prepared.built.module.state_dict().values()]
+held = sum(one.nbytes for one in weights) + sum(one.nbytes for one in prepared.built.module.parameters())
+counts.append(known["beside_bytes"] / 3 - held)
 print(counts, len({*sizes}), sum(1 for _ in prepared.built.module.parameters()))
 """
     done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    # Loss, accuracy and records; of the head, or of all layers, weights and momentum; logits.
-    assert done.stdout.splitlines()[-1] == "[7, 101, 1] 3 49"
+    # Loss, accuracy and records; of the head, or of all layers, weights and momentum; logits. Of a stack as many, and
+    # beside it its members' own weights and momentum.
+    assert done.stdout.splitlines()[-1] == "[7, 101, 1, 101, True, 0.0] 3 49"
 
 
 @needs_the_compiler

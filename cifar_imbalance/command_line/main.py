@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import sys
-import textwrap
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cifar_imbalance.command_line.arguments import read_arguments
+from cifar_imbalance.command_line.help_text import fields_text, groups_text
 from cifar_imbalance.command_line.jobs import check_every_job
 from cifar_imbalance.command_line.launch import launch
 from cifar_imbalance.command_line.program import Program
@@ -58,7 +58,8 @@ def main(program: Program) -> None:
     OmegaConf.register_new_resolver("job_name", job_name, replace=True)
     OmegaConf.register_new_resolver("evaluation_folder", evaluation_folder, replace=True)
     OmegaConf.register_new_resolver("as_called", as_called, replace=True)
-    OmegaConf.register_new_resolver("choices", lambda: _list_choices(program), replace=True)
+    OmegaConf.register_new_resolver("choices", lambda: groups_text(program), replace=True)
+    OmegaConf.register_new_resolver("fields", lambda _root_: _in_template(fields_text(program, _root_)), replace=True)
     try:
         program.existing |= _working_folders()
         check_every_job(program, read_arguments(program))
@@ -105,16 +106,9 @@ def _stop(program: Program, message: str, code: int) -> None:
     sys.exit(code)
 
 
-def _list_choices(program: Program) -> str:
-    """A line for each group; the choices in a folder of theirs on lines of their own."""
-    lines = []
-    for group, choices in program.groups().items():
-        folders = dict.fromkeys(choice.rpartition("/")[0] for choice in choices)
-        for folder in sorted(folders):
-            inside = ", ".join(choice for choice in choices if choice.rpartition("/")[0] == folder)
-            first = "" if folder else group
-            lines.append(textwrap.fill(inside, 100, initial_indent=f"  {first:13} ", subsequent_indent=16 * " "))
-    return "\n".join(lines)
+def _in_template(text: str) -> str:
+    """`text` as Hydra's template of the help prints it."""
+    return text.replace("$", "$$")
 
 
 def _first_line(error: HydraException, schema: type) -> str:

@@ -31,6 +31,7 @@ class Program:
     run: Callable[[Any, Path, list[str]], Path | None]  # returns the folder of a run with results
     report: Report | None = None  # of a sweep; None if its jobs are no runs
     positional: str | None = None  # the field that a word without = is the value of
+    unused: tuple[str, ...] = ()  # fields and blocks of the schema that have no effect here
     space: list[str] | None = None  # of a search: FIELD=interval(LOW,HIGH) and the like, which Hydra does not see
     config_dir: Path | None = None  # of --config-dir
     failures: list[str] = field(default_factory=list)
@@ -46,12 +47,16 @@ class Program:
     def has_results(self) -> bool:
         return self.schema in (TrainConfig, EvaluateConfig)
 
+    def takes(self, path: str) -> bool:
+        """Whether the field or the block of fields at the dotted `path` has an effect."""
+        return not any(f"{path}.".startswith(f"{one}.") for one in self.unused)
+
     def groups(self, extra_folder: str | None = None) -> dict[str, list[str]]:
         """The groups of this program and their choices: {'experiment': ['custom', ..., 'ltbench/ce', ...], ...}."""
         groups: dict[str, list[str]] = {}
         for root in [CONF, *([Path(extra_folder)] if extra_folder else [])]:
             for file in sorted(root.rglob("*.yaml")):
                 group, _, choice = file.relative_to(root).with_suffix("").as_posix().partition("/")
-                if choice and group in field_paths(self.schema):
+                if choice and group in field_paths(self.schema) and self.takes(f"{group}.name"):
                     groups.setdefault(group, []).append(choice)
         return dict(sorted(groups.items()))

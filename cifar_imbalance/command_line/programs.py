@@ -11,6 +11,7 @@ from cifar_imbalance.command_line.composer import Composer
 from cifar_imbalance.command_line.main import main
 from cifar_imbalance.command_line.program import Program
 from cifar_imbalance.configuration.checks import (
+    NOT_IN_PREFLIGHT,
     checked_benchmark,
     checked_evaluate,
     checked_export,
@@ -190,7 +191,7 @@ def preflight() -> None:
         experiment = checked_train(composed_for_training(plain, words), keys(words))
         return config, for_topology(experiment, config.topology)
 
-    main(Program("preflight", program_name("preflight"), PreflightConfig, checked, run))
+    main(Program("preflight", program_name("preflight"), PreflightConfig, checked, run, unused=NOT_IN_PREFLIGHT))
 
 
 def track() -> None:

@@ -68,7 +68,11 @@ ALREADY_CORRECTED = {  # losses that take no class weights, and why
     "gml": "counts the classes of a batch equally already",
 }
 # What a run has and a pre-flight has not: it trains nothing, and chooses its device itself.
-NOT_IN_PREFLIGHT = ("resume", "logger", "plots", "open", "checkpoint", "runtime")
+NOT_IN_PREFLIGHT = (
+    *("resume", "logger", "plots", "open", "checkpoint", "ensemble.workers", "ensemble.combine"),
+    *("runtime.name", "runtime.devices", "runtime.threads", "runtime.compile"),
+)
+STEPS_DIFFER = ("models", "augmentations", "folds")  # of an ensemble: its members' steps are not one
 OTHER_IMAGES = "images=FOLDER evaluates a run on other test images"
 _FACTORS = ("contrast", "saturation", "brightness")
 
@@ -205,28 +209,33 @@ def checked_search(composed: DictConfig, typed: Iterable[str] = ()) -> Searching
 
 def checked_preflight(composed: DictConfig, typed: Iterable[str] = ()) -> Preflighting:
     """What is a pre-flight's own in its configuration, every value checked. Raises UsageError."""
-    for package in ("torch_xla", "jax", "libtpu"):
-        check_installed(package, "preflight", extra="preflight")
     if OmegaConf.is_missing(composed, "topology"):
         raise UsageError(f"topology: a value is missing; write topology=NAME: {', '.join(TOPOLOGIES)}")
     own = as_dataclass(Preflighting, OmegaConf.masked_copy(composed, [f.name for f in fields_of(Preflighting)]))
     for key in typed:
-        if key.partition(".")[0] in NOT_IN_PREFLIGHT and key != "runtime.precision":
+        if key == "runtime" or any(f"{key}.".startswith(f"{unused}.") for unused in NOT_IN_PREFLIGHT):
             raise UsageError(f"{key}: has no effect on a pre-flight, which trains nothing and runs on no device")
     _check_output(own.output, "preflight.json")
+    for package in ("torch_xla", "jax", "libtpu"):
+        check_installed(package, f"topology={own.topology}", extra="preflight")
     return own
 
 
 def for_topology(config: TrainConfig, topology: str) -> TrainConfig:
     """The experiment on XLA devices, as many as the cores of `topology`.
 
-    Raises UsageError for batches that the cores do not divide, and for an ensemble.
+    Raises UsageError for batches that the cores do not divide, and for an ensemble whose members have different steps.
     """
-    if config.ensemble.members > 1:
-        raise UsageError(f"ensemble.members={config.ensemble.members}: a pre-flight is of one model; allowed is 1")
+    for name in STEPS_DIFFER:
+        if given := getattr(config.ensemble, name):
+            raise UsageError(
+                f"ensemble.{name}={given}: a pre-flight is of one step; allowed are members that differ in seed and "
+                "weights alone"
+            )
     cores = Topology(topology).cores
     runtime = replace(config.runtime, name="xla", devices=cores, threads=None, compile=False)
     config = replace(config, runtime=runtime)
+    _check_ensemble(config)
     try:
         _check_batch_sizes(config)
     except UsageError as error:
@@ -482,7 +491,7 @@ def _check_ensemble(config: TrainConfig) -> None:
             f"ensemble.together=workers: processes share a CPU alone; with runtime={config.runtime.name} allowed are "
             "one_by_one, stacked"
         )
-    for name in ("models", "augmentations", "folds"):
+    for name in STEPS_DIFFER:
         if ensemble.together == "stacked" and (given := getattr(ensemble, name)):
             raise UsageError(
                 f"ensemble.together=stacked: the members are one step, so they differ in seed and weights alone; "

@@ -29,13 +29,21 @@ class Range:
     def check(self, path: str, value: Any) -> None:
         """Raises UsageError for a `value` of the field `path` that is not in the range."""
         if not self.contains(value):
-            raise UsageError(f"{path}={value}: allowed is {self._described(value)}")
+            # Only whoever exceeds the limit of all values needs to know it.
+            raise UsageError(f"{path}={value}: allowed is {self._both if value > self.high else self.allowed}")
 
-    def _described(self, value: float) -> str:
-        low = f"{'more than' if self.low_open else 'at least'} {self.low:.10g}"
-        if self.high == LARGEST and not value > self.high:  # only whoever exceeds it needs to know
-            return low
-        return f"{low} and {'less than' if self.high_open else 'at most'} {self.high:.10g}"
+    @property
+    def allowed(self) -> str:
+        """The range in words, without an upper end that is no more than the limit of all values."""
+        return self._low if self.high == LARGEST else self._both
+
+    @property
+    def _low(self) -> str:
+        return f"{'more than' if self.low_open else 'at least'} {self.low:.10g}"
+
+    @property
+    def _both(self) -> str:
+        return f"{self._low} and {'less than' if self.high_open else 'at most'} {self.high:.10g}"
 
 
 class Choices(tuple[str, ...]):
@@ -48,6 +56,10 @@ class Choices(tuple[str, ...]):
         """Raises UsageError for a `value` of the field `path` that is not one of the names."""
         if value not in self:
             raise choose_from(path, value, self)
+
+    @property
+    def allowed(self) -> str:
+        return ", ".join(self)
 
 
 Rule = Range | Choices

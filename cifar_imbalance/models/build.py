@@ -13,6 +13,7 @@ import timm.data
 import torch
 from timm.models import PretrainedCfg, get_pretrained_cfg, is_model_pretrained
 from torch import nn
+from torch.func import functional_call
 
 from cifar_imbalance import keys
 from cifar_imbalance.configuration import fields
@@ -20,6 +21,7 @@ from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.errors import UsageError, nearest
 from cifar_imbalance.models import resnet_cifar as resnet_cifar  # registers its models with timm
 from cifar_imbalance.models.heads import give_class_factors, give_cosine_head, init_head_as_keras
+from cifar_imbalance.models.noise import KeyedNoise
 from cifar_imbalance.models.weights import load_weights
 
 log = logging.getLogger(__name__)
@@ -44,7 +46,8 @@ def build_model(model: fields.Model, *, class_count: int, image_size: tuple[int,
     """The network `model.name` with `class_count` logits, for images of `image_size` (height, width).
 
     Equal seeds give equal weights; torch's own random state is unchanged. Raises UsageError for an unknown name, for
-    weights that are unavailable or do not fit, and for an input size that the network does not support.
+    weights that are unavailable or do not fit, for an input size that the network does not support, and for noise in
+    training that has no key.
     """
     check_name(model)
     native = get_pretrained_cfg(model.name) or PretrainedCfg()
@@ -63,9 +66,8 @@ def build_model(model: fields.Model, *, class_count: int, image_size: tuple[int,
             give_class_factors(module, name=model.name)
         if model.weights is not None:
             load_weights(module, expanded(model.weights, "model.weights"), name=model.name)
-        _check_forward(module, model.name, class_count, input_size)
+        noisy = _checked_forward(module, model.name, class_count, input_size)
     data = timm.data.resolve_model_data_config(module)
-    noisy = bool(model.drop_rate or model.drop_path_rate)
     return BuiltModel(module, tuple(data["mean"]), tuple(data["std"]), image_size, input_size, noisy)
 
 
@@ -146,19 +148,22 @@ def _offline_if_unreachable() -> Iterator[None]:
         constants.HF_HUB_OFFLINE = offline
 
 
-def _check_forward(module: nn.Module, name: str, class_count: int, input_size: tuple[int, int]) -> None:
-    """Run one image through the network: there is no other way to find out which sizes it supports."""
+def _checked_forward(module: nn.Module, name: str, class_count: int, input_size: tuple[int, int]) -> bool:
+    """Run images through the network, which tells the sizes it supports; returns whether it draws noise in training."""
     modes = {part: part.training for part in module.modules()}
-    module.eval()
+    statistics = {key: buffer.clone() for key, buffer in module.named_buffers()}
     try:
         with torch.no_grad():
-            shape = tuple(getattr(module(torch.zeros(1, 3, *input_size)), "shape", ()))
+            shape = tuple(getattr(module.eval()(torch.zeros(1, 3, *input_size)), "shape", ()))
+            with KeyedNoise(torch.tensor(0)) as noise:
+                functional_call(module.train(), statistics, (torch.zeros(2, 3, *input_size),))
     except (AssertionError, RuntimeError, ValueError, ArithmeticError) as error:
         raise _size_error(name, input_size, error) from error
     for part, mode in modes.items():
         part.training = mode
     if shape != (1, class_count):
         raise UsageError(f"model.name={name}: outputs {list(shape)} for one image; allowed are classifiers")
+    return noise.drew
 
 
 def _size_error(name: str, input_size: tuple[int, int], error: Exception) -> UsageError:

@@ -34,6 +34,11 @@ class KeyedNoise(TorchFunctionMode):
         self._seed = seed
         self._place = 0
 
+    @property
+    def drew(self) -> bool:
+        """Whether anything has been drawn."""
+        return self._place > 0
+
     def __torch_function__(
         self,
         function: Callable[..., Any],
@@ -47,7 +52,8 @@ class KeyedNoise(TorchFunctionMode):
             return self._bernoulli(*args, **(kwargs or {}))
         if function in WITHOUT_KEY or _drops_attention(function, args, kwargs or {}):
             raise UsageError(
-                f"model.name: the network draws noise by {function.__name__}; allowed are dropout and drop path"
+                f"model.name: the network draws noise by {function.__name__}; allowed are networks with dropout and "
+                "drop path alone"
             )
         return function(*args, **(kwargs or {}))
 

@@ -30,6 +30,13 @@ def preflight_text(results: dict[str, Any]) -> str:
         f"{results['model']}, {results['parameters'] / 1e6:.2f} million parameters, {side} px, {results['precision']}; "
         f"one program for all cores (SPMD)",
     ]
+    if results["members"] > 1:
+        how = (
+            "stacked: one training step of all; the batch and images/s are those of each"
+            if results["stacked"]
+            else ("one after another: steps of one")
+        )
+        lines.append(f"{results['members']} members, {how}")
     if results["stand_in"] is not None:
         removed = results["stand_in"]["removed_blocks"]
         lines.append(

@@ -66,6 +66,8 @@ def _results(config: Preflighting, experiment: TrainConfig, steps: Steps) -> dic
             "hbm_bytes_per_second": topology.chip.core_hbm_bytes_per_second,
         },
         "model": experiment.model.name,
+        "members": experiment.ensemble.members,
+        "stacked": experiment.ensemble.together == "stacked",
         "precision": experiment.runtime.precision,
         **{name: steps.described[name] for name in ("parameters", "input_size", "train_images")},
         "stand_in": {"kept_blocks": list(STAND_INS), "removed_blocks": removed} if config.stand_in else None,

@@ -25,7 +25,9 @@ from torch import Tensor
 from cifar_imbalance.configuration.fields import Schedule, TrainConfig
 from cifar_imbalance.engine.experiment import Prepared, make_loop, prepare
 from cifar_imbalance.engine.loop import Loop
-from cifar_imbalance.engine.step import EvaluationStep
+from cifar_imbalance.engine.members import member_configs
+from cifar_imbalance.engine.stacked_step import StackedStep
+from cifar_imbalance.engine.step import EvaluationStep, Step
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.methods.samplers import steps_per_epoch
 from cifar_imbalance.methods.schedules import phase
@@ -62,6 +64,7 @@ def _kind(schedule: Schedule, epoch: int) -> str:
 def steps_of(config: TrainConfig, *, train: int, validation: int | None, test: int) -> dict[str, int]:
     """The steps of the whole experiment by kind, for so many images: epochs, the evaluation after each, the last one.
 
+    Stacked members are trained in one step and evaluated one by one; others do all of it one after another.
     `validation` is the number of images that are evaluated after each epoch, if any; those of dataset.validation=test
     are the test images, which the end evaluates alone.
     """
@@ -69,60 +72,85 @@ def steps_of(config: TrainConfig, *, train: int, validation: int | None, test: i
     each = 0 if validation is None else ceil(validation / size)
     last = ceil(test / size) + (each if config.dataset.validation == "holdout" else 0)
     steps = steps_per_epoch(train, config.training.batch_size)
+    members = config.ensemble.members
+    times = 1 if config.ensemble.together == "stacked" else members
     return {
-        **{kind: epochs * steps for kind, epochs in epochs_of(config).items()},
-        EVALUATION: config.training.epochs * each + last,
+        **{kind: times * epochs * steps for kind, epochs in epochs_of(config).items()},
+        EVALUATION: members * (config.training.epochs * each + last),
     }
 
 
 def traced(config: TrainConfig, prepared: Prepared, request: Request) -> tuple[bytes, dict[str, Any]]:
     """The program of a step, and what is known of it: blocks left out, bytes beside it in each core's memory."""
+    assert isinstance(prepared.runtime, TracingRuntime)
     training = replace(config.training)
     setattr(training, "eval_batch_size" if request.kind == EVALUATION else "batch_size", request.batch_size)
-    config = replace(config, training=training)
-    built = copy.deepcopy(prepared.built)
-    removed = 0 if request.kept is None else keep_blocks(built.module, request.kept)
+    configs = member_configs(replace(config, training=training))
+    if config.ensemble.together != "stacked":
+        configs = configs[:1]  # the others' steps are the same
+    built = [copy.deepcopy(prepared.built) for _ in configs]
+    removed = 0 if request.kept is None else max(keep_blocks(one.module, request.kept) for one in built)
     with TemporaryDirectory() as folder:
         nowhere = RunFolder(Path(folder))
-        loop = make_loop(
-            config, prepared.runtime, nowhere, prepared.data, prepared.policy, built, None, prepared.teacher
-        )
-    program, beside = (_evaluated if request.kind == EVALUATION else _trained)(loop, prepared, request.kind)
+        loops = [
+            make_loop(own, prepared.runtime, nowhere, prepared.data, prepared.policy, model, None, prepared.teacher)
+            for own, model in zip(configs, built, strict=True)
+        ]
+    program, beside = (_evaluated if request.kind == EVALUATION else _trained)(loops, prepared, request.kind)
     return program, {"removed_blocks": removed, "beside_bytes": beside}
 
 
-def _trained(loop: Loop, prepared: Prepared, kind: str) -> tuple[bytes, int]:
-    """The first step of such an epoch, and the bytes that it does not use."""
-    assert isinstance(prepared.runtime, TracingRuntime)
-    schedule, epochs = loop.config.schedule, range(loop.config.training.epochs)
-    epoch = next(epoch for epoch in epochs if _kind(schedule, epoch) == kind)
-    loop.training_step.begin_epoch(loop.plan(epoch).first(1))
-    unused = loop.train.images.nbytes if loop.policy.on_host else 0  # the host's stage sends its own
+def _trained(loops: list[Loop], prepared: Prepared, kind: str) -> tuple[bytes, int]:
+    """The first step of such an epoch, of all members if they are stacked, and the bytes that it does not use."""
+    first, runtime = loops[0], prepared.runtime
+    epoch = next(epoch for epoch in range(first.config.training.epochs) if _kind(first.config.schedule, epoch) == kind)
+    plans = [loop.plan(epoch).first(1) for loop in loops]
+    unused = first.training_step.images.nbytes if first.policy.on_host else 0  # the host's stage sends its own
+    step: Step = first.training_step
+    if len(loops) > 1:
+        for loop in loops:
+            loop.training_step.share_images(first.training_step)
+        step = stacked = StackedStep([loop.training_step for loop in loops])
+        stacked.begin_epoch(plans)
+        unused += sum(map(_held_bytes, loops))
+    else:
+        first.training_step.begin_epoch(plans[0])
 
     def state() -> list[Tensor]:
-        average = {} if loop.average is None else loop.average.state_dict()
-        changed = [loop.network.module.state_dict(), average, loop.optimizer.state]
-        return [loop.training_step.records, *(tensor for part in changed for tensor in _tensors(part))]
+        update = step.update
+        average = {} if update.average is None else update.average.mean
+        return [step.records, *_tensors([update.parameters, update.buffers, average, update.optimizer.state])]
 
-    return prepared.runtime.traced(lambda: loop.training_step(0), state), unused
+    assert isinstance(runtime, TracingRuntime)
+    return runtime.traced(lambda: step(0), state), unused
 
 
-def _evaluated(loop: Loop, prepared: Prepared, kind: str) -> tuple[bytes, int]:
-    """The evaluation of a batch, and the bytes that lie there for training."""
-    assert isinstance(prepared.runtime, TracingRuntime)
+def _evaluated(loops: list[Loop], prepared: Prepared, kind: str) -> tuple[bytes, int]:
+    """The evaluation of a batch by one model, and the bytes that lie there for training and of other members."""
+    loop, runtime = loops[0], prepared.runtime
     step = loop.validation_step
     if step is None:  # after the last epoch alone
         step = EvaluationStep(loop.network, prepared.data.test.images, loop.config.training.eval_batch_size)
-    unused = sum(tensor.nbytes for tensor in _tensors(loop.optimizer.state)) + loop.train.images.nbytes
-    if loop.average is not None:
-        unused += sum(tensor.nbytes for tensor in _tensors(loop.network.module.state_dict()))
-    return prepared.runtime.traced(partial(step, loop.reported), list), unused
+    held = sum(map(_held_bytes, loops)) * (1 if len(loops) == 1 else 2)  # a stack has a copy of its members' state
+    evaluated = sum(tensor.nbytes for tensor in _tensors(loop.reported.state_dict()))
+    assert isinstance(runtime, TracingRuntime)
+    program = runtime.traced(partial(step, loop.reported), list)
+    return program, held - evaluated + loop.training_step.images.nbytes
+
+
+def _held_bytes(loop: Loop) -> int:
+    """Of a run's weights, their average and its optimiser's state."""
+    average = {} if loop.average is None else loop.average.state_dict()
+    state = _tensors([loop.network.module.state_dict(), average, loop.optimizer.state])
+    return sum(tensor.nbytes for tensor in state)
 
 
 def _tensors(state: Any) -> list[Tensor]:
+    """Those in mappings and lists, however deep."""
     if isinstance(state, Tensor):
         return [state]
-    return [tensor for inner in state.values() for tensor in _tensors(inner)] if isinstance(state, Mapping) else []
+    parts = state.values() if isinstance(state, Mapping) else state if isinstance(state, list) else []
+    return [tensor for part in parts for tensor in _tensors(part)]
 
 
 def main() -> None:

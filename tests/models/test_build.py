@@ -93,6 +93,20 @@ def test_drop_rates_reach_the_model():
     assert any(type(part).__name__ == "DropPath" for part in module.modules())
 
 
+@pytest.mark.parametrize(("rates", "noisy"), [({}, False), ({"drop_rate": 0.3}, True), ({"drop_path_rate": 0.2}, True)])
+def test_a_network_with_a_rate_draws_noise_in_training(rates, noisy):
+    assert build(name="test_resnet", **rates).noisy is noisy
+
+
+def test_noise_without_a_key_is_rejected(monkeypatch):
+    class Noisy(nn.Module):
+        def forward(self, images):
+            return nn.functional.rrelu(images.mean((2, 3)) @ torch.ones(3, 10), training=self.training)
+
+    monkeypatch.setattr(timm, "create_model", lambda *_, **__: Noisy())
+    assert_rejected(r"^model\.name: the network draws noise by rrelu; allowed are networks with dropout and drop path")
+
+
 def test_head_init_glorot_changes_only_the_head():
     ours, timms = build(head_init="glorot").module, build().module
     assert same(ours, timms, but="classifier")
