@@ -215,7 +215,7 @@ class MemberLines:
     """A live line for each member of an ensemble, below the lines of their epochs."""
 
     def __init__(self, terminal: Terminal, members: int) -> None:
-        self._terminal = terminal
+        self.terminal = terminal
         self._progress = _live(terminal.console)
         self._tasks = [self._progress.add_task(f"member {k}", total=None, metrics="waiting") for k in range(members)]
 
@@ -233,7 +233,7 @@ class MemberLines:
         """Show what a member's terminal sent."""
         kind, value = message
         if kind == "line":
-            self._terminal.print_line(f"member {member}  {value}")
+            self.terminal.print_line(f"member {member}  {value}")
         elif kind == "steps":
             self._progress.update(self._tasks[member], completed=value[0], total=value[1])
         else:
@@ -246,4 +246,4 @@ class MemberLines:
         """Show in the member's line how it ended."""
         task = self._progress.tasks[self._tasks[member]]
         self._progress.update(task.id, description=f"member {member}  {line}", metrics="", total=1, completed=1)
-        self._terminal.print_line(f"member {member}  {line}")
+        self.terminal.print_line(f"member {member}  {line}")

@@ -1,5 +1,6 @@
 """The benchmark command: its rows, its file, its errors. Measured results are in docs/results."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from cifar_imbalance.benchmark.measure import Measured, training_gflops_per_image
-from cifar_imbalance.configuration.fields import BENCHMARK_ROWS, BenchmarkConfig, Model, TrainConfig
+from cifar_imbalance.configuration.fields import BENCHMARK_ROWS, XLA_ROWS, BenchmarkConfig, Model, TrainConfig
 from cifar_imbalance.configuration.installed import CONF
 from cifar_imbalance.configuration.schema import field_paths, rules
 
@@ -19,7 +20,7 @@ WORDS = ["model.name=test_efficientnet", "rounds=2", "steps=2", "batch_size=8", 
 MISTAKES = [
     ("rows=[lop]", "rows=lop (did you mean loop?): allowed are " + ", ".join(BENCHMARK_ROWS)),
     ("rows=[]", "rows=[]: choose from " + ", ".join(BENCHMARK_ROWS)),
-    ("runtime=xla", "runtime=xla: allowed are auto, cpu, cuda; XLA has a row of its own, xla_step"),
+    ("runtime=xla", "runtime=xla: allowed are auto, cpu, cuda; XLA has rows of its own, xla_step, xla_loop"),
     (
         "keras_python=absent",
         "keras_python=absent: there is no such program; python3 -m venv keras && keras/bin/pip install "
@@ -37,7 +38,7 @@ MISTAKES = [
 
 
 def test_every_pytorch_row_is_timed_and_compared(typed, tmp_path):
-    rows = [name for name in BENCHMARK_ROWS if name not in ("keras", "xla_step", "step_compiled")]
+    rows = [name for name in BENCHMARK_ROWS if name not in ("keras", *XLA_ROWS, "step_compiled")]
     answer = typed(tmp_path, "benchmark", *WORDS, f"rows=[{','.join(rows)}]", "profile=true")
     assert answer.code == 0, answer.err
     results = json.loads((tmp_path / "out" / "benchmark.json").read_text())
@@ -131,3 +132,13 @@ def test_help_names_the_rows_and_the_groups(typed, tmp_path):
     models = ", ".join(sorted(path.stem for path in (CONF / "model").glob("*.yaml")))
     for words in ("channels_last_fused", "keras_python", f"model         {models}", "image_size: 32"):
         assert words in answer.out
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("torch_xla") is None, reason="needs torch_xla")
+def test_the_loop_on_xlas_device_is_compared_with_its_step(typed, tmp_path):
+    answer = typed(tmp_path, "benchmark", *WORDS, f"rows=[{','.join(XLA_ROWS)}]")
+    assert answer.code == 0, answer.err
+    results = json.loads((tmp_path / "out" / "benchmark.json").read_text())
+    assert list(results["ratios"]) == ["xla_loop / xla_step"]
+    assert {worker["runtime"] for worker in results["workers"].values()} == {"xla"}

@@ -7,20 +7,24 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from cifar_imbalance.benchmark.steps import Steps, bare_step, built, dataloader_loop, plain_step, whole_loop
-from cifar_imbalance.benchmark.workers import keras_worker, xla_worker
-from cifar_imbalance.configuration.fields import BENCHMARK_ROWS, BenchmarkConfig
+from cifar_imbalance.benchmark.workers import Worker, keras_worker, xla_worker
+from cifar_imbalance.configuration.fields import BENCHMARK_ROWS, XLA_ROWS, BenchmarkConfig
 from cifar_imbalance.runtimes.base import DeviceRuntime
 from cifar_imbalance.runtimes.select import make_runtime
 
 log = logging.getLogger(__name__)
 
-WORKERS = {"keras": keras_worker, "xla_step": xla_worker}
+WORKERS: dict[str, Callable[[BenchmarkConfig], Worker]] = {
+    "keras": keras_worker,
+    **{row: partial(xla_worker, row=row) for row in XLA_ROWS},
+}
 MATRIX_SIDE = 1024
 MATRIX_SECONDS = 0.5  # of products in a round
 RATIOS = (
@@ -32,6 +36,7 @@ RATIOS = (
     ("step", "plain"),
     ("loop", "dataloader_loop"),
     ("step", "xla_step"),
+    ("xla_loop", "xla_step"),
 )
 
 

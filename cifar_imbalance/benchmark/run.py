@@ -15,7 +15,7 @@ from cifar_imbalance.benchmark.operators import operator_times
 from cifar_imbalance.benchmark.report import benchmark_plot, benchmark_table, operator_table
 from cifar_imbalance.benchmark.workers import KERAS_MODELS
 from cifar_imbalance.configuration.checks import MAKE_KERAS_PYTHON
-from cifar_imbalance.configuration.fields import BenchmarkConfig
+from cifar_imbalance.configuration.fields import XLA_ROWS, BenchmarkConfig
 from cifar_imbalance.configuration.hardware import INSTALL_XLA, tpu_is_attached
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.models.build import check_name
@@ -63,9 +63,9 @@ def _available_rows(config: BenchmarkConfig, device: str) -> list[str]:
     elif config.model.name.split(".")[0] not in KERAS_MODELS:
         missing["keras"] = f"Keras has no {config.model.name}, only {', '.join(KERAS_MODELS)}"
     if importlib.util.find_spec("torch_xla") is None:
-        missing["xla_step"] = f"torch_xla is not installed; {INSTALL_XLA} installs it"
+        missing |= dict.fromkeys(XLA_ROWS, f"torch_xla is not installed; {INSTALL_XLA} installs it")
     if device != "cpu" or tpu_is_attached():  # rows are compared on one device only
-        missing |= dict.fromkeys(("keras", "xla_step"), "is timed on machines that have a CPU alone")
+        missing |= dict.fromkeys(("keras", *XLA_ROWS), "is timed on machines that have a CPU alone")
     left_out = [f"{row}: {missing[row]}" for row in config.rows if row in missing]
     rows = [row for row in config.rows if row not in missing]
     if not rows:

@@ -51,9 +51,9 @@ class Worker:
         raise TrainingFailed(f"the process of {self._name} ended early: {' | '.join(self._other_lines)}")
 
 
-def xla_worker(config: BenchmarkConfig) -> Worker:
+def xla_worker(config: BenchmarkConfig, row: str) -> Worker:
     """XLA must claim its devices before any backward pass on the CPU in a process, so it gets its own process."""
-    return Worker("xla_step", [sys.executable, "-m", "cifar_imbalance.benchmark.xla_worker"], asdict(config))
+    return Worker(row, [sys.executable, "-m", "cifar_imbalance.benchmark.xla_worker", row], asdict(config))
 
 
 def keras_worker(config: BenchmarkConfig) -> Worker:

@@ -29,6 +29,7 @@ from cifar_imbalance.configuration.fields import (
     OPERATORS,
     TRACKERS,
     WEIGHT_CONTROLLERS,
+    XLA_ROWS,
     Adjust,
     Augmentation,
     BenchmarkConfig,
@@ -269,7 +270,7 @@ def checked_benchmark(composed: DictConfig) -> BenchmarkConfig:
     check_augmentation(config.augmentation)
     name = resolved_runtime(config.runtime.name)
     if name in XLA_NAMES:
-        raise UsageError(f"runtime={name}: allowed are auto, cpu, cuda; XLA has a row of its own, xla_step")
+        raise UsageError(f"runtime={name}: allowed are auto, cpu, cuda; XLA has rows of its own, {', '.join(XLA_ROWS)}")
     _check_runtime(config.runtime)
     for field, usual in (
         ("pretrained", False),

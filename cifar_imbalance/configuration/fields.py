@@ -606,6 +606,7 @@ class TrackConfig:
 
 
 # ---------------------------------------------------------------- the benchmark
+XLA_ROWS = ("xla_step", "xla_loop")  # our bare step and our loop on XLA's device
 BENCHMARK_ROWS = (
     "loop",  # the whole training loop, augmentation and records included
     "step",  # its bare step on one batch: model, loss, gradient, optimiser
@@ -614,7 +615,7 @@ BENCHMARK_ROWS = (
     "plain",  # timm's model and torch's Adam as they are
     "dataloader_loop",  # plain, with images from a DataLoader with torchvision's transforms
     "keras",  # Keras' EfficientNet, in its own Python
-    "xla_step",  # our bare step on XLA's device
+    *XLA_ROWS,
 )
 
 

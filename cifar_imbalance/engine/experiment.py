@@ -139,7 +139,7 @@ def _runtime(config: TrainConfig, terminal: Terminal | None) -> DeviceRuntime:
 
 def _train(config: TrainConfig, path: Path, overrides: list[str], terminal: Terminal, prepared: Prepared) -> Path:
     """Train and report in the folder that is resumed, or a new one at `path`; returns it."""
-    with begun(config, path, overrides, terminal, prepared) as run:
+    with open_run(config, path, overrides, terminal, prepared) as run:
         try:
             with run.memory_named(), run.tracking(epochs_done=len(run.loop.history)) as tracked:
                 run.loop.run(terminal, tracked.log)
@@ -168,7 +168,7 @@ def finished_run(config: TrainConfig) -> Path | None:
 
 
 @dataclass(frozen=True)
-class Begun:
+class OpenRun:
     """A run with its folder and its loop, at the start or at its last checkpoint."""
 
     loop: Loop
@@ -193,9 +193,9 @@ class Begun:
 
 
 @contextmanager
-def begun(
+def open_run(
     config: TrainConfig, path: Path, overrides: list[str], terminal: Terminal, prepared: Prepared
-) -> Iterator[Begun]:
+) -> Iterator[OpenRun]:
     """The run in its folder, new or resumed, which is held while it lasts."""
     config = replace(config, runtime=prepared.runtime.settled(config.runtime))
     resumed = None if config.resume is None else RunFolder(expanded(config.resume, "resume"))
@@ -210,7 +210,7 @@ def begun(
         loop = make_loop(
             config, prepared.runtime, folder, prepared.data, prepared.policy, prepared.built, state, prepared.teacher
         )
-        yield Begun(loop, prepared.data)
+        yield OpenRun(loop, prepared.data)
 
 
 def make_loop(

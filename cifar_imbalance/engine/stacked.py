@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from cifar_imbalance.engine.experiment import Begun, Prepared, begun, prepare
+from cifar_imbalance.engine.experiment import OpenRun, Prepared, open_run, prepare
 from cifar_imbalance.engine.members import Member, failure
 from cifar_imbalance.engine.results import report_run
 from cifar_imbalance.engine.stacked_step import StackedStep
@@ -17,12 +17,12 @@ from cifar_imbalance.terminal import MemberLines, MemberTerminal, ProgressView
 
 
 @dataclass(frozen=True)
-class _Open:
+class _OpenMember:
     """A member in training."""
 
     member: Member
     terminal: MemberTerminal
-    run: Begun
+    run: OpenRun
     view: ProgressView
 
     @property
@@ -49,7 +49,7 @@ def train_stacked(members: list[Member], prepared: Prepared, lines: MemberLines)
     failures: list[str] = []
 
     @contextmanager
-    def named(member: Member, run: Begun | None = None) -> Iterator[None]:
+    def named(member: Member, run: OpenRun | None = None) -> Iterator[None]:
         try:
             yield
         except Exception as error:
@@ -59,11 +59,11 @@ def train_stacked(members: list[Member], prepared: Prepared, lines: MemberLines)
             lines.finished(member.number, f"failed: {failure(error)}")
 
     with ExitStack() as stack:
-        opened: list[_Open] = []
+        opened: list[_OpenMember] = []
         for member in members:
             lines.started(member.number)
             with named(member):
-                opened.append(_open(member, prepared, lines, stack))
+                opened.append(_opened(member, prepared, lines, stack))
                 opened[-1].run.loop.training_step.share_images(opened[0].run.loop.training_step)
         if not opened:
             return failures
@@ -76,7 +76,7 @@ def train_stacked(members: list[Member], prepared: Prepared, lines: MemberLines)
             group = [one for one in training if one.epochs_done == epoch]
             loops, numbers = [one.run.loop for one in group], tuple(one.member.number for one in group)
             try:
-                with group[0].run.memory_named():
+                with group[0].run.memory_named(), lines.terminal.speaking():
                     plans = [one.begin_epoch(epoch) for one in loops]
                     if numbers not in together:
                         together = {numbers: StackedStep([one.training_step for one in loops])}
@@ -103,17 +103,17 @@ def train_stacked(members: list[Member], prepared: Prepared, lines: MemberLines)
     return failures
 
 
-def _open(member: Member, prepared: Prepared, lines: MemberLines, stack: ExitStack) -> _Open:
+def _opened(member: Member, prepared: Prepared, lines: MemberLines, stack: ExitStack) -> _OpenMember:
     config = member.continued()
     terminal = MemberTerminal(lambda message: lines.receive(member.number, message))
     stack.enter_context(terminal)
     run = stack.enter_context(
-        begun(config, member.folder.path, member.overrides, terminal, prepare(config, like=prepared))
+        open_run(config, member.folder.path, member.overrides, terminal, prepare(config, like=prepared))
     )
-    return _Open(member, terminal, run, stack.enter_context(run.loop.progress(terminal)))
+    return _OpenMember(member, terminal, run, stack.enter_context(run.loop.progress(terminal)))
 
 
-def _report(run: Begun) -> None:
+def _report(run: OpenRun) -> None:
     """The report of a trained member; its trackers are sent everything at once."""
     with run.tracking(epochs_done=0) as tracked:
         for line in run.loop.history:

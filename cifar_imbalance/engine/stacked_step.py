@@ -39,6 +39,7 @@ class StackedStep(Step):
         loss = vmap(members[0].function, in_dims=(0, 0, own, None, 0, 0, 0, 0), randomness="error")
         self._loss = self.runtime.compiled(loss)
         self.update = self._update()
+        self._is_new = True
 
     def begin_epoch(self, plans: Sequence[EpochPlan]) -> None:
         """Set the plans whose steps are to be run, one for each member."""
@@ -48,7 +49,11 @@ class StackedStep(Step):
         own = {name: torch.stack([member.rows[name] for member in self._members], dim=1) for name in first.rows}
         shared = {name: first.rows[name] for name in ("rate", "position")}
         self._rows = self.runtime.place_rows({**own, **shared}, axis=2)
-        self._take_state()
+        if not self._is_new:
+            self._take_state()
+        self._is_new = False
+        for name, parameter in self.update.parameters.items():
+            parameter.requires_grad_(first.update.parameters[name].requires_grad)
         classes = [member.classes for member in self._members]
         self._classes = {name: self._stacked([one[name] for one in classes]) for name in first.classes}
         self.records = self.runtime.place(torch.zeros(2, len(plans[0]), len(plans)))
@@ -100,13 +105,11 @@ class StackedStep(Step):
         return Update(parameters, buffers, optimizer, clip, average)
 
     def _take_state(self) -> None:
-        """Stack the members' parameters, statistics, averages and optimiser states, and what of them is trained."""
+        """Stack the members' parameters, statistics, averages and optimiser states."""
         members = [_states_of(member.update) for member in self._members]
         for ours, *theirs in zip(_states_of(self.update), *members, strict=True):
             for name, tensor in ours.items():
                 tensor.data = self._stacked([state[name] for state in theirs])
-        for name, parameter in self.update.parameters.items():
-            parameter.requires_grad_(self._members[0].update.parameters[name].requires_grad)
         load_state(self.update.optimizer, self._optimizer_state(), self.runtime.place)
 
     def _optimizer_state(self) -> dict[int, Any]:

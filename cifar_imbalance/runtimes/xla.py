@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from cifar_imbalance.configuration.fields import Runtime
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.runtimes.base import DeviceRuntime, Rows
-from cifar_imbalance.runtimes.norms import XlaNorms
 from cifar_imbalance.runtimes.xla_convolutions import use_xla_cpu_forms
+from cifar_imbalance.runtimes.xla_norms import XlaNorms
 from cifar_imbalance.runtimes.xla_optimizer import trace_steps_once
 
 

@@ -21,6 +21,7 @@ from cifar_imbalance.configuration.fields import (
 )
 from cifar_imbalance.engine.experiment import make_loop, prepare
 from cifar_imbalance.engine.loop import Loop
+from cifar_imbalance.engine.pace import Pace
 from cifar_imbalance.engine.stacked_step import StackedStep
 from cifar_imbalance.errors import TrainingFailed
 from cifar_imbalance.evidence.predictions import Predictions
@@ -195,6 +196,14 @@ def test_a_step_that_fails_is_every_members_failure(typed, words, tmp_path, monk
     assert "2 of 2 members failed: member 0: RuntimeError: no such kernel; member 1: " in answer.err
     assert "resume with: " in answer.err and "Traceback" not in answer.err
     assert "no such kernel" in (tmp_path / "run" / "members" / "1" / "train.log").read_text()
+
+
+def test_what_is_said_of_the_step_of_all_is_in_the_ensembles_log(typed, words, tmp_path, monkeypatch):
+    monkeypatch.setattr(Pace, "step", lambda pace, images: "others compute")
+    answer = typed(tmp_path, "train", *words, "ensemble.together=stacked", "training.epochs=1", "hydra.run.dir=run")
+    assert answer.code == 0, answer.err
+    logs = {name: (tmp_path / "run" / name).read_text() for name in ("train.log", "members/0/train.log")}
+    assert "others compute" in logs["train.log"] and "others compute" not in logs["members/0/train.log"]
 
 
 def test_heads_alone_are_stacked_on_the_features_of_each_members_own_network(typed, words, tmp_path, one_by_one):

@@ -70,7 +70,7 @@ def test_state_has_the_memory_format_of_its_parameter():
     assert torch.equal(convolution, saved[0]["exp_avg"])
 
 
-def test_norms_and_biases_can_be_excluded_from_weight_decay():
+def test_xla_norms_and_biases_can_be_excluded_from_weight_decay():
     model = small()
     decayed, plain = parameter_groups(model, Optimizer(name="adamw", weight_decay=0.1, decay_norm_and_bias=False))
     assert [parameter.dim() for parameter in decayed["params"]] == [4, 2]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from cifar_imbalance.runtimes.norms import XlaNorms
+from cifar_imbalance.runtimes.xla_norms import XlaNorms
 
 NORMS = {
     "batch, maps": (nn.BatchNorm2d(6), (5, 6, 3, 4)),
@@ -24,7 +24,7 @@ NORMS = {
 
 
 @pytest.mark.parametrize("name", NORMS)
-def test_norms_and_their_gradients_are_those_of_torch(name):
+def test_xla_norms_and_their_gradients_are_those_of_torch(name):
     torch.manual_seed(0)
     norm, shape = NORMS[name]
     for parameter in norm.parameters():
