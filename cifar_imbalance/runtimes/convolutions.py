@@ -19,7 +19,8 @@ convolutions.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Literal
 
 import torch
 from timm.layers import Conv2dSame
@@ -27,6 +28,7 @@ from timm.layers.padding import get_same_padding
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear, pad
 
+Kind = Literal["pointwise", "depthwise", "other"]
 Pair = tuple[int, int]
 Pads = tuple[int, int, int, int]  # left, right, top, bottom, as torch.nn.functional.pad has them
 
@@ -36,18 +38,26 @@ def use_small_map_forms(module: nn.Module, product_map: int) -> None:
 
     `product_map` is the largest map, in pixels, on which a pointwise one is a matrix product.
     """
+    for part, kind in convolutions_of(module):
+        part.__class__ = _FORMS[kind][isinstance(part, Conv2dSame)]
+        if isinstance(part, PointwiseConv2d):
+            part.__dict__["product_map"] = product_map
+
+
+def convolutions_of(module: nn.Module) -> Iterator[tuple[nn.Conv2d, Kind]]:
+    """The convolutions of `module` that may take another form: torch's and timm's, not dilated, zeros around."""
     for part in module.modules():
-        if type(part) not in _FORMS or part.dilation != (1, 1) or part.padding_mode != "zeros":
+        if type(part) not in (nn.Conv2d, Conv2dSame):
             continue
         assert isinstance(part, nn.Conv2d)
-        cropped, pointwise, depthwise = _FORMS[type(part)]
-        if part.groups == 1 and part.kernel_size == part.stride == (1, 1) and part.padding in (0, (0, 0)):
-            part.__class__ = pointwise
-            part.__dict__["product_map"] = product_map
+        if part.dilation != (1, 1) or part.padding_mode != "zeros":
+            continue
+        if part.groups == 1 and part.kernel_size == part.stride == (1, 1) and part.padding == (0, 0):
+            yield part, "pointwise"
         elif part.groups == part.in_channels == part.out_channels > 1 and part.bias is None:
-            part.__class__ = depthwise
+            yield part, "depthwise"
         else:
-            part.__class__ = cropped
+            yield part, "other"
 
 
 class PointwiseConv2d(nn.Conv2d):
@@ -104,9 +114,10 @@ class DepthwiseConv2dSame(DepthwiseConv2d, Conv2dSame):
     pass
 
 
-_FORMS: dict[type[nn.Module], tuple[type[nn.Conv2d], type[nn.Conv2d], type[nn.Conv2d]]] = {
-    nn.Conv2d: (CroppedConv2d, PointwiseConv2d, DepthwiseConv2d),
-    Conv2dSame: (CroppedConv2dSame, PointwiseConv2dSame, DepthwiseConv2dSame),
+_FORMS: dict[Kind, tuple[type[nn.Conv2d], type[nn.Conv2d]]] = {  # of torch's convolution and of timm's
+    "pointwise": (PointwiseConv2d, PointwiseConv2dSame),
+    "depthwise": (DepthwiseConv2d, DepthwiseConv2dSame),
+    "other": (CroppedConv2d, CroppedConv2dSame),
 }
 
 

@@ -23,7 +23,7 @@ from timm.layers import Conv2dSame
 from torch import Tensor, nn
 from torch.nn.functional import linear, pad
 
-from cifar_imbalance.runtimes.convolutions import Pads, Pair, pads_of
+from cifar_imbalance.runtimes.convolutions import Kind, Pads, Pair, convolutions_of, pads_of
 from cifar_imbalance.runtimes.xla_trace import TracedOnce
 
 WRITTEN_OUT = 36  # the most products of a pixel and a tap that are written out one by one
@@ -34,19 +34,10 @@ Reach = tuple[int, int, int]  # along one axis: a tap, the pixel that it reads, 
 
 def use_xla_cpu_forms(module: nn.Module) -> None:
     """Switch the convolutions of `module` to the forms above, where they have one."""
-    for part in module.modules():
-        if type(part) not in _FORMS or part.dilation != (1, 1) or part.padding_mode != "zeros":
-            continue
-        assert isinstance(part, nn.Conv2d)
-        if isinstance(part.padding, str):
-            continue
-        pointwise, depthwise, patches = _FORMS[type(part)]
-        if part.groups == 1 and part.kernel_size == part.stride == (1, 1) and part.padding == (0, 0):
-            part.__class__ = pointwise
-        elif part.groups == part.in_channels == part.out_channels > 1 and part.bias is None:
-            part.__class__ = depthwise
-        elif part.groups == 1 and part.in_channels <= STEM_CHANNELS:
-            part.__class__ = patches
+    for part, kind in convolutions_of(module):
+        is_wide = kind == "other" and (part.groups > 1 or part.in_channels > STEM_CHANNELS)
+        if not is_wide and not isinstance(part.padding, str):
+            part.__class__ = _FORMS[kind][isinstance(part, Conv2dSame)]
 
 
 class PointwiseConv2d(nn.Conv2d):
@@ -81,9 +72,10 @@ class PatchConv2dSame(PatchConv2d, Conv2dSame):
     pass
 
 
-_FORMS: dict[type[nn.Module], tuple[type[nn.Conv2d], type[nn.Conv2d], type[nn.Conv2d]]] = {
-    nn.Conv2d: (PointwiseConv2d, DepthwiseConv2d, PatchConv2d),
-    Conv2dSame: (PointwiseConv2dSame, DepthwiseConv2dSame, PatchConv2dSame),
+_FORMS: dict[Kind, tuple[type[nn.Conv2d], type[nn.Conv2d]]] = {  # of torch's convolution and of timm's
+    "pointwise": (PointwiseConv2d, PointwiseConv2dSame),
+    "depthwise": (DepthwiseConv2d, DepthwiseConv2dSame),
+    "other": (PatchConv2d, PatchConv2dSame),
 }
 
 
