@@ -38,6 +38,16 @@ MENTIONED = {
     "five weighted flipped": "five of balanced/recall_weights, views=flip, mean_logit",
     "five flipped": f"five of {BASELINE}, views=flip, mean_logit",
 }
+# By budget: what is done, the row, and the power of its bias.
+SUMMARY = (
+    ("one training, the plain recipe", BASELINE, ""),
+    ("the same, and a class bias afterwards", BASELINE, BIAS),
+    ("the same, each test image seen as it is and mirrored, and a bias", f"{BASELINE}, views=flip", BIAS),
+    ("one training with weights by validation recall, and a bias", "balanced/recall_weights", BIAS),
+    ("the same, two views, and a bias", "balanced/recall_weights, views=flip", BIAS),
+    ("five trainings with weights by recall, their mean logit, and a bias", MENTIONED["five weighted"], BIAS),
+    ("five plain trainings that teach a sixth, which alone is used, and a bias of power 1", MENTIONED["equal"], "1"),
+)
 Lines = list[dict[str, str]]
 Spread = tuple[float, float | None, int]  # mean, sample standard deviation, n
 
@@ -74,6 +84,15 @@ def shown(numbers: list[float], signed: bool = False) -> str:
 
 def table(header: list[str], lines: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, ["---"] * len(header), *lines])
+
+
+def summary_table() -> str:
+    lines, found = read("runs.csv"), []
+    for what, row, power in SUMMARY:
+        cells = [list(values(lines, row, power, metric).values()) for metric in METRICS]
+        passes = next(line["passes"] for line in lines if line["row"] == row)
+        found.append([what, str(len(cells[0])), *map(shown, cells), passes])
+    return table(["", "n", "accuracy", "worst decile", "hard decile", "passes"], found)
 
 
 def front_table() -> str:
@@ -216,6 +235,7 @@ def hard_figure(path: Path) -> None:
 
 
 TABLES: dict[str, Callable[[], str]] = {
+    "summary": summary_table,
     "front": front_table,
     "aims": aims_table,
     "hard": hard_table,
