@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 DOCS = Path(__file__).parent
 RESULTS = DOCS / "results" / "balanced"
@@ -23,6 +24,7 @@ BIAS = "0.5"  # the power of the tables
 # The same recipes unchanged on other images, and with another network.
 CARRIED = {"CIFAR-10": "balanced_cifar10", "ResNet-18 from scratch": "balanced_resnet18"}
 METRICS = ("accuracy", "worst_decile_recall", "hard_decile_recall")
+NAMES = ("accuracy", "worst decile", "hard decile")
 # Rows of which the text mentions numbers.
 MENTIONED = {
     "base": BASELINE,
@@ -33,21 +35,26 @@ MENTIONED = {
     "trusted": "balanced/distilled_by_recall",
     "equal": "balanced/distilled_equal_shares",
     "distilled adjusted": "balanced/distilled_adjusted",
+    "distilled weighted": "balanced/distilled_recall_weights",
     "five": f"five of {BASELINE}, mean_logit",
     "five weighted": "five of balanced/recall_weights, mean_logit",
     "five weighted flipped": "five of balanced/recall_weights, views=flip, mean_logit",
     "five flipped": f"five of {BASELINE}, views=flip, mean_logit",
 }
-# By budget: what is done, the row, and the power of its bias.
+# By budget: what is done, the row, and the power of its bias: as trained, or the one that `gains` takes.
+TRAINED, TAKEN = "", "taken"
 SUMMARY = (
-    ("one training, the plain recipe", BASELINE, ""),
-    ("the same, and a class bias afterwards", BASELINE, BIAS),
-    ("the same, each test image seen as it is and mirrored, and a bias", f"{BASELINE}, views=flip", BIAS),
-    ("one training with weights by validation recall, and a bias", "balanced/recall_weights", BIAS),
-    ("the same, two views, and a bias", "balanced/recall_weights, views=flip", BIAS),
-    ("five trainings with weights by recall, their mean logit, and a bias", MENTIONED["five weighted"], BIAS),
-    ("five plain trainings that teach a sixth, which alone is used, and a bias of power 1", MENTIONED["equal"], "1"),
+    ("the plain recipe", BASELINE, TRAINED),
+    ("the plain recipe", BASELINE, TAKEN),
+    ("weights by validation recall", MENTIONED["weighted"], TRAINED),
+    ("the plain recipe, two views of each test image", MENTIONED["flipped"], TAKEN),
+    ("weights by validation recall, two views", MENTIONED["weighted flipped"], TAKEN),
+    ("five with weights by recall, mean logit", MENTIONED["five weighted"], TRAINED),
+    ("the same, two views of each test image", MENTIONED["five weighted flipped"], TAKEN),
+    ("a student of five plain ones, 0.43 of its loss from the labels", MENTIONED["equal"], TAKEN),
 )
+TEACHERS = 5  # trainings of a student's teacher
+PAYERS = 8  # classes in the table of those that lose
 Lines = list[dict[str, str]]
 Spread = tuple[float, float | None, int]  # mean, sample standard deviation, n
 
@@ -58,8 +65,8 @@ def read(name: str, results: Path = RESULTS) -> Lines:
 
 
 def rows_of(lines: Lines) -> list[str]:
-    """The rows' names, the baseline first, ensembles last."""
-    names = dict.fromkeys(line["row"] for line in lines)
+    """The rows' names, the baseline first, ensembles last; of ensembles those by mean logit."""
+    names = dict.fromkeys(line["row"] for line in lines if not line["row"].endswith("mean_probability"))
     return sorted(names, key=lambda name: (name.startswith("five"), name.split(",")[0] != BASELINE, name))
 
 
@@ -86,13 +93,37 @@ def table(header: list[str], lines: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, ["---"] * len(header), *lines])
 
 
+def means(lines: Lines, row: str, power: str) -> list[float]:
+    """Of METRICS."""
+    return [float(np.mean(list(values(lines, row, power, metric).values()))) for metric in METRICS]
+
+
+def cost(lines: Lines, row: str) -> list[str]:
+    """Trainings, passes, and n."""
+    first = next(line for line in lines if line["row"] == row)
+    return [first["trainings"], first["passes"], str(len(values(lines, row, "", "accuracy")))]
+
+
+def minutes(lines: Lines, row: str) -> str:
+    """Of the fastest run, in the pace of its fastest epoch; of a student with those of its teacher."""
+
+    def fastest(row: str) -> float:
+        return min((float(line["seconds"]) for line in lines if line["row"] == row and line["seconds"]), default=np.nan)
+
+    seconds = fastest(row) + (TEACHERS * fastest(BASELINE) if cost(lines, row)[0] == str(1 + TEACHERS) else 0)
+    return "" if np.isnan(seconds) else f"{seconds / 60:.0f}"
+
+
 def summary_table() -> str:
     lines, found = read("runs.csv"), []
     for what, row, power in SUMMARY:
-        cells = [list(values(lines, row, power, metric).values()) for metric in METRICS]
-        passes = next(line["passes"] for line in lines if line["row"] == row)
-        found.append([what, str(len(cells[0])), *map(shown, cells), passes])
-    return table(["", "n", "accuracy", "worst decile", "hard decile", "passes"], found)
+        taken = gains(lines, row) if power == TAKEN else ("none", {})
+        if taken is None:
+            continue
+        used = "" if taken[0] in ("none", "no bias") else taken[0]
+        cells = [shown(list(values(lines, row, used, metric).values())) for metric in METRICS]
+        found.append([what, *cost(lines, row), taken[0], *cells])
+    return table(["", "trainings", "passes", "n", "power of the bias", *NAMES], found)
 
 
 def front_table() -> str:
@@ -100,16 +131,14 @@ def front_table() -> str:
     lines = read("runs.csv")
     found = []
     for row in rows_of(lines):
-        cells = [row, str(len(values(lines, row, "", "accuracy")))]
+        cells = [row, *cost(lines, row)]
         for power in ("", BIAS):
             for metric in METRICS:
                 cells.append(shown(list(values(lines, row, power, metric).values())))
         first = next(line for line in lines if line["row"] == row)
-        seconds = np.mean([float(line["seconds"]) for line in lines if line["row"] == row])
-        found.append([*cells, first["epochs"], f"{seconds / 60:.0f}", first["passes"]])
-    names = ["accuracy", "worst decile", "hard decile"]
-    bias = [f"{name}, bias" for name in names]
-    return table(["row", "n", *names, *bias, "epochs", "minutes", "passes"], found)
+        found.append([*cells, first["epochs"], minutes(lines, row)])
+    bias = [f"{name}, bias" for name in NAMES]
+    return table(["row", "trainings", "passes", "n", *NAMES, *bias, "epochs", "minutes"], found)
 
 
 def gains(lines: Lines, row: str) -> tuple[str, dict[str, list[float]]] | None:
@@ -118,7 +147,6 @@ def gains(lines: Lines, row: str) -> tuple[str, dict[str, list[float]]] | None:
 
     Asked for: the baseline's accuracy less 0.003 of one network, 0.03 more than that of five.
     """
-    base = {metric: np.mean(list(values(lines, BASELINE, "", metric).values())) for metric in METRICS}
     own = np.mean(list(values(lines, BASELINE, "", "validation_accuracy").values()))
     least = own + (0.03 if row.startswith("five") else -0.003)
     powers = sorted({line["class_bias_power"] for line in lines}, key=lambda power: float(power or -1))
@@ -126,21 +154,69 @@ def gains(lines: Lines, row: str) -> tuple[str, dict[str, list[float]]] | None:
     kept = [power for power in powers if of_validation[power] >= least]
     if not kept:
         return None
-    found = {m: [value - base[m] for value in values(lines, row, kept[-1], m).values()] for m in METRICS}
-    return f"{float(kept[-1]):g}" if kept[-1] else "no bias", found
+    return f"{float(kept[-1]):g}" if kept[-1] else "no bias", differences(lines, row, kept[-1])
+
+
+def differences(lines: Lines, row: str, power: str) -> dict[str, list[float]]:
+    """Of METRICS, from the baseline's means without a bias."""
+    base = dict(zip(METRICS, means(lines, BASELINE, ""), strict=True))
+    return {m: [value - base[m] for value in values(lines, row, power, m).values()] for m in METRICS}
+
+
+def over_a_bias(lines: Lines, row: str, power: str) -> list[str]:
+    """Worst and hard decile over those of the plain recipe with as many passes and with the bias that has the same
+    accuracy, between two powers in proportion; where none has that accuracy, with the one that is nearest.
+    """
+    passes = cost(lines, row)[1]
+    plain = [name for name in rows_of(lines) if cost(lines, name)[1] == passes and "mean_prob" not in name]
+    plain = [name for name in plain if name.removeprefix("five of ").split(",")[0] == BASELINE]
+    if not plain or row == plain[0]:
+        return ["", ""]
+    points = sorted(means(lines, plain[0], one) for one in ("", "0", "0.25", "0.5", "1", "2"))
+    accuracies = [point[0] for point in points]
+    own = means(lines, row, power)
+    over = [own[k] - np.interp(own[0], accuracies, [point[k] for point in points]) for k in (1, 2)]
+    return [f"{value:+.3f}" for value in over]
 
 
 def aims_table() -> str:
     lines, found = read("runs.csv"), []
     for row in rows_of(lines):
-        cells = [row, str(len(values(lines, row, "", "accuracy")))]
+        plain = [shown(of, signed=True) for of in differences(lines, row, "").values()]
+        cells = [row, *cost(lines, row), *plain]
         if (of_row := gains(lines, row)) is not None:
-            power, differences = of_row
-            cells += [power, *(shown(of_metric, signed=True) for of_metric in differences.values())]
+            power, of_metrics = of_row
+            power_value = "" if power == "no bias" else power
+            cells += [power, *(shown(of_metric, signed=True) for of_metric in of_metrics.values())]
+            cells += over_a_bias(lines, row, power_value)
         else:
-            cells += ["none is enough", "", "", ""]
+            cells += ["none is enough", "", "", "", "", ""]
         found.append(cells)
-    return table(["row", "n", "power", "accuracy", "worst decile", "hard decile"], found)
+    names = [*(f"{name}, as trained" for name in NAMES), "power", *(f"{name}, bias" for name in NAMES)]
+    over = [f"{name}, over a bias alone" for name in NAMES[1:]]
+    return table(["row", "trainings", "passes", "n", *names, *over], found)
+
+
+def changes_table() -> str:
+    """What one change of one training does, one pass: differences from the baseline, best worst decile first."""
+    lines = read("runs.csv")
+    rows = [row for row in rows_of(lines) if cost(lines, row)[:2] == ["1", "1"] and row != BASELINE]
+    found = []
+    for row in sorted(rows, key=lambda row: -means(lines, row, "")[1]):
+        cells = [shown(of, signed=True) for of in differences(lines, row, "").values()]
+        cells.append(shown(differences(lines, row, BIAS)["accuracy"], signed=True))
+        found.append([row.removeprefix("balanced/"), cost(lines, row)[2], *cells, *over_a_bias(lines, row, BIAS)])
+    over = [f"{name}, over a bias alone" for name in NAMES[1:]]
+    return table(["", "n", *NAMES, "accuracy, bias", *over], found)
+
+
+def payers_table() -> str:
+    """The classes that lose most by a bias of the power of the tables: mean recalls of the baseline."""
+    lines = read("recalls.csv")
+    after = {power: f"{BASELINE}, bias {power}" for power in (BIAS, "2")}
+    lost = sorted(lines, key=lambda line: float(line[after[BIAS]]) - float(line[BASELINE]))[:PAYERS]
+    found = [[line["name"], *(f"{float(line[name]):.2f}" for name in (BASELINE, *after.values()))] for line in lost]
+    return table(["class", "recall", f"bias of power {BIAS}", "of power 2"], found)
 
 
 def carried_table() -> str:
@@ -155,7 +231,7 @@ def carried_table() -> str:
                 list(values(lines, row, power, metric).values()) for power in ("", BIAS, "2") for metric in METRICS[:2]
             ]
             found.append([name, row, str(len(of_row[0])), *map(shown, of_row)])
-    header = ["accuracy", "worst decile"]
+    header = NAMES[:2]
     with_bias = [f"{one}, {bias}" for bias in ("bias", "power 2") for one in header]
     return table(["", "row", "n", *header, *with_bias], found)
 
@@ -164,6 +240,7 @@ def hard_table() -> str:
     found = []
     for one in why()["hard_classes"]:
         taken = ", ".join(f"{name} {share:.2f}" for name, share in one["taken_for"].items())
+        taken += f" ({one['share_of_errors_to_these']:.0%} of its errors)"
         numbers = [one["recall"], one["with_bias"][BIAS], one["among_first_two"], one["auroc"]]
         cells = [one["name"], *(f"{number:.2f}" for number in numbers[:3]), f"{numbers[3]:.3f}", taken]
         found.append(cells)
@@ -178,7 +255,7 @@ def ensembles_table() -> str:
             power = line["class_bias_power"] or "none"
             interval = f"{float(line['difference']):+.3f} ({float(line['low']):+.3f} to {float(line['high']):+.3f})"
             found.append([line["ensemble"], line["seed"], power, line["metric"].replace("_", " "), interval])
-    return table(["ensemble", "number", "class bias", "metric", "mean logit less mean probability"], found)
+    return table(["ensemble", "ensemble no.", "class bias", "metric", "mean logit less mean probability"], found)
 
 
 def why() -> dict[str, Any]:
@@ -187,30 +264,53 @@ def why() -> dict[str, Any]:
 
 
 def front_figure(path: Path) -> None:
-    """Accuracy against the worst decile: every row, without a bias (filled) and with one (open), bars: sd."""
+    """Accuracy against the worst decile: every row, without a bias (filled) and with one (open), bars: sd.
+
+    Colours are passes, markers trainings, lines what a bias of any power makes of the plain recipe.
+    """
     lines = read("runs.csv")
-    figure = Figure(figsize=(9, 9), layout="constrained")
-    axes = figure.add_subplot()
     names = rows_of(lines)
-    colours = [f"C{number % 10}" for number in range(len(names))]
-    for number, (row, colour) in enumerate(zip(names, colours, strict=True)):
-        marker = "osD^vP"[number // 10 % 6]
-        ends = []
-        for power in ("", BIAS):
-            x, y = (
-                spread(list(values(lines, row, power, metric).values()))
-                for metric in ("accuracy", "worst_decile_recall")
-            )
-            style = {"mfc": colour if power == "" else "white", "label": row if power == "" else None}
-            axes.errorbar(x[0], y[0], xerr=x[1], yerr=y[1], fmt=marker, color=colour, ms=7, lw=0.8, alpha=0.9, **style)
-            ends.append((x[0], y[0]))
-        axes.plot(*zip(*ends, strict=True), color=colour, lw=0.8, alpha=0.6)
-    axes.set_xlabel("accuracy on the test images")
-    axes.set_ylabel("mean recall of the worst tenth of the classes")
-    axes.grid(color="0.9")
-    axes.set_axisbelow(True)
-    axes.set_title(f"Filled: as trained. Open: with a class bias (power {BIAS}). Bars: sd over seeds", fontsize=10)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+    figure = Figure(figsize=(12, 7.5), layout="constrained")
+    whole, near = figure.subplots(1, 2)
+    colours = {"1": "C0", "2": "C2", "5": "C1", "10": "C3"}
+    markers = {"1": "o", "5": "s", "6": "D"}
+    base = means(lines, BASELINE, "")[0]
+    for number, row in enumerate(names, 1):
+        trainings, passes, _ = cost(lines, row)
+        for axes in (whole, near):
+            ends = []
+            for power in ("", BIAS):
+                cells = (list(values(lines, row, power, metric).values()) for metric in METRICS[:2])
+                x, y = (spread(numbers) for numbers in cells)
+                style = {"mfc": colours[passes] if power == "" else "white", "color": colours[passes]}
+                axes.errorbar(x[0], y[0], xerr=x[1], yerr=y[1], fmt=markers[trainings], ms=7, lw=0.8, zorder=3, **style)
+                ends.append((x[0], y[0]))
+            axes.plot(*zip(*ends, strict=True), color=colours[passes], lw=0.8, alpha=0.6)
+            if axes is whole or ends[0][0] > base - 0.008:
+                axes.annotate(f"{number}", ends[0], xytext=(6, -9), textcoords="offset points", fontsize=8)
+    for row in [name for name in names if name.removeprefix("five of ").split(",")[0] == BASELINE]:
+        points = [means(lines, row, power)[:2] for power in ("", "0", "0.25", "0.5", "1", "2")]
+        for axes in (whole, near):
+            axes.plot(*zip(*points, strict=True), color=colours[cost(lines, row)[1]], lw=2.5, alpha=0.3, zorder=1)
+    for axes in (whole, near):
+        axes.set_xlabel("accuracy on the test images")
+        axes.grid(color="0.9")
+        axes.set_axisbelow(True)
+    whole.set_ylabel("mean recall of the worst tenth of the classes")
+    near.set_xlim(base - 0.012, None)
+    near.set_ylim(0.24, None)
+    near.set_title("The same, from the accuracy of the baseline on", fontsize=10)
+    whole.set_title(f"Filled: as trained. Open: with a class bias of power {BIAS}. Bars: sd over seeds", fontsize=10)
+    keys = [
+        Line2D([], [], color=colour, lw=4, label=f"{p} pass{'' if p == '1' else 'es'}") for p, colour in colours.items()
+    ]
+    keys += [
+        Line2D([], [], color="0.3", marker=m, lw=0, label=f"{n} training{'' if n == '1' else 's'}")
+        for n, m in markers.items()
+    ]
+    keys += [Line2D([], [], color="0.5", lw=2.5, alpha=0.5, label="plain recipe, bias of any power")]
+    keys += [Line2D([], [], lw=0, label=f"{number}  {row}") for number, row in enumerate(names, 1)]
+    figure.legend(handles=keys, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     figure.savefig(path, dpi=110)
 
 
@@ -238,6 +338,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "summary": summary_table,
     "front": front_table,
     "aims": aims_table,
+    "changes": changes_table,
+    "payers": payers_table,
     "hard": hard_table,
     "ensembles": ensembles_table,
     "carried": carried_table,
@@ -252,6 +354,11 @@ def numbers() -> dict[str, str]:
         if (of_row := gains(lines, row)) is not None:
             names[f"{prefix} power"] = of_row[0]
             names |= {f"{prefix} gain of {metric}": f"{np.mean(of):+.3f}" for metric, of in of_row[1].items()}
+        changes = differences(lines, row, "")
+        names |= {f"{prefix} change of {metric}": shown(of, signed=True) for metric, of in changes.items()}
+        for power, how in {"": "", BIAS: " with a bias"}.items():
+            over = over_a_bias(lines, row, power)
+            names |= {f"{prefix} {m} over a bias{how}": of for m, of in zip(METRICS[1:], over, strict=True) if of}
         for power, how in {"": "", BIAS: " with a bias", "1": " with power 1", "2": " with power 2"}.items():
             for metric in METRICS:
                 if of_seeds := list(values(lines, row, power, metric).values()):
@@ -270,6 +377,74 @@ def numbers() -> dict[str, str]:
     names["rank correlation"] = f"{found['rank_correlation_of_recalls_of_two_runs']:.2f}"
     names["correlation with false positives"] = f"{found['correlation_of_recall_and_false_positive_rate']:.2f}"
     names["seeds"] = str(len(found["seeds"]))
+    return {**names, **_of_classes(lines, found), **_of_ensembles(), **_of_carried()}
+
+
+def _of_classes(lines: Lines, found: dict[str, Any]) -> dict[str, str]:
+    """What a bias mends of the hard classes, and what of it other classes pay."""
+    names = {}
+    hard, everything, worst = found["of_hard_classes"], found["of_all_classes"], found["worst_decile_recall"]
+    gap = everything["recall"] - hard["recall"]
+    for power in (BIAS, "2"):
+        names[f"share mended by power {power}"] = f"{(hard['with_bias'][power] - hard['recall']) / gap:.0%}"
+        names[f"cost of power {power}"] = f"{-np.mean(differences(lines, BASELINE, power)['accuracy']):.3f}"
+        own = means(lines, BASELINE, power)[1]
+        names[f"more by the test images, power {power}"] = (
+            f"{worst['with_bias_fitted_on_the_test_images'][power] - own:.3f}"
+        )
+    names["hard gap"] = f"{gap:.3f}"
+    for name, of in (("hard", hard), ("all", everything)):
+        errors = 1 - of["recall"]
+        names[f"{name} errors with the right class second"] = f"{(of['among_first_two'] - of['recall']) / errors:.0%}"
+        names[f"{name} beyond the first five"] = f"{1 - of['among_first_five']:.0%}"
+    halves = found["gain_of_hard_classes_of_half_the_validation_images"]
+    names |= {name.replace("_", " "): f"{value:+.3f}" for name, value in halves.items()}
+    of_classes = read("recalls.csv")
+    before = np.array([float(line[BASELINE]) for line in of_classes])
+    is_hard = np.array([line["name"] in {one["name"] for one in found["hard_classes"]} for line in of_classes])
+    after = {
+        power: np.array([float(line[f"{BASELINE}, bias {power}"]) for line in of_classes]) for power in (BIAS, "2")
+    }
+    next_ten = np.argsort(np.where(is_hard, np.inf, before), kind="stable")[:10]
+    for power, recalls in after.items():
+        names[f"classes that lose 0.05, power {power}"] = str(int((recalls - before <= -0.05 + 1e-9).sum()))
+        names[f"next ten, power {power}"] = f"{(recalls - before)[next_ten].mean():+.3f}"
+        still = set(np.argsort(recalls, kind="stable")[:10].tolist()) & set(np.flatnonzero(is_hard).tolist())
+        names[f"hard classes still among the worst, power {power}"] = str(len(still))
+    lowest = np.sort(before)[:10]
+    names["standard error of a worst decile"] = f"{np.sqrt((lowest * (1 - lowest) / 100).sum()) / 10:.3f}"
+    return names
+
+
+def _of_ensembles() -> dict[str, str]:
+    """Mean logit less mean probability in worst decile, of ensembles without views."""
+    lines = [line for line in read("ensembles.csv") if "views" not in line["ensemble"]]
+    names = {"number of ensembles": str(len({(line["ensemble"], line["seed"]) for line in lines}))}
+    lines = [line for line in lines if line["metric"] == "worst_decile_recall"]
+    for power, how in (("", "without a bias"), (BIAS, "with a bias")):
+        own = [line for line in lines if line["class_bias_power"] == power]
+        numbers = [float(line["difference"]) for line in own]
+        names |= {
+            f"least difference {how}": f"{min(numbers):+.3f}",
+            f"largest difference {how}": f"{max(numbers):+.3f}",
+        }
+        names[f"mean difference {how}"] = f"{np.mean(numbers):+.3f}"
+        zero = sum(float(line["low"]) <= 0 <= float(line["high"]) for line in own)
+        names[f"intervals with zero {how}"] = f"{zero} of {len(own)}"
+    return names
+
+
+def _of_carried() -> dict[str, str]:
+    names = {}
+    for name, folder in CARRIED.items():
+        if not (DOCS / "results" / folder).is_dir():
+            continue
+        lines = read("runs.csv", DOCS / "results" / folder)
+        for prefix in ("base", "weighted"):
+            for power, how in {"": "", BIAS: " with a bias", "2": " with power 2"}.items():
+                for metric in METRICS[:2]:
+                    numbers = list(values(lines, MENTIONED[prefix], power, metric).values())
+                    names[f"{name} {prefix} {metric}{how}"] = f"{np.mean(numbers):.3f}"
     return names
 
 

@@ -8,7 +8,9 @@ validation images (in its own folder, as evaluate.py does unless told otherwise)
 is given without a class bias and with ones of several powers, fitted on its own validation images.
 
 runs.csv      a line for each row, seed and power: metrics of the test and of the validation images (of these with a
-              bias fitted on others of them), training epochs and seconds, passes of a network for an image
+              bias fitted on others of them); its trainings and their epochs, a student's teacher included; seconds of
+              training on one thread, without the teacher's, each run at the pace of its fastest epoch, empty with
+              torch.compile; passes of a network for an image
 recalls.csv   for each class its mean recall over the seeds, by row and power
 why.json      the classes that fail, what they are taken for, and what a bias mends; of the baseline, over its seeds
 ensembles.csv mean logit against mean probability, by ensemble, with intervals over the test images
@@ -44,6 +46,8 @@ MEMBERS = 5
 POWERS = (0.0, 0.25, 0.5, 1.0, 2.0)
 VALIDATION_METRICS = ("accuracy", "worst_decile_recall")
 CONFUSIONS = 3  # listed of each hard class
+HALVES = 4  # splits of the validation images in two
+TEACHERS = 5  # the networks that teach a student
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,15 +58,19 @@ class Row:
     seed: int
     test: Predictions
     validation: Predictions
-    epochs: int  # of training, of all members
-    seconds: float
+    trainings: int
+    epochs: int  # of all trainings
+    seconds: float | None
     passes: int  # of a network for each image at test time
 
 
 def rows_of(run: RunFolder) -> Iterator[Row]:
     """A run's rows: its saved logits, and those of its evaluations with views."""
     config, history = run.read_config(), run.checked_history()
-    seconds = sum(line["seconds"] for line in history)
+    trainings = 1 if config.teacher is None else 1 + TEACHERS
+    epochs = trainings * len(history)
+    eager = min(line["seconds"] for line in history) * len(history)
+    seconds = None if config.runtime.compile or config.runtime.threads != 1 else eager
     found = {"none": {split: run.checked_predictions(split) for split in ("test", "validation")}}
     for file in sorted(run.path.glob("evaluations/*/config.yaml")):
         settings = yaml.safe_load(file.read_text())
@@ -75,7 +83,7 @@ def rows_of(run: RunFolder) -> Iterator[Row]:
         if set(files) == {"test", "validation"}:
             test, validation = (Predictions.load(files[split]) for split in ("test", "validation"))
             name = config.experiment if views == "none" else f"{config.experiment}, views={views}"
-            yield Row(name, config.seed, test, validation, len(history), seconds, passes[views])
+            yield Row(name, config.seed, test, validation, trainings, epochs, seconds, passes[views])
 
 
 def ensembles_of(rows: Sequence[Row]) -> Iterator[Row]:
@@ -92,8 +100,9 @@ def ensembles_of(rows: Sequence[Row]) -> Iterator[Row]:
                     seed=number,
                     test=combine([member.test for member in members], how),
                     validation=combine([member.validation for member in members], how),
+                    trainings=sum(member.trainings for member in members),
                     epochs=sum(member.epochs for member in members),
-                    seconds=sum(member.seconds for member in members),
+                    seconds=sum(seconds) if None not in (seconds := [member.seconds for member in members]) else None,
                     passes=sum(member.passes for member in members),
                 )
 
@@ -120,10 +129,11 @@ def runs_csv(rows: Sequence[Row], found: dict[tuple[int, float | None], Predicti
         validation = summarize(of_validation)
         values = [*(summary[name] for name in METRICS), recall[hard].mean()]
         values += [validation[name] for name in VALIDATION_METRICS]
-        cells = [row.epochs, f"{row.seconds:.0f}", row.passes]
+        cells = [row.trainings, row.epochs, "" if row.seconds is None else f"{row.seconds:.0f}", row.passes]
         lines.append([row.name, row.seed, "" if power is None else power, *(f"{v:.4f}" for v in values), *cells])
     names = [*METRICS, "hard_decile_recall", *(f"validation_{name}" for name in VALIDATION_METRICS)]
-    return csv_text(["row", "seed", "class_bias_power", *names, "epochs", "seconds", "passes"], lines)
+    cost = ["trainings", "epochs", "seconds", "passes"]
+    return csv_text(["row", "seed", "class_bias_power", *names, *cost], lines)
 
 
 def recalls_csv(rows: Sequence[Row], found: dict[tuple[int, float | None], Predictions]) -> str:
@@ -144,6 +154,22 @@ def among_first(predictions: Predictions, count: int) -> NDArray[np.float64]:
     return np.bincount(predictions.labels, inside, minlength=classes) / np.bincount(
         predictions.labels, minlength=classes
     )
+
+
+def gains_of_hard_classes(rows: Sequence[Row], power: float) -> dict[str, float]:
+    """What a bias gives the hard classes of one half of the validation images, fitted on that half or on the other."""
+    gains: dict[str, list[float]] = {"fitted_on_the_same_images": [], "fitted_on_other_images": []}
+    generator = np.random.default_rng(0)
+    for _ in range(HALVES):
+        order = generator.permutation(len(rows[0].validation.labels))
+        halves = np.array_split(order, 2)
+        hard = hard_classes([row.validation.take(halves[0]) for row in rows])
+        for row in rows:
+            before = class_metrics(row.test).recall[hard].mean()
+            for half, found in zip(halves, gains.values(), strict=True):
+                after = fit(class_bias(power), Given(row.validation.take(half)))(row.test)
+                found.append(class_metrics(after).recall[hard].mean() - before)
+    return {name: float(np.mean(found)) for name, found in gains.items()}
 
 
 def why(rows: Sequence[Row], hard: NDArray[np.int64]) -> dict[str, Any]:
@@ -202,6 +228,7 @@ def why(rows: Sequence[Row], hard: NDArray[np.int64]) -> dict[str, Any]:
             "among_first_two": float(second[hard].mean()),
             "among_first_five": float(fifth[hard].mean()),
         },
+        "gain_of_hard_classes_of_half_the_validation_images": gains_of_hard_classes(own, 0.5),
         "worst_decile_recall": {
             "as_trained": float(np.mean([summarize(row.test)["worst_decile_recall"] for row in own])),
             "with_bias_fitted_on_the_test_images": {  # no method: what no bias exceeds by much
