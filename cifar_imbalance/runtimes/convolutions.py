@@ -13,8 +13,7 @@ times them; results in docs/results):
 In bfloat16 every kernel is cropped to the taps that overlap the image: the weight gradients of the others are read by
 oneDNN (of torch 2.9) from memory that it did not write.
 
-A model's names, parameters and state are unchanged, it computes the same function, and it is exported with plain
-convolutions.
+A model's names, parameters and state are unchanged, and it computes the same function.
 """
 
 from __future__ import annotations
@@ -64,15 +63,14 @@ class PointwiseConv2d(nn.Conv2d):
     product_map: int
 
     def forward(self, images: Tensor) -> Tensor:
-        if images.shape[2] * images.shape[3] > self.product_map or torch.compiler.is_exporting():
+        if images.shape[2] * images.shape[3] > self.product_map:
             return super().forward(images)
         return linear(images.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
 
 
 class CroppedConv2d(nn.Conv2d):
     def forward(self, images: Tensor) -> Tensor:
-        plain = not torch.is_autocast_enabled(images.device.type) or torch.compiler.is_exporting()
-        if plain or isinstance(self.padding, str):
+        if not torch.is_autocast_enabled(images.device.type) or isinstance(self.padding, str):
             return super().forward(images)
         height, width = images.shape[2:]
         pads = pads_of(self, height, width)
@@ -90,7 +88,7 @@ class DepthwiseConv2d(CroppedConv2d):
         height, width = images.shape[2:]
         small = height < self.kernel_size[0] or width < self.kernel_size[1]
         # Under autocast the sums over taps would be in half precision.
-        plain = torch.is_autocast_enabled(images.device.type) or torch.compiler.is_exporting()
+        plain = torch.is_autocast_enabled(images.device.type)
         if not small or plain or isinstance(self.padding, str):
             return super().forward(images)
         pads = pads_of(self, height, width)

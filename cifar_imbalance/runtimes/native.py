@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -21,8 +20,6 @@ from cifar_imbalance.runtimes.base import DeviceRuntime, Rows
 from cifar_imbalance.runtimes.convolutions import use_small_map_forms
 from cifar_imbalance.runtimes.processors import this_processor
 
-log = logging.getLogger(__name__)
-
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 LARGEST_INT = 2**31 - 1
 
@@ -37,12 +34,6 @@ class NativeRuntime(DeviceRuntime):
         if name == "cpu":
             self.threads = config.threads or free_cores()
             self._processor = this_processor()
-            if config.compile and self._processor.compiled < 1:
-                log.info(
-                    "runtime.compile=true: compiled, B0 ran at %s times the eager speed on such a processor (%s)",
-                    self._processor.compiled,
-                    self._processor.name,
-                )
             _keep_freed_memory()
         if self.threads is not None:
             torch.set_num_threads(self.threads)

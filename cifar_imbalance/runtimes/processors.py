@@ -21,16 +21,14 @@ class Processor:
     instructions: str  # of torch.backends.cpu.get_cpu_capability(); "" is any
     product_map: int
     """The largest map, in pixels, on which a pointwise convolution is fastest as a matrix product."""
-    compiled: float
-    """Throughput of the compiled step of B0 at 32 px relative to the eager one; 1 if not measured."""
     measured_on: str
 
 
 PROCESSORS = (
-    Processor("AMD AVX512", "AuthenticAMD", "AVX512", 4, 0.8, "EPYC, Zen 4 (Zen 5: compiled 0.86)"),
-    Processor("Intel AVX512", "GenuineIntel", "AVX512", 256, 0.7, "Xeon, Sapphire Rapids"),
-    Processor("AMD AVX2", "AuthenticAMD", "AVX2", 64, 1.4, "EPYC without AVX-512, and Zen 4 limited to AVX2"),
-    Processor("any", "", "", 16, 1.0, "no processor of its own: between the others"),
+    Processor("AMD AVX512", "AuthenticAMD", "AVX512", 4, "EPYC, Zen 4"),
+    Processor("Intel AVX512", "GenuineIntel", "AVX512", 256, "Xeon, Sapphire Rapids"),
+    Processor("AMD AVX2", "AuthenticAMD", "AVX2", 64, "EPYC without AVX-512, and Zen 4 limited to AVX2"),
+    Processor("any", "", "", 16, "no processor of its own: between the others"),
 )
 
 

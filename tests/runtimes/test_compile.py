@@ -60,3 +60,23 @@ def test_the_compiled_step_with_every_augmentation_gives_the_losses_of_the_eager
     of_loss = [f"loss={loss}", *(["model.cosine_scale=30"] if loss == "ldam" else [])]
     compiled = ask(tmp_path, "losses", *of_loss, "runtime.compile=true")
     assert compiled == pytest.approx(ask(tmp_path, "losses", *of_loss), rel=1e-4)
+
+
+FORMS = """
+import torch
+from torch import nn
+from cifar_imbalance.runtimes.convolutions import use_small_map_forms
+model = nn.Sequential(nn.Conv2d(8, 8, 5, padding=2, groups=8, bias=False), nn.Conv2d(8, 16, 1))
+use_small_map_forms(model, 256)
+def backend(graph, inputs):
+    print(*(node.target.__name__ for node in graph.graph.nodes if node.op == "call_function"))
+    return graph
+torch.compile(model, backend=backend, fullgraph=True)(torch.randn(2, 8, 3, 3))
+"""
+
+
+def test_convolutions_have_their_forms_in_a_compiled_step_too():
+    """torch.compile takes torch.compiler.is_exporting() for true: a form that depended on it would be lost."""
+    done = subprocess.run([sys.executable, "-c", FORMS], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "linear" in done.stdout and "conv2d" not in done.stdout and "autograd_function" in done.stdout, done.stdout

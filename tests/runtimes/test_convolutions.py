@@ -100,16 +100,11 @@ def test_models_can_be_stacked():
             torch.testing.assert_close(gradients[name][number], gradient)
 
 
-def test_exported_and_pickled_models_are_equal_and_have_plain_convolutions(tmp_path):
+def test_a_pickled_model_is_equal(tmp_path):
     plain = nn.Sequential(nn.Conv2d(8, 8, 5, padding=2, groups=8, bias=False), nn.Conv2d(8, 16, 1)).eval()
     ours = copy.deepcopy(plain)
     use_small_map_forms(ours, 256)
     images = torch.randn(2, 8, 3, 3)
-    operators = [
-        [str(node.target) for node in torch.export.export(model, (images,)).graph.nodes if node.op == "call_function"]
-        for model in (plain, ours)
-    ]
-    assert operators[0] == operators[1] == ["aten.conv2d.default"] * 2
     torch.save(ours, tmp_path / "model.pt")
     torch.testing.assert_close(torch.load(tmp_path / "model.pt", weights_only=False)(images), plain(images))
 
