@@ -83,7 +83,7 @@ def _table(results: dict[str, Any]) -> str:
     table.add_row("steps of the experiment", *(f"{step['steps']:,}" for step in steps.values()))
     text = StringIO()
     Console(file=text, width=WIDTH).print(table)
-    return "\n".join(line.rstrip() for line in text.getvalue().strip("\n").splitlines())
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()).strip("\n")
 
 
 def _last_lines(results: dict[str, Any]) -> list[str]:
