@@ -70,6 +70,16 @@ def rows_of(lines: Lines) -> list[str]:
     return sorted(names, key=lambda name: (name.startswith("five"), name.split(",")[0] != BASELINE, name))
 
 
+def plain_rows(lines: Lines) -> list[str]:
+    """The baseline, with views, and its ensembles."""
+    return [row for row in rows_of(lines) if row.removeprefix("five of ").split(",")[0] == BASELINE]
+
+
+def powers(lines: Lines) -> list[str]:
+    """Those of the biases, none first."""
+    return sorted({line["class_bias_power"] for line in lines}, key=lambda power: float(power or -1))
+
+
 def values(lines: Lines, row: str, power: str, metric: str) -> dict[int, float]:
     """By seed."""
     return {
@@ -149,9 +159,8 @@ def gains(lines: Lines, row: str) -> tuple[str, dict[str, list[float]]] | None:
     """
     own = np.mean(list(values(lines, BASELINE, "", "validation_accuracy").values()))
     least = own + (0.03 if row.startswith("five") else -0.003)
-    powers = sorted({line["class_bias_power"] for line in lines}, key=lambda power: float(power or -1))
-    of_validation = {p: np.mean(list(values(lines, row, p, "validation_accuracy").values())) for p in powers}
-    kept = [power for power in powers if of_validation[power] >= least]
+    of_validation = {p: np.mean(list(values(lines, row, p, "validation_accuracy").values())) for p in powers(lines)}
+    kept = [power for power, accuracy in of_validation.items() if accuracy >= least]
     if not kept:
         return None
     return f"{float(kept[-1]):g}" if kept[-1] else "no bias", differences(lines, row, kept[-1])
@@ -167,12 +176,10 @@ def over_a_bias(lines: Lines, row: str, power: str) -> list[str]:
     """Worst and hard decile over those of the plain recipe with as many passes and with the bias that has the same
     accuracy, between two powers in proportion; where none has that accuracy, with the one that is nearest.
     """
-    passes = cost(lines, row)[1]
-    plain = [name for name in rows_of(lines) if cost(lines, name)[1] == passes and "mean_prob" not in name]
-    plain = [name for name in plain if name.removeprefix("five of ").split(",")[0] == BASELINE]
-    if not plain or row == plain[0]:
+    plain = next((one for one in plain_rows(lines) if cost(lines, one)[1] == cost(lines, row)[1]), None)
+    if plain in (None, row):
         return ["", ""]
-    points = sorted(means(lines, plain[0], one) for one in ("", "0", "0.25", "0.5", "1", "2"))
+    points = sorted(means(lines, str(plain), one) for one in powers(lines))
     accuracies = [point[0] for point in points]
     own = means(lines, row, power)
     over = [own[k] - np.interp(own[0], accuracies, [point[k] for point in points]) for k in (1, 2)]
@@ -288,8 +295,8 @@ def front_figure(path: Path) -> None:
             axes.plot(*zip(*ends, strict=True), color=colours[passes], lw=0.8, alpha=0.6)
             if axes is whole or ends[0][0] > base - 0.008:
                 axes.annotate(f"{number}", ends[0], xytext=(6, -9), textcoords="offset points", fontsize=8)
-    for row in [name for name in names if name.removeprefix("five of ").split(",")[0] == BASELINE]:
-        points = [means(lines, row, power)[:2] for power in ("", "0", "0.25", "0.5", "1", "2")]
+    for row in plain_rows(lines):
+        points = [means(lines, row, power)[:2] for power in powers(lines)]
         for axes in (whole, near):
             axes.plot(*zip(*points, strict=True), color=colours[cost(lines, row)[1]], lw=2.5, alpha=0.3, zorder=1)
     for axes in (whole, near):
@@ -365,13 +372,8 @@ def numbers() -> dict[str, str]:
                     names[f"{prefix} {metric}{how}"] = f"{np.mean(of_seeds):.3f}"
                     names[f"{prefix} n"] = str(len(of_seeds))
     hard, everything = found["of_hard_classes"], found["of_all_classes"]
-    for name in ("recall", "among_first_two", "among_first_five", "auroc", "false_positive_rate"):
-        digits = 4 if name == "false_positive_rate" else 3
+    for name, digits in {"recall": 3, "false_positive_rate": 4}.items():
         names[f"hard {name}"], names[f"all {name}"] = (f"{of[name]:.{digits}f}" for of in (hard, everything))
-    names["hard recall with a bias"] = f"{hard['with_bias'][BIAS]:.3f}"
-    on_test = found["worst_decile_recall"]["with_bias_fitted_on_the_test_images"]
-    names["worst decile with a bias fitted on the test images"] = f"{on_test[BIAS]:.3f}"
-    names["the same with power 2"] = f"{on_test['2']:.3f}"
     names["shared by two runs"] = f"{found['worst_classes_that_two_runs_share']:.1f}"
     names["hard among the worst"] = f"{found['hard_classes_among_the_worst_of_a_run']:.1f}"
     names["rank correlation"] = f"{found['rank_correlation_of_recalls_of_two_runs']:.2f}"
@@ -428,7 +430,6 @@ def _of_ensembles() -> dict[str, str]:
             f"least difference {how}": f"{min(numbers):+.3f}",
             f"largest difference {how}": f"{max(numbers):+.3f}",
         }
-        names[f"mean difference {how}"] = f"{np.mean(numbers):+.3f}"
         zero = sum(float(line["low"]) <= 0 <= float(line["high"]) for line in own)
         names[f"intervals with zero {how}"] = f"{zero} of {len(own)}"
     return names

@@ -34,7 +34,7 @@ def preflight_text(results: dict[str, Any]) -> str:
         how = (
             "stacked: one training step of all; the batch and images/s are those of each"
             if results["stacked"]
-            else ("one after another: steps of one")
+            else "one after another: steps of one"
         )
         lines.append(f"{results['members']} members, {how}")
     if results["stand_in"] is not None:

@@ -82,7 +82,6 @@ def steps_of(config: TrainConfig, *, train: int, validation: int | None, test: i
 
 def traced(config: TrainConfig, prepared: Prepared, request: Request) -> tuple[bytes, dict[str, Any]]:
     """The program of a step, and what is known of it: blocks left out, bytes beside it in each core's memory."""
-    assert isinstance(prepared.runtime, TracingRuntime)
     training = replace(config.training)
     setattr(training, "eval_batch_size" if request.kind == EVALUATION else "batch_size", request.batch_size)
     configs = member_configs(replace(config, training=training))
