@@ -332,6 +332,12 @@ def test_the_report_says_what_compiles_what_it_needs_and_that_a_bound_is_not_a_m
         "largest batch in training: 4096, or more (less than 4100 in any case; compiled: 32: 0.24 GiB, 4100: refused)"
         in text
     )
+    all_fit = {"fits": 50_000, "too_large": None, "bytes_of": {32: 261_000_000, 50_000: 8_170_000_000}}
+    shown = preflight_text({**RESULTS, "largest_batch": all_fit})
+    assert (
+        "largest batch in training: 50000, all training images at once (compiled: 32: 0.24 GiB, 50000: 7.61 GiB)"
+        in shown
+    )
     assert "These are bounds, not measurements: no step was run." in text
     assert "extrapolated" not in text and "\n\n\n" not in text
     assert "members" not in text

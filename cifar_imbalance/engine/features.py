@@ -13,7 +13,7 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from cifar_imbalance.configuration.fields import TrainConfig
-from cifar_imbalance.engine.step import EvaluationStep, Network, State
+from cifar_imbalance.engine.step import EvaluationStep, Network, State, looked_up
 from cifar_imbalance.models.heads import CosineHead, base_and_head, head_prefixes, single_head, without_head
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class HeadNetwork(Network):
     """The head of `module` as a function of the network's state: its inputs, the features, take the place of images."""
 
     def gather(self, images: Float[Tensor, "all features"], indices: Int[Tensor, " batch"]) -> Tensor:
-        return images.index_select(0, indices)
+        return looked_up(images, indices)
 
     def as_inputs(self, images: Float[Tensor, "batch features"]) -> Tensor:
         return images

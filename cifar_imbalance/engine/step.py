@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.functional import interpolate
+from torch.nn.functional import embedding, interpolate
 
 from cifar_imbalance.augment.policy import Policy
 from cifar_imbalance.configuration import fields
@@ -60,7 +60,7 @@ class Network:
         self, images: UInt8[Tensor, "all values"], indices: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch 3 height width"]:
         """The selected images as floats of 0..255, channels_last in memory."""
-        return self.as_inputs(images.index_select(0, indices))
+        return self.as_inputs(looked_up(images, indices))
 
     def as_inputs(self, images: UInt8[Tensor, "batch values"]) -> Float[Tensor, "batch 3 height width"]:
         return as_floats(images.unflatten(1, (*self.image_size, 3)))
@@ -79,6 +79,11 @@ class Network:
         with self.runtime.autocast(), noise:
             output = functional_call(self.module, (parameters, buffers), (images * self.scale + self.offset,))
         return output.float()
+
+
+def looked_up(rows: Resident, indices: Int[Tensor, " batch"]) -> Tensor:
+    """The rows [batch, ...] at `indices`. torch.func.vmap would make index_select copy all of them for each member."""
+    return embedding(indices, rows)
 
 
 def as_floats(images: UInt8[Tensor, "batch height width 3"]) -> Float[Tensor, "batch 3 height width"]:

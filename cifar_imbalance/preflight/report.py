@@ -104,11 +104,9 @@ def _largest(found: dict[str, Any], results: dict[str, Any]) -> str:
     )
     if found["fits"] is None:
         return f"largest batch in training: none of those that were tried fits ({how}: {tried})"
-    above = (
-        f"less than {found['too_large']} in any case"
-        if found["too_large"] is not None
-        else f"there are {results['train_images']} training images"
-    )
+    if found["fits"] > results["train_images"] - results["cores"]:
+        return f"largest batch in training: {found['fits']}, all training images at once ({how}: {tried})"
+    above = "none was too large" if found["too_large"] is None else f"less than {found['too_large']} in any case"
     return f"largest batch in training: {found['fits']}, or more ({above}; {how}: {tried})"
 
 
