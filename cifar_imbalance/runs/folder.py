@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import hashlib
 import io
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,6 +30,19 @@ from cifar_imbalance.errors import UsageError
 from cifar_imbalance.runs import stored
 
 NUMBERS_OF_EPOCH = ("train_loss", "lr_start", "lr_end", "images_per_second", "seconds")  # in a line of metrics.jsonl
+
+
+@cache  # a table of runs reads each some times, and OmegaConf takes a tenth of a second
+def _parsed(file: Path, content: str) -> TrainConfig:
+    values = stored.plain_values(file, content)
+    if "ckpt" in values:
+        raise UsageError(f"{file.parent}: this is the folder of an evaluation, not of a run")
+    try:
+        config = as_dataclass(TrainConfig, OmegaConf.create(values))
+    except (UsageError, *stored.DAMAGE, OmegaConfBaseException) as error:
+        raise stored.damaged(file, error) from error
+    assert isinstance(config, TrainConfig)
+    return config
 
 
 @dataclass(frozen=True)
@@ -127,15 +142,7 @@ class RunFolder:
 
     def read_config(self) -> TrainConfig:
         """The run's own configuration. Raises UsageError if the file cannot be read as one."""
-        content = stored.read_yaml(self.config)
-        if "ckpt" in content:
-            raise UsageError(f"{self.path}: this is the folder of an evaluation, not of a run")
-        try:
-            config = as_dataclass(TrainConfig, OmegaConf.create(content))
-        except (UsageError, *stored.DAMAGE, OmegaConfBaseException) as error:
-            raise stored.damaged(self.config, error) from error
-        assert isinstance(config, TrainConfig)
-        return config
+        return copy.deepcopy(_parsed(self.config, stored.read_text(self.config, stored.LARGEST_CONFIG)))
 
     def read_summary(self) -> dict[str, Any]:
         """The content of a finished run's summary.json. Raises UsageError if it is damaged."""

@@ -67,29 +67,30 @@ def sealed_yaml(config: Any) -> str:
     return f"{text}{SEAL}{sha256(text)}\n"
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The plain values of a sealed YAML file: neither interpolations, which could read the environment, nor aliases."""
-    text, seal, checksum = read_text(path, LARGEST_CONFIG).rpartition(SEAL)
+def plain_values(path: Path, content: str) -> dict[str, Any]:
+    """The values in the `content` of a sealed YAML file, without interpolations, which could read the environment, and
+    without aliases.
+    """
+    text, seal, checksum = content.rpartition(SEAL)
     if not seal or checksum.strip() != sha256(text):
         raise damaged(path, "its checksum, in the last line, is not that of its content: it was changed")
     if "${" in text:
         raise damaged(path, "it contains ${...}: a run's own configuration has plain values alone")
     try:
-        content = yaml.load(text, _PlainLoader)
-        json.dumps(
-            content, ensure_ascii=False
-        ).encode()  # an escape in YAML can be half of a pair of surrogates, which no file name has
+        values = yaml.load(text, _PlainLoader)
+        # An escape in YAML can be half of a pair of surrogates, which no file name has.
+        json.dumps(values, ensure_ascii=False).encode()
     except DAMAGE as error:
         raise damaged(path, error) from error
-    if not isinstance(content, dict):
+    if not isinstance(values, dict):
         raise damaged(path, "a mapping is expected")
-    return content
+    return values
 
 
 def is_sealed_yaml(path: Path) -> bool:
     """Whether this is a configuration that a program of ours wrote, unchanged."""
     try:
-        read_yaml(path)
+        plain_values(path, read_text(path, LARGEST_CONFIG))
     except UsageError:
         return False
     return True
