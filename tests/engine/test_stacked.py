@@ -100,7 +100,6 @@ def test_after_some_steps_each_member_is_what_it_is_alone(change, tiny, tmp_path
             )
 
 
-# ---------------------------------------------------------------- on the command line
 class Shapes(TorchDispatchMode):
     """The shapes of the tensors of one type that operations in the block give."""
 
@@ -131,6 +130,7 @@ def test_a_batch_is_looked_up_without_a_copy_of_all_images_for_each_member(tiny,
     assert max(map(prod, shapes.seen)) == len(SEEDS) * batch * values < loops[0].training_step.images.numel()
 
 
+# ---------------------------------------------------------------- on the command line
 @pytest.fixture(scope="module")
 def words(tiny_words):
     return [*tiny_words, "ensemble.members=2", "model.drop_rate=0.2", "schedule.max_lr=0.001"]
