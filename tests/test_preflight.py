@@ -371,7 +371,7 @@ def test_each_kind_of_step_is_traced_with_what_it_changes(tmp_path):
 import sys
 from pathlib import Path
 from cifar_imbalance.configuration.fields import *
-from cifar_imbalance.engine.experiment import prepare
+from cifar_imbalance.engine.prepared import prepare
 from cifar_imbalance.preflight.trace import Request, traced
 from cifar_imbalance.runtimes.xla import TracingRuntime
 phases = FourPhases(burnin_epochs=1, warmup_epochs=1, flat_epochs=1, cooldown_epochs=1)

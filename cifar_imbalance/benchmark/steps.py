@@ -27,7 +27,8 @@ from cifar_imbalance.configuration.fields import (
 )
 from cifar_imbalance.data.experiment_data import ExperimentData
 from cifar_imbalance.data.image_sets import ImageSet
-from cifar_imbalance.engine.experiment import make_loop
+from cifar_imbalance.engine.assembled import make_loop
+from cifar_imbalance.engine.prepared import Prepared
 from cifar_imbalance.engine.step import Network
 from cifar_imbalance.methods.optimizers import fresh_state, load_state, make_optimizer
 from cifar_imbalance.models.build import BuiltModel, build_model
@@ -104,7 +105,7 @@ def whole_loop(config: BenchmarkConfig, runtime: DeviceRuntime) -> Steps:
     policy = Policy(config.augmentation, height=config.image_size, width=config.image_size)
     with TemporaryDirectory() as folder:
         run = claim(Path(folder) / "run", training, [])
-        loop = make_loop(training, runtime, run, data, policy, built(config), None)
+        loop = make_loop(training, Prepared(runtime, data, policy, built(config), teacher=None), run)
     live = LiveLine(Console(quiet=True), steps=config.steps, done=0)
     return lambda: loop.train_epoch(loop.plan(0), live)
 

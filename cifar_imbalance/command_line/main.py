@@ -30,7 +30,8 @@ from cifar_imbalance.errors import (
     UsageError,
     interrupt_once,
 )
-from cifar_imbalance.runs.rerun import evaluation_folder, job_name, training_folder
+from cifar_imbalance.runs.evaluated import evaluation_folder
+from cifar_imbalance.runs.rerun import job_name, training_folder
 from cifar_imbalance.terminal import printable
 
 # Neither invalid input nor a bug: a full, failing or read-only disk, a quota.

@@ -43,18 +43,11 @@ from cifar_imbalance.configuration.overrides import keys
 from cifar_imbalance.configuration.schema import field_paths
 from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.errors import UsageError
+from cifar_imbalance.runs.adjustable import check_use
+from cifar_imbalance.runs.evaluated import composed_for_evaluation, of_many_seeds
 from cifar_imbalance.runs.folder import RunFolder, find_run
-from cifar_imbalance.runs.rerun import (
-    check_use,
-    composed_for_evaluation,
-    composed_for_training,
-    finished_runs,
-    of_many_seeds,
-    own_combination,
-    runs_to_use,
-    runs_with_logits,
-    single_run,
-)
+from cifar_imbalance.runs.named import finished_runs, own_combination, runs_to_use, runs_with_logits, single_run
+from cifar_imbalance.runs.rerun import composed_for_training
 from cifar_imbalance.search.space import read_space
 from cifar_imbalance.search.trials import Trials
 from cifar_imbalance.terminal import Terminal

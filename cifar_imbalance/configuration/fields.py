@@ -1,8 +1,8 @@
 """The schema of a run: every field with its type, default, range or choices, and meaning.
 
-Each group of `conf/` has its dataclass here; `checks.py` checks combinations of fields. A block named after one of its
-group's choices (`optimizer.sgd`) holds the settings of that choice alone; in a run's config.yaml it is null if another
-choice is made. The experiments' YAML files contain only what differs from these defaults.
+Each group of `conf/` has its dataclass here; `consistency.py` has the rules between fields. A block named after one of
+its group's choices (`optimizer.sgd`) holds the settings of that choice alone; in a run's config.yaml it is null if
+another choice is made. The experiments' YAML files contain only what differs from these defaults.
 """
 
 from __future__ import annotations

@@ -17,8 +17,9 @@ from cifar_imbalance.configuration.differences import differing_fields
 from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.configuration.installed import command
 from cifar_imbalance.configuration.typed import as_typed, expanded
-from cifar_imbalance.engine.experiment import Prepared, describe, finished_run, prepare, run_experiment
+from cifar_imbalance.engine.experiment import describe, finished_run, run_experiment
 from cifar_imbalance.engine.members import Member, failure, member_configs, workers_and_threads
+from cifar_imbalance.engine.prepared import Prepared, prepare
 from cifar_imbalance.engine.results import report_ensemble
 from cifar_imbalance.engine.stacked import train_stacked
 from cifar_imbalance.errors import TrainingFailed, UsageError, interrupt_once

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifar_imbalance import atomic
-from cifar_imbalance.configuration.checks import OTHER_IMAGES, check_batch_size
+from cifar_imbalance.configuration.checks import OTHER_IMAGES
+from cifar_imbalance.configuration.consistency import check_batch_size
 from cifar_imbalance.configuration.effects import models_run
 from cifar_imbalance.configuration.fields import EvaluateConfig
 from cifar_imbalance.configuration.typed import expanded

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import traceback
 from collections.abc import Iterator
@@ -11,99 +10,30 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from cifar_imbalance import atomic
-from cifar_imbalance.augment.policy import Policy
-from cifar_imbalance.configuration.checks import check_batch_size
 from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.configuration.installed import command
 from cifar_imbalance.configuration.typed import as_typed, expanded
-from cifar_imbalance.data.experiment_data import ExperimentData, load_experiment_data
+from cifar_imbalance.data.experiment_data import ExperimentData
 from cifar_imbalance.engine import checkpoint
-from cifar_imbalance.engine.features import what_is_trained
+from cifar_imbalance.engine.assembled import make_loop
 from cifar_imbalance.engine.loop import Loop
 from cifar_imbalance.engine.memory import OF_TRAINING, out_of_memory_named
-from cifar_imbalance.engine.reported import load_parent
+from cifar_imbalance.engine.prepared import Prepared, prepare
 from cifar_imbalance.engine.results import model_names, report_run
-from cifar_imbalance.engine.step import EvaluationStep, Network, TrainingStep
-from cifar_imbalance.engine.steps import Steps
-from cifar_imbalance.engine.teacher import Teacher, load_teacher
-from cifar_imbalance.engine.update import WeightAverage, state_of
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.evidence.metrics import imbalance_factor
-from cifar_imbalance.methods.class_weights import class_weights
-from cifar_imbalance.methods.classes import Classes
-from cifar_imbalance.methods.controllers import CONTROLLERS
-from cifar_imbalance.methods.losses import NEED_IMAGES
-from cifar_imbalance.methods.max_norm import norm_limit
-from cifar_imbalance.methods.optimizers import fresh_state, load_state, make_optimizer
-from cifar_imbalance.methods.schedules import burnin_epochs
-from cifar_imbalance.models.build import BuiltModel, build_model, check_name
-from cifar_imbalance.models.freezing import check_head
-from cifar_imbalance.models.heads import class_vectors
+from cifar_imbalance.models.build import BuiltModel
 from cifar_imbalance.models.summary import model_summary
 from cifar_imbalance.report.plots import canvas
 from cifar_imbalance.runs.folder import RunFolder, claim, in_passing
 from cifar_imbalance.runs.stored import check_no_links, sealed
 from cifar_imbalance.runtimes.base import DeviceRuntime
 from cifar_imbalance.runtimes.environment import environment
-from cifar_imbalance.runtimes.select import make_runtime
 from cifar_imbalance.terminal import Terminal
 from cifar_imbalance.trackers.tracking import Tracking, replay_command, tracking
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What a run needs, prepared before its folder is claimed."""
-
-    runtime: DeviceRuntime
-    data: ExperimentData
-    policy: Policy
-    built: BuiltModel
-    teacher: Teacher | None
-
-
-def prepare(
-    config: TrainConfig,
-    like: Prepared | None = None,
-    *,
-    runtime: DeviceRuntime | None = None,
-    terminal: Terminal | None = None,
-) -> Prepared:
-    """Device, images, augmentation and model; device and images are those of `like`, which has the same, if given.
-
-    The device is otherwise that of `config.runtime`, unless a `runtime` is given. With a `terminal` this may be one of
-    several processes on a pod, and all but the first print nothing on theirs. Raises UsageError if the configuration
-    does not suit them.
-    """
-    if runtime is None:
-        runtime = like.runtime if like else _runtime(config, terminal)
-    check_name(config.model)  # before images are downloaded and decoded
-    data = like.data if like else load_experiment_data(config.dataset)
-    height, width = data.train.images.shape[1:3]
-    counts, names = data.train.class_counts, data.train.class_names
-    if config.loss.name in NEED_IMAGES and not counts.all():
-        empty = names[int(np.argmin(counts))]
-        raise UsageError(f"loss={config.loss.name}: it is infinite for class {empty}, which has no training images")
-    policy = Policy(config.augmentation, height=height, width=width)
-    training, images = config.training, len(data.train.labels)
-    check_batch_size("training.batch_size", training.batch_size, devices=runtime.devices, images=images)
-    check_batch_size("training.eval_batch_size", training.eval_batch_size, devices=runtime.devices)
-    model = config.model
-    if config.resume is not None:  # the weights are in the checkpoint; neither hub nor file is needed
-        model = replace(model, pretrained=False, weights=None)
-    class_count = len(data.train.class_names)
-    built = build_model(model, class_count=class_count, image_size=(height, width), seed=config.seed)
-    if config.start is not None and config.resume is None:
-        load_parent(built.module, config, data.train.class_names)
-    check_head(built.module, config.model, burnin_epochs=burnin_epochs(config.schedule))
-    if config.training.head_max_norm is not None:
-        class_vectors(built.module, config.model)
-    return Prepared(runtime, data, policy, built, load_teacher(config, data))
 
 
 def run_experiment(
@@ -128,13 +58,6 @@ def run_experiment(
                 _train(passing, folder / "run", overrides, terminal, prepared)
             return None
         return _train(config, path, overrides, terminal, prepared)
-
-
-def _runtime(config: TrainConfig, terminal: Terminal | None) -> DeviceRuntime:
-    runtime = make_runtime(config.runtime, deterministic=config.deterministic, on_pods=terminal is not None)
-    if terminal is not None and runtime.process > 0:
-        terminal.console.quiet = True
-    return runtime
 
 
 def _train(config: TrainConfig, path: Path, overrides: list[str], terminal: Terminal, prepared: Prepared) -> Path:
@@ -207,94 +130,7 @@ def open_run(
         state = None if resumed is None else _state_to_resume(folder, config, prepared.data)
         terminal.write_log(folder.log)
         describe(folder, config, prepared.data, prepared.built, prepared.runtime, resumed=state is not None)
-        loop = make_loop(
-            config, prepared.runtime, folder, prepared.data, prepared.policy, prepared.built, state, prepared.teacher
-        )
-        yield OpenRun(loop, prepared.data)
-
-
-def make_loop(
-    config: TrainConfig,
-    runtime: DeviceRuntime,
-    folder: RunFolder,
-    data: ExperimentData,
-    policy: Policy,
-    built: BuiltModel,
-    state: dict[str, Any] | None,
-    teacher: Teacher | None = None,
-) -> Loop:
-    """A loop with model, images and optimiser on the device, at the start or at a checkpoint's `state`."""
-    counts = data.train.class_counts
-    teacher_share = None if teacher is None else teacher.share
-    classes = Classes(counts, class_weights(counts, config.class_weights), np.zeros_like(counts), teacher_share)
-    controller = CONTROLLERS[config.controller.name](classes, config.controller)
-    host_average = copy.deepcopy(built.module)  # weights are loaded on the host, then moved to the device
-    if state is None:
-        optimizer_state = fresh_state(built.module, config.optimizer)
-    else:
-        with checkpoint.fitting(folder.checkpoint("last")):
-            controller.load_state_dict(state["controller"])
-            built.module.load_state_dict(state["model"])
-            host_average.load_state_dict(state["average"] or state["model"])
-            checkpoint.check_alike(state["optimizer"], fresh_state(built.module, config.optimizer))
-        optimizer_state = state["optimizer"]
-    limit = None
-    if (share := config.training.head_max_norm) is not None:
-        limit = state["norm_limit"] if state else norm_limit(class_vectors(built.module, config.model), share)
-    network = Network.on_device(built, runtime)
-    decay = config.training.ema_decay
-    average = None if decay is None else runtime.place_model(host_average)
-    optimizer = make_optimizer(
-        network.module,
-        config.optimizer,
-        learning_rate=runtime.learning_rate(runtime.place(torch.tensor(runtime.smallest_rate))),
-        variant=runtime.optimizer_variant(),
-    )
-    with checkpoint.fitting(folder.checkpoint("last")):
-        load_state(optimizer, optimizer_state, runtime.place)
-    runtime.prepare_optimizer(optimizer)
-    trained, train_images, validation_images = what_is_trained(
-        config, network, data.train.images, None if data.validation is None else data.validation.images
-    )
-    training_step = TrainingStep(
-        trained,
-        optimizer,
-        images=train_images,
-        labels=data.train.labels,
-        policy=policy,
-        model=config.model,
-        loss=config.loss,
-        mixing=config.mixing,
-        clip_norm=config.training.clip_norm,
-        average=None
-        if average is None or decay is None
-        else WeightAverage(state_of(average), state_of(network.module), decay),
-        teacher=None if teacher is None else teacher.logits,
-        temperature=None if teacher is None else config.distillation.temperature,
-    )
-    validation_step = None
-    if validation_images is not None:
-        validation_step = EvaluationStep(trained, validation_images, config.training.eval_batch_size)
-    return Loop(
-        config=config,
-        runtime=runtime,
-        folder=folder,
-        train=data.train,
-        validation=data.validation,
-        policy=policy,
-        network=network,
-        average=average,
-        optimizer=optimizer,
-        training_step=training_step,
-        steps=Steps(runtime, config.training.epochs),
-        validation_step=validation_step,
-        controller=controller,
-        norm_limit=limit,
-        history=[] if state is None else folder.read_history(state["epoch"]),
-        recalls=[] if state is None else folder.read_recalls(state["epoch"]),
-        class_values=[] if state is None or state["class_values"] is None else list(state["class_values"].numpy()),
-        best=None if state is None else state["best"],
-    )
+        yield OpenRun(make_loop(config, prepared, folder, state), prepared.data)
 
 
 def _state_to_resume(folder: RunFolder, config: TrainConfig, data: ExperimentData) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from cifar_imbalance.report.groups import Result, grouped, read_result
 from cifar_imbalance.report.page.origin import origin_of_runs, origin_of_table
 from cifar_imbalance.report.plots import canvas
 from cifar_imbalance.report.sweep import write_sweep_report
+from cifar_imbalance.runs.adjustable import check_adjustment
 from cifar_imbalance.runs.folder import RunFolder, runs_in
-from cifar_imbalance.runs.rerun import check_adjustment
 from cifar_imbalance.runtimes.environment import environment
 from cifar_imbalance.terminal import Terminal
 

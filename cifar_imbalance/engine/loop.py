@@ -18,8 +18,8 @@ from cifar_imbalance.configuration.fields import TrainConfig
 from cifar_imbalance.data.image_sets import ImageSet
 from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.engine.epoch import EpochPlan, plan_epoch
+from cifar_imbalance.engine.epoch_runner import EpochRunner, Trained
 from cifar_imbalance.engine.step import EvaluationStep, Network, TrainingStep
-from cifar_imbalance.engine.steps import Steps, Trained
 from cifar_imbalance.errors import TrainingFailed
 from cifar_imbalance.evidence.metrics import epoch_metrics
 from cifar_imbalance.methods.controller import Controller, Training
@@ -49,7 +49,7 @@ class Loop:
     average: nn.Module | None
     optimizer: torch.optim.Optimizer
     training_step: TrainingStep
-    steps: Steps
+    runner: EpochRunner
     validation_step: EvaluationStep | None
     controller: Controller
     norm_limit: float | None  # of the head's class vectors
@@ -91,7 +91,7 @@ class Loop:
     def train_epoch(self, plan: EpochPlan, live: ProgressView) -> Trained:
         """Run the steps of `plan`. Raises TrainingFailed as soon as it is seen that a loss is not finite."""
         self.training_step.begin_epoch(plan)
-        return self.steps.run(self.training_step, plan, live)
+        return self.runner.run(self.training_step, plan, live)
 
     def end_epoch(self, plan: EpochPlan, trained: Trained, seconds: float) -> dict[str, Any]:
         """Validate, and save the epoch, which took so many `seconds`; returns its line of metrics.jsonl.

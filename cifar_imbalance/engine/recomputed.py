@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
-from cifar_imbalance.configuration.checks import check_batch_size
+from cifar_imbalance.configuration.consistency import check_batch_size
 from cifar_imbalance.configuration.fields import EvaluateConfig
 from cifar_imbalance.data.experiment_data import load_experiment_data
 from cifar_imbalance.data.image_sets import ImageSet

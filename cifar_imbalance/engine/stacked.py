@@ -8,11 +8,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from cifar_imbalance.engine.experiment import OpenRun, Prepared, open_run, prepare
+from cifar_imbalance.engine.epoch_runner import EpochRunner
+from cifar_imbalance.engine.experiment import OpenRun, open_run
 from cifar_imbalance.engine.members import Member, failure
+from cifar_imbalance.engine.prepared import Prepared, prepare
 from cifar_imbalance.engine.results import report_run
 from cifar_imbalance.engine.stacked_step import StackedStep
-from cifar_imbalance.engine.steps import Steps
 from cifar_imbalance.terminal import MemberLines, MemberTerminal, ProgressView
 
 
@@ -69,7 +70,7 @@ def train_stacked(members: list[Member], prepared: Prepared, lines: MemberLines)
             return failures
         loop = opened[0].run.loop
         epochs = loop.config.training.epochs
-        steps, together = Steps(loop.runtime, epochs), dict[tuple[int, ...], StackedStep]()
+        runner, together = EpochRunner(loop.runtime, epochs), dict[tuple[int, ...], StackedStep]()
         while training := [one for one in opened if one.epochs_done < epochs]:
             started = time.perf_counter()
             epoch = min(one.epochs_done for one in training)
@@ -82,7 +83,7 @@ def train_stacked(members: list[Member], prepared: Prepared, lines: MemberLines)
                         together = {numbers: StackedStep([one.training_step for one in loops])}
                     step = together[numbers]
                     step.begin_epoch(plans)
-                    trained = steps.run(step, plans[0], _Views([one.view for one in group]))
+                    trained = runner.run(step, plans[0], _Views([one.view for one in group]))
                     step.end_epoch()
             except Exception as error:  # all of them have failed
                 for one in group:

@@ -12,7 +12,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from torch import Tensor
 
-from cifar_imbalance.configuration.checks import needs_validation
+from cifar_imbalance.configuration.consistency import needs_validation
 from cifar_imbalance.configuration.fields import Adjust
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.evidence.fitting import Values, folds_of, minimized

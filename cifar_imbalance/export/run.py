@@ -15,7 +15,7 @@ from cifar_imbalance.errors import TrainingFailed, UsageError
 from cifar_imbalance.export.deployed import Deployed
 from cifar_imbalance.export.formats import FORMATS
 from cifar_imbalance.models.build import is_ours
-from cifar_imbalance.runs.rerun import single_run
+from cifar_imbalance.runs.named import single_run
 from cifar_imbalance.terminal import Terminal
 
 log = logging.getLogger(__name__)

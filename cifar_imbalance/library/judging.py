@@ -13,7 +13,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from cifar_imbalance.configuration import fields
-from cifar_imbalance.configuration.checks import needs_validation
+from cifar_imbalance.configuration.consistency import needs_validation
 from cifar_imbalance.data.identity import image_hashes
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.evidence import metrics

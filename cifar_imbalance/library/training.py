@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from cifar_imbalance.augment.policy import Policy
 from cifar_imbalance.augment.strong import HIGHEST_LEVEL
 from cifar_imbalance.configuration import fields
-from cifar_imbalance.configuration.checks import ALREADY_CORRECTED, check_augmentation
+from cifar_imbalance.configuration.consistency import ALREADY_CORRECTED, check_augmentation
 from cifar_imbalance.configuration.values import Range
 from cifar_imbalance.data.imbalance import subset
 from cifar_imbalance.errors import UsageError

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import softmax
 
 from cifar_imbalance import atomic
-from cifar_imbalance.configuration.checks import check_batch_size
+from cifar_imbalance.configuration.consistency import check_batch_size
 from cifar_imbalance.configuration.fields import PredictConfig
 from cifar_imbalance.configuration.typed import expanded
 from cifar_imbalance.data.image_sets import ImageSet
@@ -25,7 +25,7 @@ from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.predict.files import image_files, read_files
 from cifar_imbalance.report.csv_text import csv_text
 from cifar_imbalance.runs.folder import RunFolder
-from cifar_imbalance.runs.rerun import runs_to_use
+from cifar_imbalance.runs.named import runs_to_use
 from cifar_imbalance.runtimes.select import make_runtime
 from cifar_imbalance.terminal import Terminal
 

@@ -1,7 +1,7 @@
 """An experiment's own steps, traced by torch_xla on as many virtual devices as the TPU has cores, and not computed.
 
 Started by workers.py: `python -m cifar_imbalance.preflight.trace`, a request as JSON on standard input, the answer as a
-line of JSON. Model, optimiser, images and augmentation are those of `engine.experiment`; only the weights are new ones.
+line of JSON. Model, optimiser, images and augmentation are those of `engine.prepared`; only the weights are new ones.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from cifar_imbalance.configuration.fields import Schedule, TrainConfig
-from cifar_imbalance.engine.experiment import Prepared, make_loop, prepare
+from cifar_imbalance.engine.assembled import make_loop
 from cifar_imbalance.engine.loop import Loop
 from cifar_imbalance.engine.members import member_configs
+from cifar_imbalance.engine.prepared import Prepared, prepare
 from cifar_imbalance.engine.stacked_step import StackedStep
 from cifar_imbalance.engine.step import EvaluationStep, Step
 from cifar_imbalance.errors import UsageError
@@ -92,8 +93,7 @@ def traced(config: TrainConfig, prepared: Prepared, request: Request) -> tuple[b
     with TemporaryDirectory() as folder:
         nowhere = RunFolder(Path(folder))
         loops = [
-            make_loop(own, prepared.runtime, nowhere, prepared.data, prepared.policy, model, None, prepared.teacher)
-            for own, model in zip(configs, built, strict=True)
+            make_loop(own, replace(prepared, built=model), nowhere) for own, model in zip(configs, built, strict=True)
         ]
     program, beside = (_evaluated if request.kind == EVALUATION else _trained)(loops, prepared, request.kind)
     return program, {"removed_blocks": removed, "beside_bytes": beside}

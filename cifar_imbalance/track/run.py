@@ -6,7 +6,7 @@ import logging
 
 from cifar_imbalance.configuration.fields import TrackConfig
 from cifar_imbalance.errors import TrainingFailed
-from cifar_imbalance.runs.rerun import finished_runs
+from cifar_imbalance.runs.named import finished_runs
 from cifar_imbalance.terminal import Terminal
 from cifar_imbalance.trackers.tracking import tracking
 

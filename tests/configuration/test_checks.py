@@ -8,8 +8,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from cifar_imbalance.configuration import checks, effects
-from cifar_imbalance.configuration.checks import check_batch_size, checked_evaluate, checked_train
+from cifar_imbalance.configuration import checks, consistency, effects
+from cifar_imbalance.configuration.checks import checked_evaluate, checked_train
+from cifar_imbalance.configuration.consistency import check_batch_size
 from cifar_imbalance.configuration.fields import OPERATORS, Adam, EvaluateConfig, FourPhases, Sgd, Step, TrainConfig
 from cifar_imbalance.configuration.installed import CONF
 from cifar_imbalance.configuration.overrides import keys, parse
@@ -248,8 +249,8 @@ def working_folder(schemas, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("here.txt", "here.pt"):
         (tmp_path / name).touch()
-    monkeypatch.setattr(checks, "xla_is_installed", lambda: True)
-    for module in (checks, effects):
+    monkeypatch.setattr(consistency, "xla_is_installed", lambda: True)
+    for module in (checks, consistency, effects):
         monkeypatch.setattr(module, "resolved_runtime", lambda name: name)  # no search for a TPU
 
 

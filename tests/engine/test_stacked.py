@@ -21,9 +21,10 @@ from cifar_imbalance.configuration.fields import (
     Rotation,
     Shift,
 )
-from cifar_imbalance.engine.experiment import make_loop, prepare
+from cifar_imbalance.engine.assembled import make_loop
 from cifar_imbalance.engine.loop import Loop
 from cifar_imbalance.engine.pace import Pace
+from cifar_imbalance.engine.prepared import prepare
 from cifar_imbalance.engine.stacked_step import StackedStep
 from cifar_imbalance.errors import TrainingFailed
 from cifar_imbalance.evidence.predictions import Predictions
@@ -36,8 +37,7 @@ SEEDS = (3, 4)
 
 
 def loop_of(config, folder, like=None):
-    ready = prepare(config, like=like)
-    return make_loop(config, ready.runtime, claim(folder, config, []), ready.data, ready.policy, ready.built, None)
+    return make_loop(config, prepare(config, like=like), claim(folder, config, []))
 
 
 def state_of(step):

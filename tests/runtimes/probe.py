@@ -37,13 +37,12 @@ def config_of(overrides):
 
 def loop_of(overrides, folder):
     """The loop that train.py would run with these overrides, without its reports."""
-    from cifar_imbalance.engine.experiment import make_loop, prepare
+    from cifar_imbalance.engine.assembled import make_loop
+    from cifar_imbalance.engine.prepared import prepare
     from cifar_imbalance.runs.folder import claim
 
     config = config_of(overrides)
-    ready = prepare(config)
-    folder = claim(Path(folder), config, overrides)
-    return make_loop(config, ready.runtime, folder, ready.data, ready.policy, ready.built, None)
+    return make_loop(config, prepare(config), claim(Path(folder), config, overrides))
 
 
 def compiled_graphs():

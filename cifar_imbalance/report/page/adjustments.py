@@ -11,8 +11,8 @@ from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.report.page.charts import BLUE, ORANGE, marked_lines_chart
 from cifar_imbalance.report.page.parts import Part
 from cifar_imbalance.report.plots.canvas import words
+from cifar_imbalance.runs.adjustable import check_adjustment
 from cifar_imbalance.runs.folder import RunFolder
-from cifar_imbalance.runs.rerun import check_adjustment
 
 COLOURS = {"logit_adjustment": BLUE, "class_bias": ORANGE}
 

@@ -42,7 +42,7 @@ class Trained:
             raise not_finite(epoch, first, len(self.losses), self.losses[first].item())
 
 
-class Steps:
+class EpochRunner:
     """Runs the steps of one epoch after another."""
 
     def __init__(self, runtime: DeviceRuntime, epochs: int) -> None:
