@@ -32,7 +32,7 @@ from cifar_imbalance.configuration.values import (
 # The paper's order: geometry, cutout, colour (so the filled square is jittered too).
 STRONG = ("auto_augment", "rand_augment", "trivial_augment", "cuda")  # by Pillow, on the host
 OPERATORS = ("flip", "rotation", "shift", "pad_crop", *STRONG, "cutout", "color_jitter")
-LEVEL_CONTROLLERS = ("cuda", "level_by_recall", "back_off")  # of augmentation.cuda
+LEVEL_CONTROLLERS = ("cuda", "constant_level", "level_by_recall", "back_off")  # of augmentation.cuda
 WEIGHT_CONTROLLERS = ("cdb", "recall_weights", "false_positive_weights")  # by validation metrics
 TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio")
 # Of a search, each with whether more of it is better.
@@ -275,6 +275,13 @@ class CudaLevels:
 
 
 @dataclass
+class ConstantLevel:
+    """All classes have the same level of augmentation.cuda."""
+
+    level: Annotated[int, Range(0, 10)] = 5
+
+
+@dataclass
 class LevelByRecall:
     """After each epoch, levels of augmentation.cuda by the rank of each class's recall on the validation images."""
 
@@ -313,6 +320,7 @@ class Controller:
 
     name: Annotated[str, Choices("constant", *LEVEL_CONTROLLERS, *WEIGHT_CONTROLLERS)] = "constant"
     cuda: CudaLevels | None = field(default_factory=CudaLevels)
+    constant_level: ConstantLevel | None = field(default_factory=ConstantLevel)
     level_by_recall: LevelByRecall | None = field(default_factory=LevelByRecall)
     back_off: BackOff | None = field(default_factory=BackOff)
     cdb: Cdb | None = field(default_factory=Cdb)

@@ -70,6 +70,15 @@ class CudaController(LevelController):
         self._set(levels + np.where(rises, 1, -1))
 
 
+class ConstantLevel(LevelController):
+    """All classes have the same level: what those that differ by class are compared with."""
+
+    def __init__(self, classes: Classes, settings: Settings) -> None:
+        super().__init__(classes, settings)
+        assert settings.constant_level is not None  # set by the configuration's choice
+        self._set(np.full(len(classes.counts), settings.constant_level.level))
+
+
 class LevelByRecall(Averaging, LevelController):
     """Levels from 0 to `highest` by the rank of each class's averaged recall, at first 0.
 

@@ -101,7 +101,7 @@ def test_a_run_raises_the_levels_of_what_it_learns(typed, tmp_path, tiny_words):
         (
             "augmentation=cuda",
             "augmentation=cuda: its levels come from a controller, not constant; "
-            "allowed are cuda, level_by_recall, back_off",
+            "allowed are cuda, constant_level, level_by_recall, back_off",
         ),
         ("controller=cuda", "controller=cuda: sets the levels of augmentation=cuda, which is not enabled; add it"),
     ],

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from cifar_imbalance.configuration.fields import BackOff, Controller, DifficultyWeights, LevelByRecall
+from cifar_imbalance.configuration.fields import BackOff, ConstantLevel, Controller, DifficultyWeights, LevelByRecall
 from cifar_imbalance.configuration.fields import Cdb as CdbSettings
 from cifar_imbalance.engine import checkpoint
 from cifar_imbalance.evidence.metrics import ClassMetrics
@@ -105,6 +105,13 @@ def test_classes_of_equal_recall_have_equal_levels(strong_for, levels):
     found = made("level_by_recall", LevelByRecall(strong_for=strong_for, highest=5), counts=(500, 90, 20, 10, 5))
     found.observe(metrics([0.9, 0.4, 0.0, 0.0, 0.0]))
     assert found.classes().level.tolist() == levels
+
+
+def test_a_constant_level_is_that_of_all_classes_with_images_in_every_epoch():
+    found = made("constant_level", ConstantLevel(level=7), counts=(500, 0, 20))
+    assert found.classes().level.tolist() == [7, 0, 7]
+    found.observe(metrics([0.2, NAN, 0.9], wrong=[0.03, 0.0, 0.02]))
+    assert found.classes().level.tolist() == [7, 0, 7]
 
 
 def test_levels_of_classes_without_images_are_0():
