@@ -17,7 +17,7 @@ REMARK = re.compile(r"\s{2,}.*")  # behind a command, in its line
 
 
 PROGRAM = re.compile(r"python (?:(train|evaluate)\.py|-m cifar_imbalance\.(\w+)) ")
-DOCUMENTS = ("README.md", "docs/usage.md", "docs/sweeps.md", "docs/longtail.md", "docs/answer.md")
+DOCUMENTS = ("README.md", "docs/usage.md", "docs/sweeps.md", "docs/longtail.md", "docs/answer.md", "docs/tpu.md")
 RUNS = {  # what a program calls once the command line is checked
     "engine.experiment": ["run_experiment"],
     "engine.ensemble": ["run_ensemble"],

@@ -22,23 +22,25 @@ def translate(
     height, width = images.shape[2:]
     from_row, row_inside = _sources(rows, height, border)
     from_column, column_inside = _sources(columns, width, border)
-    # A gather writes its result in the index's own order, so channels_last images are gathered as rows of pixels.
-    if channels_innermost(images):
-        pixels = images.permute(0, 2, 3, 1)
-        pixels = pixels.gather(1, from_row[:, :, None, None].expand(pixels.shape))
-        pixels = pixels.gather(2, from_column[:, None, :, None].expand(pixels.shape))
-        moved = pixels.permute(0, 3, 1, 2)
-    else:
-        moved = images.gather(2, from_row[:, None, :, None].expand(images.shape))
-        moved = moved.gather(3, from_column[:, None, None, :].expand(images.shape))
+    moved = pixels_at(images, from_row[:, :, None], from_column[:, None, :])
     if border == "reflect":
         return moved
     return torch.where(row_inside[:, None, :, None] & column_inside[:, None, None, :], moved, fill)
 
 
-def channels_innermost(images: Float[Tensor, "batch 3 height width"]) -> bool:
-    """Whether a pixel's channels lie side by side in memory; torch.func.vmap does not know `is_contiguous` of it."""
-    return images.stride(1) == 1
+def pixels_at(
+    images: Float[Tensor, "batch 3 height width"],
+    rows: Int[Tensor, "batch _ _"],
+    columns: Int[Tensor, "batch _ _"],
+) -> Float[Tensor, "batch 3 height width"]:
+    """Each image's pixels at places within it, in the images' memory format; rows and columns are broadcast.
+
+    Not by torch.gather, of which torch_xla makes for a TPU a comparison of each place with every pixel.
+    """
+    number = torch.arange(len(images), device=images.device)[:, None, None]
+    read = images.permute(0, 2, 3, 1)[number, rows, columns].permute(0, 3, 1, 2)
+    # torch.func.vmap does not know `is_contiguous` of a memory format.
+    return read if images.stride(1) == 1 else read.contiguous()
 
 
 def _sources(

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cifar_imbalance.augment.borders import channels_innermost, within
+from cifar_imbalance.augment.borders import pixels_at, within
 from cifar_imbalance.augment.operator import Drawn, Draws, Images, Operator, Tensors
 from cifar_imbalance.configuration.fields import Rotation
 
@@ -50,13 +50,7 @@ def _read(
     height, width = images.shape[2:]
     rows, row_inside = within(rows, height, border)
     columns, column_inside = within(columns, width, border)
-    places = (rows * width + columns).flatten(1)
-    if channels_innermost(images):
-        pixels = images.permute(0, 2, 3, 1).flatten(1, 2)
-        read = pixels.gather(1, places[:, :, None].expand(pixels.shape)).permute(0, 2, 1).unflatten(2, (height, width))
-    else:
-        pixels = images.flatten(2)
-        read = pixels.gather(2, places[:, None].expand(pixels.shape)).unflatten(2, (height, width))
+    read = pixels_at(images, rows, columns)
     return read if border == "reflect" else torch.where((row_inside & column_inside)[:, None], read, fill)
 
 

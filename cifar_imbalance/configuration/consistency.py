@@ -25,6 +25,7 @@ from cifar_imbalance.configuration.hardware import (
     XLA_NAMES,
     resolved_runtime,
     tpu_is_attached,
+    tpu_library_is_installed,
     xla_is_installed,
 )
 from cifar_imbalance.configuration.image_folder import SPLITS, has_splits, unread_splits
@@ -107,7 +108,7 @@ def check_controller(config: TrainConfig) -> None:
     if name not in LEVEL_CONTROLLERS and config.augmentation.cuda is not None:
         choices = ", ".join(LEVEL_CONTROLLERS)
         raise UsageError(f"augmentation=cuda: its levels come from a controller, not {name}; allowed are {choices}")
-    if name not in ("constant", "cuda") and validation != "holdout":
+    if name not in ("constant", "cuda", "constant_level") and validation != "holdout":
         raise UsageError(
             f"controller={name}: is driven by validation images, which needs dataset.validation=holdout, "
             f"not {validation}"
@@ -172,10 +173,9 @@ def check_runtime(runtime: Runtime) -> None:
         install = f"{INSTALL_XLA} {TPU_LIBRARY}" if name == "tpu" else INSTALL_XLA
         raise UsageError(f"runtime={name}: torch_xla is not installed; {install} installs it, or use runtime=cpu")
     if name == "tpu" and not tpu_is_attached():
-        raise UsageError(
-            f"runtime=tpu: no TPU was found on this machine; on one that has a TPU, pip install {TPU_LIBRARY} "
-            "installs its driver; here use runtime=auto, cpu, cuda or xla"
-        )
+        raise UsageError("runtime=tpu: no TPU was found on this machine; here use runtime=auto, cpu, cuda or xla")
+    if name == "tpu" and not tpu_library_is_installed():
+        raise UsageError(f"runtime=tpu: libtpu, its driver, is not installed; pip install {TPU_LIBRARY} installs it")
     if (runtime.threads or 0) > (os.cpu_count() or 1):
         raise UsageError(
             f"runtime.threads={runtime.threads}: allowed is at most {os.cpu_count()}, this machine's cores"

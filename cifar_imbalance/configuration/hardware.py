@@ -51,6 +51,11 @@ def xla_is_installed() -> bool:
     return importlib.util.find_spec("torch_xla") is not None
 
 
+def tpu_library_is_installed() -> bool:
+    """Whether there is a libtpu, as a package or where the environment says that torch_xla finds it."""
+    return "TPU_LIBRARY_PATH" in os.environ or importlib.util.find_spec("libtpu") is not None
+
+
 def resolved_runtime(name: str) -> str:
     """What `runtime.name` means here: `auto` and `xla` are tpu if one is attached and torch_xla is installed.
 

@@ -10,6 +10,8 @@ import torch
 from cifar_imbalance.errors import TrainingFailed
 from cifar_imbalance.runtimes.base import DeviceRuntime
 
+# Of torch on the CPU, of XLA when a program runs, of the TPU's compiler.
+EXHAUSTED = ("can't allocate memory", "RESOURCE_EXHAUSTED", "Ran out of memory")
 # What needs less, of what the user of each program can change.
 OF_TRAINING = "a smaller batch, model.resolution or runtime.precision=bfloat16"
 OF_EVALUATION = "a smaller batch or runtime.precision=bfloat16"
@@ -22,7 +24,7 @@ def out_of_memory_named(runtime: DeviceRuntime, fields: Mapping[str, object], wh
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if type(error) is RuntimeError and "can't allocate memory" not in str(error):  # torch's error on the CPU
+        if type(error) is RuntimeError and not any(words in str(error) for words in EXHAUSTED):
             raise
         listed = ", ".join(f"{name}={value}" for name, value in fields.items())
         raise TrainingFailed(

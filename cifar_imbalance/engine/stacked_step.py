@@ -60,11 +60,20 @@ class StackedStep(Step):
 
     def end_epoch(self) -> None:
         """Give the members their parameters, statistics, averages and optimiser states."""
+        to_host = self.runtime.to_host
+        states = [{name: to_host(tensor) for name, tensor in state.items()} for state in _states_of(self.update)]
+        of_optimizer = {
+            index: {name: to_host(value) if isinstance(value, Tensor) else value for name, value in values.items()}
+            for index, values in self.update.optimizer.state_dict()["state"].items()
+        }
         for number, member in enumerate(self._members):
-            for theirs, stacked in zip(_states_of(member.update), _states_of(self.update), strict=True):
+            for theirs, stacked in zip(_states_of(member.update), states, strict=True):
                 for name, tensor in theirs.items():
-                    tensor.data = in_format_of(tensor, self._part(stacked[name], number))
-            load_state(member.update.optimizer, self._state_of(number), self.runtime.place)
+                    tensor.data = in_format_of(tensor, self.runtime.place(stacked[name][number].clone()))
+            own = {
+                index: {name: _part(name, v, number) for name, v in vs.items()} for index, vs in of_optimizer.items()
+            }
+            load_state(member.update.optimizer, own, self.runtime.place)
 
     def _inputs(self, position: int, row: State) -> StepInputs:
         images = [member.host_images(position) for member in self._members]
@@ -125,22 +134,16 @@ class StackedStep(Step):
 
         return {index: {name: together(index, name) for name in values} for index, values in states[0].items()}
 
-    def _state_of(self, number: int) -> dict[int, Any]:
-        def own(name: str, value: Any) -> Any:
-            if not isinstance(value, Tensor):
-                return value
-            host = self.runtime.to_host(value)
-            return host.clone() if name in SHARED else host[number].clone()
-
-        state = self.update.optimizer.state_dict()["state"]
-        return {index: {name: own(name, value) for name, value in values.items()} for index, values in state.items()}
-
     def _stacked(self, tensors: Sequence[Tensor]) -> Tensor:
         # By way of the host: on XLA a stack on the device would be a graph of its own.
         return self.runtime.place(torch.stack([self.runtime.to_host(tensor).contiguous() for tensor in tensors]))
 
-    def _part(self, stacked: Tensor, number: int) -> Tensor:
-        return self.runtime.place(self.runtime.to_host(stacked)[number].clone())
+
+def _part(name: str, value: Any, number: int) -> Any:
+    """What a member has of an entry of the optimiser's stacked state, which is on the host."""
+    if not isinstance(value, Tensor):
+        return value
+    return value.clone() if name in SHARED else value[number].clone()
 
 
 def _states_of(update: Update) -> list[State]:

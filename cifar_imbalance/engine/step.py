@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.functional import embedding, interpolate
+from torch.nn.functional import embedding
 
 from cifar_imbalance.augment.policy import Policy
 from cifar_imbalance.configuration import fields
@@ -74,7 +74,7 @@ class Network:
     ) -> Tensor:
         """Logits [batch, classes] in float32 of images of 0..255: resize, normalise, model with noise by `seed`."""
         if images.shape[-2:] != self.input_size:
-            images = interpolate(images, self.input_size, mode="bilinear", align_corners=False)
+            images = self.runtime.resized(images, self.input_size)
         noise = KeyedNoise(seed) if self.noisy and seed is not None else nullcontext()
         with self.runtime.autocast(), noise:
             output = functional_call(self.module, (parameters, buffers), (images * self.scale + self.offset,))

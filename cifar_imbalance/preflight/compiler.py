@@ -19,10 +19,19 @@ from typing import Any
 from cifar_imbalance.configuration.tpus import Topology
 from cifar_imbalance.preflight.program_text import estimated_cycles, hbm_bytes
 
+# With which torch_xla 2.9 starts libtpu (torch_xla/__init__.py); on a v5 it adds the last two.
+TORCH_XLA_FLAGS = (
+    "--xla_latency_hiding_scheduler_rerun=1",
+    "--xla_tpu_prefer_async_allgather_to_allreduce=true",
+    "--xla_tpu_enable_flash_attention=false",
+    "--xla_enable_async_all_gather=true",
+    "--xla_enable_async_collective_permute=true",
+)
 # Without them libtpu asks the network for the machine that it runs on, and only one process may load it.
 NO_TPU = {
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
     "JAX_PLATFORMS": "cpu",
+    "LIBTPU_INIT_ARGS": " ".join(TORCH_XLA_FLAGS),
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TPU_ACCELERATOR_TYPE": "v5litepod-4",
     "TPU_MIN_LOG_LEVEL": "3",
@@ -52,6 +61,7 @@ def compiled(program: Path, topology: Topology) -> dict[str, Any]:
     build = options.executable_build_options
     build.num_replicas, build.num_partitions = 1, cores
     build.use_spmd_partitioning, build.use_shardy_partitioner = True, False  # torch_xla's shardings are GSPMD's
+    build.allow_spmd_sharding_propagation_to_output = [True]  # as in torch_xla
     computation = xla_client.XlaComputation(program.read_bytes())
     with make_ir_context():
         module = ir.Module.parse(xla_client._xla.mlir.xla_computation_to_mlir_module(computation))

@@ -9,7 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from cifar_imbalance.configuration.fields import Runtime
 
@@ -68,6 +70,12 @@ class DeviceRuntime(ABC):
     @abstractmethod
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """A pure tensor function in the form that runs fastest here."""
+
+    def resized(
+        self, images: Float[Tensor, "batch 3 height width"], size: tuple[int, int]
+    ) -> Float[Tensor, "batch 3 new_height new_width"]:
+        """Images at another size (height, width), bilinearly."""
+        return interpolate(images, size, mode="bilinear", align_corners=False)
 
     @abstractmethod
     def autocast(self) -> AbstractContextManager[Any]:

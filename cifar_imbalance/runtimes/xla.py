@@ -16,14 +16,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from cifar_imbalance.configuration.fields import Runtime
+from cifar_imbalance.configuration.hardware import PCI_DEVICES, tpu_chips
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.runtimes.base import DeviceRuntime, Rows
 from cifar_imbalance.runtimes.xla_convolutions import use_xla_cpu_forms
 from cifar_imbalance.runtimes.xla_norms import XlaNorms
 from cifar_imbalance.runtimes.xla_optimizer import trace_steps_once
+from cifar_imbalance.runtimes.xla_resize import resized
 
 
 class _Rows:
@@ -64,7 +67,10 @@ class XlaRuntime(DeviceRuntime):
         self._model = xla_model
         xla_runtime.use_spmd()
         self.name = name
-        self.device = torch_xla.device()  # initialises XLA, before any backward pass of this process on the CPU
+        try:
+            self.device = torch_xla.device()  # initialises XLA, before any backward pass of this process on the CPU
+        except (RuntimeError, OSError, ValueError) as error:  # a TPU that another process has, a driver of another kind
+            raise UsageError(f"runtime={name}: XLA cannot open the device: {error}") from error
         devices = xla_runtime.global_runtime_device_count()
         if config.devices not in (None, devices):
             raise UsageError(f"runtime.devices={config.devices}: XLA has {devices} in this process")
@@ -74,7 +80,9 @@ class XlaRuntime(DeviceRuntime):
         self._bfloat16 = config.precision == "bfloat16"
 
     def describe(self) -> dict[str, Any]:
-        described = {"runtime": self.name, "devices": self.devices, "torch_xla": self._torch_xla.__version__}
+        described: dict[str, Any] = {"runtime": self.name, "devices": self.devices}
+        if chips := tpu_chips(PCI_DEVICES):  # of this host
+            described["tpu"] = chips
         return described | ({"processes": self.processes} if self.processes > 1 else {})
 
     def place(self, tensor: Tensor) -> Tensor:
@@ -107,6 +115,11 @@ class XlaRuntime(DeviceRuntime):
 
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return function  # traced as it runs, compiled at the end of the step
+
+    def resized(
+        self, images: Float[Tensor, "batch 3 height width"], size: tuple[int, int]
+    ) -> Float[Tensor, "batch 3 new_height new_width"]:
+        return resized(images, size)
 
     @contextmanager
     def autocast(self) -> Iterator[None]:
@@ -170,15 +183,21 @@ class TracingRuntime(XlaRuntime):
         """The program, an HloModuleProto with the shardings of its inputs, of a `step`: what its pure function returns,
         and the `state` that it leaves.
         """
-        self._tracing = True
-        try:
+        with self._as_on_a_tpu():
             with suppress(StepTraced):
                 step()
-        finally:
-            self._tracing = False
-        returned = [self._computed] if isinstance(self._computed, Tensor) else [*self._computed]
-        outputs = [tensor.detach() for tensor in (*returned, *state())]
-        is_new = self._torch_xla._XLAC._check_tensor_need_materialization(outputs)  # frozen weights are not
-        outputs = [tensor for tensor, new in zip(outputs, is_new, strict=True) if new]
-        program: bytes = self._torch_xla._XLAC._get_xla_tensors_hlo_proto(outputs)
+            returned = [self._computed] if isinstance(self._computed, Tensor) else [*self._computed]
+            outputs = [tensor.detach() for tensor in (*returned, *state())]
+            is_new = self._torch_xla._XLAC._check_tensor_need_materialization(outputs)  # frozen weights are not
+            outputs = [tensor for tensor, new in zip(outputs, is_new, strict=True) if new]
+            program: bytes = self._torch_xla._XLAC._get_xla_tensors_hlo_proto(outputs)
         return program
+
+    @contextmanager
+    def _as_on_a_tpu(self) -> Iterator[None]:
+        """torch_xla lowers some operations in another way for a TPU, and looks at this variable to know."""
+        self._tracing, os.environ["PJRT_DEVICE"] = True, "TPU"
+        try:
+            yield
+        finally:
+            self._tracing, os.environ["PJRT_DEVICE"] = False, "CPU"

@@ -36,8 +36,9 @@ def batch_norm(
         x, mean, var = _Standardised.apply(input.float(), (0, *range(2, input.dim())), eps)
         if running_mean is not None and running_var is not None:
             count = input.numel() // input.shape[1]
-            running_mean.lerp_(mean.flatten(), momentum)
-            running_var.lerp_(var.flatten() * (count / (count - 1)), momentum)
+            # Not lerp_, of which torch.func.vmap makes a loop over the members of a stack.
+            running_mean.mul_(1 - momentum).add_(mean.flatten() * momentum)
+            running_var.mul_(1 - momentum).add_(var.flatten() * (count / (count - 1) * momentum))
     else:
         assert running_mean is not None and running_var is not None  # as torch requires
         x = (input.float() - running_mean.view(channels)) * torch.rsqrt(running_var + eps).view(channels)

@@ -335,6 +335,13 @@ def test_a_setting_of_another_choice_is_rejected_even_with_its_default(path):
     assert error_of(f"{group}={other} {path}={str(value).replace(' ', '')}") == line
 
 
+def test_a_tpu_without_its_driver_is_refused_with_what_installs_it(monkeypatch):
+    monkeypatch.setattr(consistency, "tpu_is_attached", lambda: True)
+    monkeypatch.setattr(consistency, "tpu_library_is_installed", lambda: False)
+    line = "runtime=tpu: libtpu, its driver, is not installed; pip install 'torch_xla[tpu]==2.9.*' installs it"
+    assert error_of("runtime=tpu") == line
+
+
 # ---------------------------------------------------------------- checks used by other modules
 @pytest.mark.parametrize(
     ("size", "line"),

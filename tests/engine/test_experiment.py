@@ -220,6 +220,8 @@ def test_a_batch_larger_than_the_data_is_rejected_before_a_folder_is_created(tin
 OUT_OF_MEMORY = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate ..."),
     RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory: you tried ..."),
+    RuntimeError("RESOURCE_EXHAUSTED: Attempting to allocate 1.5G. That was not possible. There are 800M free."),
+    RuntimeError("Compilation failure: Ran out of memory in memory space hbm. Used 17.1G of 15.7G hbm."),
     MemoryError("Unable to allocate 10 GiB"),
 ]
 

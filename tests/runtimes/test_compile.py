@@ -30,6 +30,7 @@ SETTINGS = [
 
 
 CHANGES = [
+    "model.drop_rate=0.2 model.drop_path_rate=0.1 model.resolution=0.2",  # noise by key, images resized
     *(f"mixing={name}" for name in MIXING),
     *(f"augmentation=[flip,{name}]" for name in STRONG if name != "cuda"),
     "augmentation=[flip,cuda] controller=cuda",
@@ -44,7 +45,7 @@ def ask(folder, question, *settings):
     return torch.load(answer, weights_only=True)
 
 
-@pytest.mark.parametrize("changes", [CHANGES[:1], pytest.param(CHANGES, marks=pytest.mark.slow)], ids=["few", "all"])
+@pytest.mark.parametrize("changes", [CHANGES[:2], pytest.param(CHANGES, marks=pytest.mark.slow)], ids=["few", "all"])
 def test_the_step_of_every_loss_mixing_and_augmentation_is_captured_whole(tmp_path, changes):
     assert all(name in SETTINGS[3] for name in OPERATORS if name not in STRONG)  # the others are in CHANGES
     found = ask(tmp_path, "captured", *(f"+change={change}" for change in changes))

@@ -69,6 +69,7 @@ SOME = {
     ],
     "cuda": ["controller=cuda", "augmentation=cuda"],  # classifies other numbers of training images in each epoch
     "burn_in-sgd": ["optimizer=sgd", *BURN_IN],
+    "distilled-label_smoothing-resolution": ["teacher=random", "loss.label_smoothing=0.1", "model.resolution=2"],
     "second_stage": ["start={cuda}", "augmentation=flip", "model.freeze_ratio=1", "fresh_head=true"],
 }
 

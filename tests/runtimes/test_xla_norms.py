@@ -4,12 +4,13 @@ import copy
 import importlib.util
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
-from cifar_imbalance.runtimes.xla_norms import XlaNorms
+from cifar_imbalance.runtimes.xla_norms import XlaNorms, batch_norm
 
 NORMS = {
     "batch, maps": (nn.BatchNorm2d(6), (5, 6, 3, 4)),
@@ -56,6 +57,18 @@ def test_a_batch_in_half_precision_stays_so_and_is_standardised_in_full():
     assert found.dtype == torch.bfloat16
     assert norm.running_mean.dtype == torch.float32
     torch.testing.assert_close(found.float().std(), torch.tensor(1.0), rtol=0.02, atol=0)
+
+
+def test_of_a_stack_each_member_has_its_own_norm_and_nothing_is_looped_over():
+    """torch.func.vmap warns of an operator that it can only loop over, which pytest makes an error."""
+    norm, x = nn.BatchNorm2d(6), torch.randn(3, 5, 6, 4, 4)
+    alone = [copy.deepcopy(norm) for _ in x]
+    means, variances = norm.running_mean.expand(3, 6).clone(), norm.running_var.expand(3, 6).clone()
+    stacked = torch.func.vmap(partial(batch_norm, training=True))(x, means, variances)
+    for member, batch in enumerate(x):
+        torch.testing.assert_close(stacked[member], alone[member](batch))
+        torch.testing.assert_close(means[member], alone[member].running_mean)
+        torch.testing.assert_close(variances[member], alone[member].running_var)
 
 
 def test_on_one_device_only_batch_norms_with_fixed_statistics_are_written_out():

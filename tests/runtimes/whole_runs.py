@@ -2,10 +2,10 @@
 
     python whole_runs.py ANSWER_FILE < RUNS
 
-RUNS is JSON: the overrides of train.py of each run by its name; {NAME} in them is the folder of an earlier run. The
-answer is JSON, by the same names: the graphs compiled in training, in evaluation and elsewhere; aten operators that XLA
-left to the CPU; transfers to and from the device in each epoch; the shardings that each kind of tensor had after the
-epochs; losses and test logits.
+RUNS is JSON: the overrides of train.py of each run by its name; {NAME} in them is the folder of an earlier run, and
+teacher=random one whose logits are. The answer is JSON, by the same names: the graphs compiled in training, in
+evaluation and elsewhere; aten operators that XLA left to the CPU; transfers to and from the device in each epoch; the
+shardings that each kind of tensor had after the epochs; losses and test logits.
 
 Each run has a batch size or image size of its own: a graph that an earlier run compiled would not be compiled again.
 """
@@ -13,18 +13,22 @@ Each run has a batch size or image size of its own: a graph that an earlier run 
 import json
 import sys
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
+import numpy as np
 import small_network  # noqa: F401 (timm knows it then)
 from probe import config_of
 
+from cifar_imbalance.data.experiment_data import load_experiment_data
 from cifar_imbalance.engine.experiment import run_experiment
 from cifar_imbalance.engine.loop import Loop
 from cifar_imbalance.engine.step import EvaluationStep
 from cifar_imbalance.evidence.predictions import Predictions
 from cifar_imbalance.runs.folder import RunFolder
+from cifar_imbalance.runs.teacher import logits_sha256
 from cifar_imbalance.runtimes.xla import XlaRuntime
 from cifar_imbalance.terminal import QuietTerminal
 
@@ -87,10 +91,22 @@ def tensors_of(loop):
     yield from (("optimizer", tensor) for state in loop.optimizer.state.values() for tensor in state.values())
 
 
+def random_teacher(config, folder):
+    """`config` with a teacher that has random logits of the training images."""
+    train = load_experiment_data(config.dataset).train
+    logits = np.random.default_rng(0).normal(size=(len(train.labels), len(train.class_names))).astype(np.float32)
+    file = RunFolder(folder).predictions("train")
+    file.parent.mkdir(parents=True)
+    Predictions(logits, train.labels, train.indices, train.hashes, train.class_names).save(file)
+    return replace(config, teacher=str(folder), teacher_sha256=logits_sha256(folder, config.distillation.trust))
+
+
 def run(words, folder):
     """The folder of the run and what was seen of it."""
     watch = Watch()
     config, before = config_of(words), watch.counted()
+    if config.teacher == "random":
+        config = random_teacher(config, folder.with_name(f"{folder.name}_teacher"))
     with (
         patch.object(Loop, "train_epoch", watch.within("training", Loop.train_epoch)),
         patch.object(EvaluationStep, "__call__", watch.within("evaluation", EvaluationStep.__call__)),
