@@ -65,13 +65,15 @@ class XlaRuntime(DeviceRuntime):
         self._torch_xla = torch_xla
         self._spmd = spmd
         self._model = xla_model
-        xla_runtime.use_spmd()
+        if not xla_runtime.is_spmd():  # it warns of a second time
+            xla_runtime.use_spmd()
         self.name = name
         try:
-            self.device = torch_xla.device()  # initialises XLA, before any backward pass of this process on the CPU
-        except (RuntimeError, OSError, ValueError) as error:  # a TPU that another process has, a driver of another kind
-            raise UsageError(f"runtime={name}: XLA cannot open the device: {error}") from error
-        devices = xla_runtime.global_runtime_device_count()
+            # Initialises XLA, before any backward pass of this process on the CPU.
+            self.device, devices = torch_xla.device(), xla_runtime.global_runtime_device_count()
+        except (RuntimeError, OSError, ValueError) as error:  # another process has the TPU, or there is no driver
+            reason = str(error).partition("\n")[0]
+            raise UsageError(f"runtime={name}: XLA cannot open the device: {reason}") from error
         if config.devices not in (None, devices):
             raise UsageError(f"runtime.devices={config.devices}: XLA has {devices} in this process")
         self.devices = devices

@@ -145,3 +145,15 @@ def test_the_second_process_of_a_pod_trains_and_leaves_and_says_nothing(tmp_path
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr[-2000:]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_tpu_that_cannot_be_opened_is_one_line(tmp_path):
+    """As when another process has it; here its driver is a file that does not exist."""
+    environment = {**os.environ, "PJRT_DEVICE": "TPU", "TPU_LIBRARY_PATH": str(tmp_path / "libtpu.so")}
+    command = [sys.executable, str(PROBE.parents[2] / "train.py"), "runtime=tpu"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 2
+    assert line.startswith("train.py: runtime=tpu: XLA cannot open the device: Failed to open ")
+    assert list(tmp_path.iterdir()) == []
