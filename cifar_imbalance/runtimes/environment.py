@@ -14,8 +14,17 @@ from typing import Any
 from cifar_imbalance.configuration.hardware import processor
 from cifar_imbalance.runtimes.base import DeviceRuntime
 
-PACKAGES = ("cifar_imbalance", "torch", "torchvision", "torch_xla", "libtpu", "timm", "torchmetrics")
-PACKAGES += ("hydra-core", "numpy")
+PACKAGES = (
+    "cifar_imbalance",
+    "torch",
+    "torchvision",
+    "torch_xla",
+    "libtpu",
+    "timm",
+    "torchmetrics",
+    "hydra-core",
+    "numpy",
+)
 
 
 def environment(runtime: DeviceRuntime | None) -> dict[str, Any]:
