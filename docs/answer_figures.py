@@ -10,12 +10,14 @@ import csv
 import json
 import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from scipy.stats import spearmanr
 
 DOCS = Path(__file__).parent
 RESULTS = DOCS / "results" / "balanced"
@@ -25,6 +27,7 @@ BIAS = "0.5"  # the power of the tables
 CARRIED = {"CIFAR-10": "balanced_cifar10", "ResNet-18 from scratch": "balanced_resnet18"}
 METRICS = ("accuracy", "worst_decile_recall", "hard_decile_recall")
 NAMES = ("accuracy", "worst decile", "hard decile")
+STRONG = "2"  # the other power that the text mentions
 # Rows of which the text mentions numbers.
 MENTIONED = {
     "base": BASELINE,
@@ -32,6 +35,11 @@ MENTIONED = {
     "weighted": "balanced/recall_weights",
     "weighted flipped": "balanced/recall_weights, views=flip",
     "mild": "balanced/mild_recall_weights",
+    "strong": "balanced/constant_level",
+    "strong for easy": "balanced/strong_for_easy",
+    "strong for hard": "balanced/strong_for_hard",
+    "head": "balanced/crt",
+    "head weighted": "balanced/crt_recall_weights",
     "longer": "balanced/longer",
     "distilled": "balanced/distilled",
     "trusted": "balanced/distilled_by_recall",
@@ -43,6 +51,9 @@ MENTIONED = {
     "five weighted flipped": "five of balanced/recall_weights, views=flip, mean_logit",
     "five flipped": f"five of {BASELINE}, views=flip, mean_logit",
 }
+# Rows whose points with a bias of any power are joined in the figure.
+CURVES = (MENTIONED["weighted"], MENTIONED["longer"], MENTIONED["equal"])
+LINES = {"-": "the plain recipe", "--": "weights by recall, a student, 60 epochs"}  # of the figure
 # By budget: what is done, the row, and the power of its bias: as trained, or the one that `gains` takes.
 TRAINED, TAKEN = "", "taken"
 SUMMARY = (
@@ -54,14 +65,15 @@ SUMMARY = (
     ("five with weights by recall, mean logit", MENTIONED["five weighted"], TRAINED),
     ("the same, two views of each test image", MENTIONED["five weighted flipped"], TAKEN),
     ("a student of five plain ones, 0.43 of its loss from the labels", MENTIONED["equal"], TAKEN),
+    ("the plain recipe for 60 epochs", MENTIONED["longer"], TRAINED),
     ("the plain recipe for 60 epochs", MENTIONED["longer"], TAKEN),
 )
-TEACHERS = 5  # trainings of a student's teacher
 PAYERS = 8  # classes in the table of those that lose
 Lines = list[dict[str, str]]
 Spread = tuple[float, float | None, int]  # mean, sample standard deviation, n
 
 
+@cache
 def read(name: str, results: Path = RESULTS) -> Lines:
     with (results / name).open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
@@ -97,9 +109,14 @@ def spread(numbers: list[float]) -> Spread:
     return float(np.mean(numbers)), sd, len(numbers)
 
 
-def shown(numbers: list[float], signed: bool = False) -> str:
+def shown(numbers: list[float]) -> str:
+    """Their mean and standard deviation."""
     mean, sd, _ = spread(numbers)
-    return f"{mean:{'+' if signed else ''}.3f}" + ("" if sd is None else f" ± {sd:.3f}")
+    return f"{mean:.3f}" + ("" if sd is None else f" ± {sd:.3f}")
+
+
+def shown_power(power: str) -> str:
+    return f"{float(power):g}" if power else "none"
 
 
 def table(header: list[str], lines: list[list[str]]) -> str:
@@ -123,24 +140,21 @@ def epochs(lines: Lines, row: str) -> str:
 
 
 def minutes(lines: Lines, row: str) -> str:
-    """Of the fastest run, in the pace of its fastest epoch; of a student with those of its teacher."""
-
-    def fastest(row: str) -> float:
-        return min((float(line["seconds"]) for line in lines if line["row"] == row and line["seconds"]), default=np.nan)
-
-    seconds = fastest(row) + (TEACHERS * fastest(BASELINE) if cost(lines, row)[0] == str(1 + TEACHERS) else 0)
-    return "" if np.isnan(seconds) else f"{seconds / 60:.0f}"
+    """Of the fastest run; of those that were compiled only where there are no others, and then with a c."""
+    own = [line for line in lines if line["row"] == row and line["seconds"]]
+    eager = [line for line in own if line["compiled"] == "False"]
+    seconds = [float(line["seconds"]) for line in eager or own]
+    return f"{min(seconds) / 60:.0f}{'' if eager else ' c'}" if seconds else ""
 
 
 def summary_table() -> str:
     lines, found = read("runs.csv"), []
     for what, row, power in SUMMARY:
-        taken = gains(lines, row) if power == TAKEN else ("none", {})
-        if taken is None:
+        used = gains(lines, row) if power == TAKEN else ""
+        if used is None:
             continue
-        used = "" if taken[0] in ("none", "no bias") else taken[0]
         cells = [shown(list(values(lines, row, used, metric).values())) for metric in METRICS]
-        found.append([what, epochs(lines, row), *cost(lines, row), taken[0], *cells])
+        found.append([what, epochs(lines, row), *cost(lines, row), shown_power(used), *cells])
     return table(["", "epochs", "trainings", "passes", "n", "power of the bias", *NAMES], found)
 
 
@@ -158,9 +172,9 @@ def front_table() -> str:
     return table(["row", "trainings", "passes", "n", *NAMES, *bias, "epochs", "minutes"], found)
 
 
-def gains(lines: Lines, row: str) -> tuple[str, dict[str, list[float]]] | None:
-    """The largest power of the bias whose accuracy on validation images is no less than was asked for, and with it the
-    differences of METRICS from the baseline without a bias; None if no power is enough.
+def gains(lines: Lines, row: str) -> str | None:
+    """The largest power of the bias whose accuracy on validation images is no less than was asked for; None if no power
+    is enough.
 
     Asked for: the baseline's accuracy less 0.003 of one network, 0.03 more than that of five.
     """
@@ -168,47 +182,36 @@ def gains(lines: Lines, row: str) -> tuple[str, dict[str, list[float]]] | None:
     least = own + (0.03 if row.startswith("five") else -0.003)
     of_validation = {p: np.mean(list(values(lines, row, p, "validation_accuracy").values())) for p in powers(lines)}
     kept = [power for power, accuracy in of_validation.items() if accuracy >= least]
-    if not kept:
-        return None
-    return f"{float(kept[-1]):g}" if kept[-1] else "no bias", differences(lines, row, kept[-1])
+    return kept[-1] if kept else None
 
 
-def differences(lines: Lines, row: str, power: str) -> dict[str, list[float]]:
-    """Of METRICS, from the baseline's means without a bias."""
-    base = dict(zip(METRICS, means(lines, BASELINE, ""), strict=True))
-    return {m: [value - base[m] for value in values(lines, row, power, m).values()] for m in METRICS}
+def compared(row: str, power: str) -> dict[str, str]:
+    """The line of differences.csv: from the baseline without a bias, and over a bias alone."""
+    for line in read("differences.csv"):
+        if line["row"] == row and line["class_bias_power"] == (power and f"{float(power)}"):
+            return line
+    raise SystemExit(
+        f"docs/results/balanced has no row {row}, power {shown_power(power)}, which docs/answer.md mentions"
+    )
 
 
-def over_a_bias(lines: Lines, row: str, power: str) -> list[str]:
-    """Worst and hard decile over those of the plain recipe with as many passes and with the bias that has the same
-    accuracy, between two powers in proportion; where none has that accuracy, with the one that is nearest.
-    """
-    plain = next((one for one in plain_rows(lines) if cost(lines, one)[1] == cost(lines, row)[1]), None)
-    if plain in (None, row):
-        return ["", ""]
-    points = sorted(means(lines, str(plain), one) for one in powers(lines))
-    accuracies = [point[0] for point in points]
-    own = means(lines, row, power)
-    over = [own[k] - np.interp(own[0], accuracies, [point[k] for point in points]) for k in (1, 2)]
-    return [f"{value:+.3f}" for value in over]
+def difference(row: str, power: str, metric: str) -> str:
+    """With its standard error; empty if there is none."""
+    line = compared(row, power)
+    return f"{float(line[metric]):+.3f} ± {float(line[f'{metric}_error']):.3f}" if line[metric] else ""
+
+
+OVER = tuple(f"{metric}_over_a_bias" for metric in METRICS[1:])
+OVER_NAMES = tuple(f"{name}, over a bias alone" for name in NAMES[1:])
 
 
 def aims_table() -> str:
     lines, found = read("runs.csv"), []
     for row in rows_of(lines):
-        plain = [shown(of, signed=True) for of in differences(lines, row, "").values()]
-        cells = [row, *cost(lines, row), *plain]
-        if (of_row := gains(lines, row)) is not None:
-            power, of_metrics = of_row
-            power_value = "" if power == "no bias" else power
-            cells += [power, *(shown(of_metric, signed=True) for of_metric in of_metrics.values())]
-            cells += over_a_bias(lines, row, power_value)
-        else:
-            cells += ["none is enough", "", "", "", "", ""]
-        found.append(cells)
-    names = [*(f"{name}, as trained" for name in NAMES), "power", *(f"{name}, bias" for name in NAMES)]
-    over = [f"{name}, over a bias alone" for name in NAMES[1:]]
-    return table(["row", "trainings", "passes", "n", *names, *over], found)
+        if (power := gains(lines, row)) is not None:
+            cells = [difference(row, power, metric) for metric in (*METRICS, *OVER)]
+            found.append([row.removeprefix("balanced/"), *cost(lines, row), shown_power(power), *cells])
+    return table(["row", "trainings", "passes", "n", "power", *NAMES, *OVER_NAMES], found)
 
 
 def changes_table() -> str:
@@ -220,17 +223,16 @@ def changes_table() -> str:
     rows = [row for row in rows_of(lines) if (cost(lines, row)[:2], epochs(lines, row)) == own and row != BASELINE]
     found = []
     for row in sorted(rows, key=lambda row: -means(lines, row, "")[1]):
-        cells = [shown(of, signed=True) for of in differences(lines, row, "").values()]
-        cells.append(shown(differences(lines, row, BIAS)["accuracy"], signed=True))
-        found.append([row.removeprefix("balanced/"), cost(lines, row)[2], *cells, *over_a_bias(lines, row, BIAS)])
-    over = [f"{name}, over a bias alone" for name in NAMES[1:]]
-    return table(["", "n", *NAMES, "accuracy, bias", *over], found)
+        cells = [difference(row, "", metric) for metric in METRICS]
+        cells += [difference(row, BIAS, metric) for metric in (METRICS[0], *OVER)]
+        found.append([row.removeprefix("balanced/"), cost(lines, row)[2], *cells])
+    return table(["", "n", *NAMES, "accuracy, bias", *OVER_NAMES], found)
 
 
 def payers_table() -> str:
     """The classes that lose most by a bias of the power of the tables: mean recalls of the baseline."""
     lines = read("recalls.csv")
-    after = {power: f"{BASELINE}, bias {power}" for power in (BIAS, "2")}
+    after = {power: f"{BASELINE}, bias {power}" for power in (BIAS, STRONG)}
     lost = sorted(lines, key=lambda line: float(line[after[BIAS]]) - float(line[BASELINE]))[:PAYERS]
     found = [[line["name"], *(f"{float(line[name]):.2f}" for name in (BASELINE, *after.values()))] for line in lost]
     return table(["class", "recall", f"bias of power {BIAS}", "of power 2"], found)
@@ -245,12 +247,11 @@ def carried_table() -> str:
         lines = read("runs.csv", DOCS / "results" / folder)
         for row in rows_of(lines):
             of_row = [
-                list(values(lines, row, power, metric).values()) for power in ("", BIAS, "2") for metric in METRICS[:2]
+                list(values(lines, row, power, metric).values()) for power in ("", BIAS, STRONG) for metric in METRICS
             ]
             found.append([name, row, str(len(of_row[0])), *map(shown, of_row)])
-    header = NAMES[:2]
-    with_bias = [f"{one}, {bias}" for bias in ("bias", "power 2") for one in header]
-    return table(["", "row", "n", *header, *with_bias], found)
+    with_bias = [f"{one}, {bias}" for bias in ("bias", f"power {STRONG}") for one in NAMES]
+    return table(["", "row", "n", *NAMES, *with_bias], found)
 
 
 def hard_table() -> str:
@@ -281,60 +282,66 @@ def why() -> dict[str, Any]:
 
 
 def front_figure(path: Path) -> None:
-    """Accuracy against the worst decile: every row, without a bias (filled) and with one (open), bars: sd.
+    """Accuracy against the worst decile: every row as trained, bars: sd; lines: with a class bias of rising power.
 
-    Colours are passes, markers trainings, lines what a bias of any power makes of the plain recipe.
+    Colours are passes, markers trainings.
     """
     lines = read("runs.csv")
     names = rows_of(lines)
     figure = Figure(figsize=(12, 7.5), layout="constrained")
     whole, near = figure.subplots(1, 2)
     colours = {"1": "C0", "2": "C2", "5": "C1", "10": "C3"}
-    markers = {"1": "o", "5": "s", "6": "D"}
+    markers = {"1": "o", "2": "v", "5": "s", "6": "D"}
     base = means(lines, BASELINE, "")[0]
-    for number, row in enumerate(names, 1):
-        trainings, passes, _ = cost(lines, row)
-        for axes in (whole, near):
-            ends = []
-            for power in ("", BIAS):
-                cells = (list(values(lines, row, power, metric).values()) for metric in METRICS[:2])
-                x, y = (spread(numbers) for numbers in cells)
-                style = {"mfc": colours[passes] if power == "" else "white", "color": colours[passes]}
-                axes.errorbar(x[0], y[0], xerr=x[1], yerr=y[1], fmt=markers[trainings], ms=7, lw=0.8, zorder=3, **style)
-                ends.append((x[0], y[0]))
-            axes.plot(*zip(*ends, strict=True), color=colours[passes], lw=0.8, alpha=0.6)
-            if axes is whole or ends[0][0] > base - 0.008:
-                axes.annotate(f"{number}", ends[0], xytext=(6, -9), textcoords="offset points", fontsize=8)
-    for row in plain_rows(lines):
-        points = [means(lines, row, power)[:2] for power in powers(lines)]
-        for axes in (whole, near):
-            axes.plot(*zip(*points, strict=True), color=colours[cost(lines, row)[1]], lw=2.5, alpha=0.3, zorder=1)
+    near.set_xlim(base - 0.02, max(means(lines, row, "")[0] for row in names) + 0.006)
+    near.set_ylim(0.24, 0.40)
     for axes in (whole, near):
+        labelled: list[tuple[float, float]] = []
+        for number, row in enumerate(names, 1):
+            trainings, passes, _ = cost(lines, row)
+            x, y = (spread(list(values(lines, row, "", metric).values())) for metric in METRICS[:2])
+            if axes is near and not (near.get_xlim()[0] < x[0] and near.get_ylim()[0] < y[0]):
+                continue
+            marker, colour = markers[trainings], colours[passes]
+            axes.errorbar(x[0], y[0], xerr=x[1], yerr=y[1], fmt=marker, ms=7, lw=0.8, zorder=3, color=colour)
+            close = [at for at in labelled if abs(at[0] - x[0]) < 0.006 and abs(at[1] - y[0]) < 0.012]
+            offset = ((6, -10), (-14, 5), (6, 5), (-14, -10))[len(close) % 4]
+            axes.annotate(f"{number}", (x[0], y[0]), xytext=offset, textcoords="offset points", fontsize=8)
+            labelled.append((x[0], y[0]))
+            if row in (*plain_rows(lines), *CURVES):
+                points = [means(lines, row, power)[:2] for power in powers(lines)]
+                style = "-" if row in plain_rows(lines) else "--"
+                axes.plot(
+                    *zip(*points, strict=True), style, color=colour, lw=1.2, marker=".", ms=4, alpha=0.6, zorder=1
+                )
         axes.set_xlabel("accuracy on the test images")
         axes.grid(color="0.9")
         axes.set_axisbelow(True)
     whole.set_ylabel("mean recall of the worst tenth of the classes")
-    near.set_xlim(base - 0.012, None)
-    near.set_ylim(0.24, None)
-    near.set_title("The same, from the accuracy of the baseline on", fontsize=10)
-    whole.set_title(f"Filled: as trained. Open: with a class bias of power {BIAS}. Bars: sd over seeds", fontsize=10)
+    near.set_title("The same, enlarged", fontsize=10)
+    whole.set_title("Markers: as trained. Lines: with a class bias of rising power. Bars: sd over seeds", fontsize=10)
     keys = [
         Line2D([], [], color=colour, lw=4, label=f"{p} pass{'' if p == '1' else 'es'}") for p, colour in colours.items()
     ]
+    used = {cost(lines, row)[0] for row in names}
     keys += [
         Line2D([], [], color="0.3", marker=m, lw=0, label=f"{n} training{'' if n == '1' else 's'}")
         for n, m in markers.items()
+        if n in used
     ]
-    keys += [Line2D([], [], color="0.5", lw=2.5, alpha=0.5, label="plain recipe, bias of any power")]
-    keys += [Line2D([], [], lw=0, label=f"{number}  {row}") for number, row in enumerate(names, 1)]
+    keys += [Line2D([], [], color="0.4", lw=1.2, ls=ls, label=f"a bias on {of}") for ls, of in LINES.items()]
+    keys += [
+        Line2D([], [], lw=0, label=f"{number}  {row.replace('balanced/', '')}") for number, row in enumerate(names, 1)
+    ]
     figure.legend(handles=keys, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     figure.savefig(path, dpi=110)
 
 
 def hard_figure(path: Path) -> None:
-    """The recalls of the hard classes: of the baseline, with a bias, and of the best ensemble."""
+    """The recalls of the hard classes: of the baseline (bars: sd over its seeds), with a bias, of the ensembles."""
     lines = read("recalls.csv")
     hard = [one["name"] for one in why()["hard_classes"]]
+    over_seeds = [one["recall_sd"] for one in why()["hard_classes"]]
     by_name = {line["name"]: line for line in lines}
     columns = [BASELINE, f"{BASELINE}, bias {BIAS}"]
     ensemble = f"five of {BASELINE}, mean_logit"
@@ -344,7 +351,8 @@ def hard_figure(path: Path) -> None:
     width = 0.8 / len(columns)
     for number, column in enumerate(columns):
         heights = [float(by_name[name][column]) for name in hard]
-        axes.bar(np.arange(len(hard)) + number * width, heights, width, label=column)
+        errors = over_seeds if column == BASELINE else None
+        axes.bar(np.arange(len(hard)) + number * width, heights, width, yerr=errors, ecolor="0.4", label=column)
     axes.set_xticks(np.arange(len(hard)) + 0.4 - width / 2, hard, rotation=30, ha="right")
     axes.set_ylabel("recall on the test images")
     axes.legend(frameon=False, fontsize=8)
@@ -368,15 +376,16 @@ def numbers() -> dict[str, str]:
     lines, found = read("runs.csv"), why()
     names = {}
     for prefix, row in MENTIONED.items():
-        if (of_row := gains(lines, row)) is not None:
-            names[f"{prefix} power"] = of_row[0]
-            names |= {f"{prefix} gain of {metric}": f"{np.mean(of):+.3f}" for metric, of in of_row[1].items()}
-        changes = differences(lines, row, "")
-        names |= {f"{prefix} change of {metric}": shown(of, signed=True) for metric, of in changes.items()}
+        if not values(lines, row, "", METRICS[0]):
+            continue  # what the text asks of it is refused by name
+        if (taken := gains(lines, row)) is not None:
+            names[f"{prefix} power"] = shown_power(taken)
+            for metric in (*METRICS, *OVER):
+                names[f"{prefix} gain of {metric}"] = difference(row, taken, metric)
+        names |= {f"{prefix} change of {metric}": difference(row, "", metric) for metric in METRICS}
         for power, how in {"": "", BIAS: " with a bias"}.items():
-            over = over_a_bias(lines, row, power)
-            names |= {f"{prefix} {m} over a bias{how}": of for m, of in zip(METRICS[1:], over, strict=True) if of}
-        for power, how in {"": "", BIAS: " with a bias", "1": " with power 1", "2": " with power 2"}.items():
+            names |= {f"{prefix} {metric}{how}": difference(row, power, metric) for metric in OVER}
+        for power, how in {"": "", BIAS: " with a bias", **{p: f" with power {p}" for p in ("1", STRONG, "4")}}.items():
             for metric in METRICS:
                 if of_seeds := list(values(lines, row, power, metric).values()):
                     names[f"{prefix} {metric}{how}"] = f"{np.mean(of_seeds):.3f}"
@@ -389,7 +398,19 @@ def numbers() -> dict[str, str]:
     names["rank correlation"] = f"{found['rank_correlation_of_recalls_of_two_runs']:.2f}"
     names["correlation with false positives"] = f"{found['correlation_of_recall_and_false_positive_rate']:.2f}"
     names["seeds"] = str(len(found["seeds"]))
-    return {**names, **_of_classes(lines, found), **_of_ensembles(), **_of_carried()}
+    of_base = [float(line["pass_seconds"]) for line in lines if line["row"] == BASELINE]
+    names["seconds of a pass"] = f"{min(of_base):.0f}"
+    for n in sorted({len(values(lines, row, "", METRICS[0])) for row in rows_of(lines) if not row.startswith("five")}):
+        errors = [compared(row, "") for row in rows_of(lines) if len(values(lines, row, "", METRICS[0])) == n]
+        numbers_of = [float(line["worst_decile_recall_error"]) for line in errors if line["row"] != BASELINE]
+        names[f"error of worst_decile_recall, n = {n}"] = f"{np.median(numbers_of):.3f}" if numbers_of else "0"
+    of_metrics = {metric: list(values(lines, BASELINE, "", metric).values()) for metric in METRICS}
+    names |= {
+        f"two seeds differ in {metric}": f"{np.std(of, ddof=1) * 2 / np.pi**0.5:.3f}"
+        for metric, of in of_metrics.items()
+    }
+    parts = (_of_classes(lines, found), _of_controllers(), _of_ensembles(), _of_carried())
+    return names | {name: value for part in parts for name, value in part.items()}
 
 
 def _of_classes(lines: Lines, found: dict[str, Any]) -> dict[str, str]:
@@ -397,9 +418,9 @@ def _of_classes(lines: Lines, found: dict[str, Any]) -> dict[str, str]:
     names = {}
     hard, everything, worst = found["of_hard_classes"], found["of_all_classes"], found["worst_decile_recall"]
     gap = everything["recall"] - hard["recall"]
-    for power in (BIAS, "2"):
+    for power in (BIAS, STRONG):
         names[f"share mended by power {power}"] = f"{(hard['with_bias'][power] - hard['recall']) / gap:.0%}"
-        names[f"cost of power {power}"] = f"{-np.mean(differences(lines, BASELINE, power)['accuracy']):.3f}"
+        names[f"cost of power {power}"] = f"{-float(compared(BASELINE, power)['accuracy']):.3f}"
         own = means(lines, BASELINE, power)[1]
         names[f"more by the test images, power {power}"] = (
             f"{worst['with_bias_fitted_on_the_test_images'][power] - own:.3f}"
@@ -415,7 +436,7 @@ def _of_classes(lines: Lines, found: dict[str, Any]) -> dict[str, str]:
     before = np.array([float(line[BASELINE]) for line in of_classes])
     is_hard = np.array([line["name"] in {one["name"] for one in found["hard_classes"]} for line in of_classes])
     after = {
-        power: np.array([float(line[f"{BASELINE}, bias {power}"]) for line in of_classes]) for power in (BIAS, "2")
+        power: np.array([float(line[f"{BASELINE}, bias {power}"]) for line in of_classes]) for power in (BIAS, STRONG)
     }
     next_ten = np.argsort(np.where(is_hard, np.inf, before), kind="stable")[:10]
     for power, recalls in after.items():
@@ -426,6 +447,20 @@ def _of_classes(lines: Lines, found: dict[str, Any]) -> dict[str, str]:
     lowest = np.sort(before)[:10]
     names["standard error of a worst decile"] = f"{np.sqrt((lowest * (1 - lowest) / 100).sum()) / 10:.3f}"
     return names
+
+
+def _of_controllers() -> dict[str, str]:
+    """What the controllers set in the last epoch."""
+    lines = read("class_values.csv")
+    levels, weights = (
+        np.array([float(line[f"balanced/{column}"]) for line in lines])
+        for column in ("cuda, level", "false_positive_weights, weight")
+    )
+    return {
+        "mean level of cuda": f"{levels.mean():.1f}",
+        "highest level of cuda": f"{levels.max():.0f}",
+        "classes of the largest weight by false positives": f"{(weights >= 2).sum()}",
+    }
 
 
 def _of_ensembles() -> dict[str, str]:
@@ -440,6 +475,7 @@ def _of_ensembles() -> dict[str, str]:
             f"least difference {how}": f"{min(numbers):+.3f}",
             f"largest difference {how}": f"{max(numbers):+.3f}",
         }
+        names[f"mean difference {how}"] = f"{np.mean(numbers):+.3f}"
         zero = sum(float(line["low"]) <= 0 <= float(line["high"]) for line in own)
         names[f"intervals with zero {how}"] = f"{zero} of {len(own)}"
     return names
@@ -451,9 +487,15 @@ def _of_carried() -> dict[str, str]:
         if not (DOCS / "results" / folder).is_dir():
             continue
         lines = read("runs.csv", DOCS / "results" / folder)
+        of_classes = [read("recalls.csv", at) for at in (RESULTS, DOCS / "results" / folder)]
+        if len(of_classes[0]) == len(of_classes[1]):  # the same classes
+            recalls = [np.array([float(line[BASELINE]) for line in of]) for of in of_classes]
+            worst = [set(np.argsort(of, kind="stable")[:10].tolist()) for of in recalls]
+            names[f"{name} shares of the worst"] = str(len(worst[0] & worst[1]))
+            names[f"{name} rank correlation"] = f"{spearmanr(*recalls)[0]:.2f}"
         for prefix in ("base", "weighted"):
-            for power, how in {"": "", BIAS: " with a bias", "2": " with power 2"}.items():
-                for metric in METRICS[:2]:
+            for power, how in {"": "", BIAS: " with a bias", STRONG: " with power 2"}.items():
+                for metric in METRICS:
                     numbers = list(values(lines, MENTIONED[prefix], power, metric).values())
                     names[f"{name} {prefix} {metric}{how}"] = f"{np.mean(numbers):.3f}"
     return names
