@@ -19,19 +19,18 @@ from typing import Any
 from cifar_imbalance.configuration.tpus import Topology
 from cifar_imbalance.preflight.program_text import estimated_cycles, hbm_bytes
 
-# With which torch_xla 2.9 starts libtpu (torch_xla/__init__.py); on a v5 it adds the last two.
+# With which torch_xla 2.9 starts libtpu (torch_xla/__init__.py), and what it adds on a v5.
 TORCH_XLA_FLAGS = (
+    "--xla_tpu_use_enhanced_launch_barrier=false",
     "--xla_latency_hiding_scheduler_rerun=1",
     "--xla_tpu_prefer_async_allgather_to_allreduce=true",
     "--xla_tpu_enable_flash_attention=false",
-    "--xla_enable_async_all_gather=true",
-    "--xla_enable_async_collective_permute=true",
 )
+V5_FLAGS = ("--xla_enable_async_all_gather=true", "--xla_enable_async_collective_permute=true")
 # Without them libtpu asks the network for the machine that it runs on, and only one process may load it.
 NO_TPU = {
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
     "JAX_PLATFORMS": "cpu",
-    "LIBTPU_INIT_ARGS": " ".join(TORCH_XLA_FLAGS),
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TPU_ACCELERATOR_TYPE": "v5litepod-4",
     "TPU_MIN_LOG_LEVEL": "3",
@@ -138,7 +137,13 @@ def main() -> None:
     request = json.loads(sys.stdin.read())
     os.environ.update(NO_TPU)
     program = Path(request["program"])
-    answer = counted(program) if request["topology"] is None else compiled(program, Topology(request["topology"]))
+    if request["topology"] is None:
+        answer = counted(program)
+    else:
+        topology = Topology(request["topology"])
+        flags = (*TORCH_XLA_FLAGS, *(V5_FLAGS if topology.generation.startswith("v5") else ()))
+        os.environ["LIBTPU_INIT_ARGS"] = " ".join(flags)
+        answer = compiled(program, topology)
     print(json.dumps(answer), flush=True)
 
 

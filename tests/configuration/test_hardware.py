@@ -72,6 +72,16 @@ def test_other_devices_of_google_and_of_others_are_no_tpu(on_bus, devices):
     assert hardware.resolved_runtime("auto") == "auto"
 
 
+def test_a_tpus_library_is_a_package_or_where_the_environment_says(monkeypatch):
+    monkeypatch.delenv("TPU_LIBRARY_PATH", raising=False)
+    for spec in (None, "libtpu"):
+        monkeypatch.setattr(hardware.importlib.util, "find_spec", lambda name, spec=spec: spec)
+        assert hardware.tpu_library_is_installed() == (spec is not None)
+    monkeypatch.setattr(hardware.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setenv("TPU_LIBRARY_PATH", "libtpu.so")
+    assert hardware.tpu_library_is_installed()
+
+
 def test_without_a_bus_there_is_a_tpu_only_where_the_environment_says_so(on_bus, tmp_path, monkeypatch):
     (tmp_path / "0000:00:00.0").mkdir()
     (tmp_path / "0000:00:00.0" / "vendor").write_text("0x1ae0")  # a device file that cannot be read
