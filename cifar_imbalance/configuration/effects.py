@@ -230,8 +230,8 @@ def _of_methods(config: TrainConfig) -> Iterator[tuple[str, str]]:
         yield "mixing.until", "mixing=none mixes nothing; allowed is 1"
     if config.teacher is None:
         for field in ("temperature", "hard_share", "trust"):
-            yield f"distillation.{field}", "there is no teacher; teacher=FOLDER names one"
-        yield "teacher_sha256", "it is filled in with teacher=FOLDER"
+            yield f"distillation.{field}", "there is no teacher; teacher=RUN names one"
+        yield "teacher_sha256", "it is filled in with teacher=RUN"
     elif labels_count_nothing(config.distillation):
         yield "loss.label_smoothing", "the labels have no share of the loss (distillation.hard_share=0); allowed is 0"
     if config.model.cosine_scale is not None:

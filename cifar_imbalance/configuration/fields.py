@@ -330,7 +330,7 @@ class Controller:
 
 @dataclass
 class Distillation:
-    """With teacher=FOLDER: the loss of an image is in part its distance from the teacher's softened probabilities."""
+    """With teacher=RUN: the loss of an image is in part its distance from the teacher's softened probabilities."""
 
     temperature: Positive = 2.0  # that softens the teacher's and the student's probabilities
     hard_share: ShareBelowOne = 0.1  # of the labels' own loss; the rest is the teacher's
@@ -457,7 +457,7 @@ class TrainConfig:
     start: str | None = None  # run folder whose configuration and reported weights a new run starts from
     start_sha256: str | None = None  # of the checkpoint with these weights; filled in automatically
     fresh_head: bool = False  # with start: reinitialise the head
-    teacher: str | None = None  # folder of `evaluate.py ckpt=RUN split=train`, whose logits a new run learns from
+    teacher: str | None = None  # RUN, or a folder of `evaluate.py ckpt=RUN split=train`: logits to learn from
     teacher_sha256: str | None = None  # of these logits; filled in automatically
     dataset: Dataset = field(default_factory=Dataset)
     augmentation: Augmentation = field(default_factory=Augmentation)

@@ -19,7 +19,7 @@ from cifar_imbalance.errors import UsageError
 from cifar_imbalance.runs.folder import RunFolder, find_run
 from cifar_imbalance.runs.named import run_folder
 from cifar_imbalance.runs.overridden import as_composed, override, text_of
-from cifar_imbalance.runs.teacher import HOW, with_teacher
+from cifar_imbalance.runs.teacher import SAVED_BY, with_teacher
 
 
 def training_folder(
@@ -70,7 +70,9 @@ def composed_for_training(composed: DictConfig, overrides: Sequence[str]) -> Dic
                 f"experiment={composed.experiment}: is a second stage; write start=RUN, the run that it starts from"
             )
         if composed.teacher is None and is_distilled(composed.experiment):
-            raise UsageError(f"experiment={composed.experiment}: learns from a teacher; write teacher=FOLDER, {HOW}")
+            raise UsageError(
+                f"experiment={composed.experiment}: learns from a teacher; write teacher=RUN after {SAVED_BY}"
+            )
         return with_teacher(composed)
     if given == ["resume"]:
         return _resumed(composed, overrides)

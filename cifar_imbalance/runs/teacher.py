@@ -1,4 +1,4 @@
-"""The folder that teacher= names: logits that evaluate.py saved of training images, and of held-out ones."""
+"""What teacher= names: a run, or a folder with logits that evaluate.py saved of training images and held-out ones."""
 
 from __future__ import annotations
 
@@ -9,10 +9,29 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from cifar_imbalance.configuration.installed import command
-from cifar_imbalance.configuration.typed import expanded
+from cifar_imbalance.configuration.typed import as_typed, expanded
 from cifar_imbalance.errors import UsageError
+from cifar_imbalance.runs.folder import RunFolder
 
-HOW = f"which {command('evaluate')} ckpt=RUN split=train writes"
+LOGITS = Path("predictions", "train.npz")
+SAVED_BY = f"{command('evaluate')} ckpt=RUN split=train"
+
+
+def folder_of_logits(teacher: Path) -> Path:
+    """The folder that has the teacher's logits: `teacher`, or of a run the one evaluation of its training images.
+
+    Raises UsageError for a run without such an evaluation, or with several.
+    """
+    if (teacher / LOGITS).is_file() or not RunFolder(teacher).data.is_file():
+        return teacher
+    found = sorted(file.parent.parent for file in teacher.glob(f"evaluations/*/{LOGITS}"))
+    if not found:
+        how = f"{command('evaluate')} {as_typed('ckpt', str(teacher))} split=train"
+        raise UsageError(f"teacher={teacher}: its logits of training images are not saved yet; first: {how}")
+    if len(found) > 1:
+        names = ", ".join(folder.name for folder in found)
+        raise UsageError(f"teacher={teacher}: has several evaluations of training images ({names}); name one of them")
+    return found[0]
 
 
 def logits_sha256(folder: Path, trust: str) -> str:
@@ -20,9 +39,11 @@ def logits_sha256(folder: Path, trust: str) -> str:
 
     Raises UsageError if it has none.
     """
-    files = [folder / "predictions" / "train.npz"]
+    files = [folder / LOGITS]
     if not files[0].is_file():
-        raise UsageError(f"teacher={folder}: it has no logits of training images (predictions/train.npz), {HOW}")
+        raise UsageError(
+            f"teacher={folder}: it has no logits of training images ({LOGITS.as_posix()}), which {SAVED_BY} writes"
+        )
     if trust == "by_recall":
         files.append(folder / "predictions" / "validation.npz")
         if not files[1].is_file():
@@ -40,7 +61,7 @@ def with_teacher(config: DictConfig) -> DictConfig:
     """`config` with the checksum of its teacher's logits. Raises UsageError if it has none, or other ones."""
     if config.teacher is None:
         return config
-    folder = expanded(str(config.teacher), "teacher").resolve()
+    folder = folder_of_logits(expanded(str(config.teacher), "teacher").resolve())
     sha256 = logits_sha256(folder, config.distillation.trust)
     if config.teacher_sha256 not in (None, sha256):
         raise UsageError(f"teacher={folder}: its logits are not those that the run learnt from (teacher_sha256)")

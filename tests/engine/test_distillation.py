@@ -77,6 +77,19 @@ def test_a_run_names_its_teacher_and_can_be_repeated(typed, tmp_path, tiny_words
     )
 
 
+def test_a_run_teaches_by_its_own_evaluation(typed, tmp_path, tiny_words, tiny_run):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    assert typed(tmp_path, "evaluate", "ckpt=run", "split=train").code == 0
+    (folder,) = run.glob("evaluations/train_*")
+    trained(typed, tmp_path, tiny_words, "teacher=run", "hydra.run.dir=student")
+    assert RunFolder(tmp_path / "student").read_config().teacher == str(folder)
+    shutil.copytree(folder, folder.with_name("train_other"))
+    answer = typed(tmp_path, "train", *tiny_words, "teacher=run")
+    line = f"teacher={run}: has several evaluations of training images ({folder.name}, train_other); name one of them"
+    assert (answer.code, answer.err) == (2, f"train.py: {line}\n")
+
+
 def test_a_student_of_a_teacher_that_knows_nothing_learns_nothing(typed, tmp_path, tiny_words, teacher):
     clueless = tmp_path / "clueless"
     shutil.copytree(teacher, clueless)
@@ -169,7 +182,12 @@ def test_an_adjusted_ensemble_teaches(typed, tmp_path, tiny_words):
     [
         (
             ["teacher={run}"],
-            "teacher={run}: it has no logits of training images (predictions/train.npz), "
+            "teacher={run}: its logits of training images are not saved yet; first: python evaluate.py ckpt={run} "
+            "split=train",
+        ),
+        (
+            ["teacher={run}/report"],
+            "teacher={run}/report: it has no logits of training images (predictions/train.npz), "
             "which python evaluate.py ckpt=RUN split=train writes",
         ),
         (
@@ -192,7 +210,7 @@ def test_an_adjusted_ensemble_teaches(typed, tmp_path, tiny_words):
         ),
         (
             ["distillation.temperature=4"],
-            "distillation.temperature=4.0: has no effect: there is no teacher; teacher=FOLDER names one",
+            "distillation.temperature=4.0: has no effect: there is no teacher; teacher=RUN names one",
         ),
         (
             ["teacher={teacher}", "dataset.validation=none"],
@@ -213,6 +231,6 @@ def test_a_distilled_experiment_does_not_train_without_its_teacher(typed, tmp_pa
     answer = typed(tmp_path, "train", f"experiment=balanced/{name}")
     assert (answer.code, answer.err) == (
         2,
-        f"train.py: experiment=balanced/{name}: learns from a teacher; write teacher=FOLDER, "
-        "which python evaluate.py ckpt=RUN split=train writes\n",
+        f"train.py: experiment=balanced/{name}: learns from a teacher; write teacher=RUN after "
+        "python evaluate.py ckpt=RUN split=train\n",
     )
