@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 
 import pytest
@@ -11,7 +12,16 @@ import torch
 from torch import nn
 
 from cifar_imbalance.configuration import installed
-from cifar_imbalance.configuration.fields import Dataset, FourPhases, Model, Schedule, TrainConfig, Training
+from cifar_imbalance.configuration.fields import (
+    Controller,
+    CudaLevels,
+    Dataset,
+    FourPhases,
+    Model,
+    Schedule,
+    TrainConfig,
+    Training,
+)
 from cifar_imbalance.configuration.tpus import CHIPS, TOPOLOGIES, Topology
 from cifar_imbalance.models.build import build_model
 from cifar_imbalance.preflight.compiled import CompiledStep, extrapolated
@@ -150,18 +160,23 @@ def four_phases():
 def test_the_steps_of_an_experiment_are_epochs_evaluations_and_the_last_one():
     config = TrainConfig(dataset=Dataset(name="cifar10", validation="test"), schedule=four_phases())
     config.training = Training(epochs=38, batch_size=128, eval_batch_size=128)
-    found = steps_of(config, train=50_000, validation=10_000, test=10_000)
+    found = steps_of(config, train=50_000, validation=10_000, test=10_000, classes=10)
     assert found == {"burn-in": 3 * 390, "training": 35 * 390, "evaluation": 38 * 79 + 79}
     config.dataset.validation, config.schedule.name = "holdout", "constant"
-    found = steps_of(config, train=45_000, validation=5_000, test=10_000)
+    found = steps_of(config, train=45_000, validation=5_000, test=10_000, classes=10)
     assert found == {"training": 38 * 351, "evaluation": 38 * 40 + 79 + 40}
+    cuda = replace(config, controller=Controller(name="cuda", cuda=CudaLevels(draws=100)))  # 1,000 images of level 0
+    of_cuda = steps_of(cuda, train=45_000, validation=5_000, test=10_000, classes=10)
+    assert of_cuda == {**found, "evaluation": found["evaluation"] + 38 * 8}
     config.ensemble.members = 5
-    assert steps_of(config, train=45_000, validation=5_000, test=10_000) == {k: 5 * n for k, n in found.items()}
+    assert steps_of(config, train=45_000, validation=5_000, test=10_000, classes=10) == {
+        k: 5 * n for k, n in found.items()
+    }
     config.ensemble.together = "stacked"
-    stacked = steps_of(config, train=45_000, validation=5_000, test=10_000)
+    stacked = steps_of(config, train=45_000, validation=5_000, test=10_000, classes=10)
     assert stacked == {"training": found["training"], "evaluation": 5 * found["evaluation"]}
     config.ensemble.members, config.dataset.validation = 1, "none"
-    assert steps_of(config, train=50_000, validation=None, test=10_000)["evaluation"] == 79
+    assert steps_of(config, train=50_000, validation=None, test=10_000, classes=10)["evaluation"] == 79
 
 
 # ---------------------------------------------------------------- the largest batch
@@ -286,6 +301,7 @@ RESULTS = {
     "core": {"hbm_bytes": 16 * 2**30, "flops_per_second": 197e12, "hbm_bytes_per_second": 819e9},
     "model": "tf_efficientnet_b0",
     "members": 1,
+    "controller": "constant",
     "stacked": False,
     "precision": "float32",
     "parameters": 4_135_648,
@@ -341,6 +357,7 @@ def test_the_report_says_what_compiles_what_it_needs_and_that_a_bound_is_not_a_m
     assert "These are bounds, not measurements: no step was run." in text
     assert "extrapolated" not in text and "\n\n\n" not in text
     assert "members" not in text
+    assert "counted are the fewest" in preflight_text({**RESULTS, "controller": "cuda"})
     shown = preflight_text({**RESULTS, "members": 5})
     assert "5 members, one after another: steps of one\n" in shown
     shown = preflight_text({**RESULTS, "members": 5, "stacked": True})
@@ -369,6 +386,7 @@ def test_each_kind_of_step_is_traced_with_what_it_changes(tmp_path):
     """An experiment as exp1: a burn-in of the head alone, then all layers, batch norms with fixed statistics."""
     code = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from cifar_imbalance.configuration.fields import *
 from cifar_imbalance.engine.prepared import prepare

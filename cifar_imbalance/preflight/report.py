@@ -43,6 +43,10 @@ def preflight_text(results: dict[str, Any]) -> str:
             f"extrapolated: compiled were models with none and with one of each row of alike blocks (up to {removed} "
             "fewer)"
         )
+    if results["controller"] == "cuda":
+        lines.append(
+            "controller=cuda classifies images before each epoch, more the higher its levels: counted are the fewest"
+        )
     lines += ["", _table(results), "", *_last_lines(results), "", NOT_MEASURED]
     if results["estimated_seconds"] is not None:
         lines.append(NOT_DOCUMENTED)

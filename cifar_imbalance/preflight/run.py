@@ -68,6 +68,7 @@ def _results(config: Preflighting, experiment: TrainConfig, steps: Steps) -> dic
         "model": experiment.model.name,
         "members": experiment.ensemble.members,
         "stacked": experiment.ensemble.together == "stacked",
+        "controller": experiment.controller.name,
         "precision": experiment.runtime.precision,
         **{name: steps.described[name] for name in ("parameters", "input_size", "train_images")},
         "stand_in": {"kept_blocks": list(STAND_INS), "removed_blocks": removed} if config.stand_in else None,

@@ -18,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 from omegaconf import OmegaConf
 from torch import Tensor
@@ -62,22 +63,25 @@ def _kind(schedule: Schedule, epoch: int) -> str:
     return BURNIN if phase(schedule, epoch) == "burnin" else TRAINING
 
 
-def steps_of(config: TrainConfig, *, train: int, validation: int | None, test: int) -> dict[str, int]:
+def steps_of(config: TrainConfig, *, train: int, validation: int | None, test: int, classes: int) -> dict[str, int]:
     """The steps of the whole experiment by kind, for so many images: epochs, the evaluation after each, the last one.
 
     Stacked members are trained in one step and evaluated one by one; others do all of it one after another.
     `validation` is the number of images that are evaluated after each epoch, if any; those of dataset.validation=test
-    are the test images, which the end evaluates alone.
+    are the test images, which the end evaluates alone. The `classes` are those with training images, of which
+    controller=cuda classifies some before each epoch: counted are those of level 0, the fewest.
     """
     size = config.training.eval_batch_size
     each = 0 if validation is None else ceil(validation / size)
+    cuda = config.controller.cuda if config.controller.name == "cuda" else None
+    before = 0 if cuda is None else ceil(cuda.draws * classes / size)
     last = ceil(test / size) + (each if config.dataset.validation == "holdout" else 0)
     steps = steps_per_epoch(train, config.training.batch_size)
     members = config.ensemble.members
     times = 1 if config.ensemble.together == "stacked" else members
     return {
         **{kind: times * epochs * steps for kind, epochs in epochs_of(config).items()},
-        EVALUATION: members * (config.training.epochs * each + last),
+        EVALUATION: members * (config.training.epochs * (before + each) + last),
     }
 
 
@@ -179,6 +183,7 @@ def main() -> None:
             train=len(data.train.labels),
             validation=None if data.validation is None else len(data.validation.labels),
             test=len(data.test.labels),
+            classes=int(np.count_nonzero(data.train.class_counts)),
         ),
         "train_images": len(data.train.labels),
         "parameters": sum(p.numel() for p in prepared.built.module.parameters()),
