@@ -339,77 +339,99 @@ def gains_of_hard_classes(rows: Sequence[Row], power: float) -> dict[str, float]
     return {name: float(np.mean(found)) for name, found in gains.items()}
 
 
-def why(rows: Sequence[Row], hard: NDArray[np.int64]) -> dict[str, Any]:
-    """What is wrong with the hard classes of the baseline; recalls and shares are means over its runs."""
-    own = [row for row in rows if row.name == BASELINE]
-    recalls = np.stack([class_metrics(row.test).recall for row in own])
-    count = len(hard)
-    worst = [set(np.argsort(recall, kind="stable")[:count].tolist()) for recall in recalls]
-    pairs = [(a, b) for a in range(len(own)) for b in range(a)]
-    matrix = np.mean([confusion_matrix(row.test) for row in own], axis=0)
-    matrix /= matrix.sum(axis=1, keepdims=True)
-    names = own[0].test.class_names
-    after = {power: mean_recalls([biased(row, power) for row in own]) for power in POWERS}
-    on_test = {power: [fit(class_bias(power), Given(row.test))(row.test) for row in own] for power in POWERS}
-    areas = np.mean([auroc(row.test) for row in own], axis=0)
-    second = np.mean([among_first(row.test, 2) for row in own], axis=0)
-    fifth = np.mean([among_first(row.test, 5) for row in own], axis=0)
-    false_positives = np.mean([class_metrics(row.test).false_positive_rate for row in own], axis=0)
-    mean = recalls.mean(axis=0)
-    classes = []
-    for k in hard:
-        wrong = matrix[k].copy()
-        wrong[k] = 0
-        most = np.argsort(-wrong)[:CONFUSIONS]
-        classes.append(
-            {
-                "name": names[k],
-                "recall": mean[k],
-                "recall_sd": recalls[:, k].std(ddof=1) if len(own) > 1 else None,
-                "false_positive_rate": false_positives[k],
-                "taken_for": {names[other]: wrong[other] for other in most},
-                "share_of_errors_to_these": wrong[most].sum() / wrong.sum(),
-                "with_bias": {f"{power:g}": recall[k] for power, recall in after.items()},
-                "auroc": areas[k],
-                "among_first_two": second[k],
-                "among_first_five": fifth[k],
-            }
+@dataclass(frozen=True, eq=False)
+class OfClasses:
+    """Of each class [K], means over the runs of a row."""
+
+    recalls: NDArray[np.float64]  # of each run, [runs, K]
+    with_bias: dict[str, NDArray[np.float64]]  # recall, by the power of the class bias
+    false_positive_rate: NDArray[np.float64]
+    auroc: NDArray[np.float64]
+    among_first: dict[str, NDArray[np.float64]]
+    taken_for: NDArray[np.float64]  # [K, K], shares of the row's images, its own class 0
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> OfClasses:
+        tests = [row.test for row in rows]
+        taken_for = np.mean([confusion_matrix(test) for test in tests], axis=0)
+        taken_for /= taken_for.sum(axis=1, keepdims=True)
+        np.fill_diagonal(taken_for, 0)
+        counts = {"two": 2, "five": 5}
+        return cls(
+            recalls=np.stack([class_metrics(test).recall for test in tests]),
+            with_bias={f"{power:g}": mean_recalls([biased(row, power) for row in rows]) for power in POWERS},
+            false_positive_rate=np.mean([class_metrics(test).false_positive_rate for test in tests], axis=0),
+            auroc=np.mean([auroc(test) for test in tests], axis=0),
+            among_first={word: np.mean([among_first(test, n) for test in tests], 0) for word, n in counts.items()},
+            taken_for=taken_for,
         )
+
+    def of_one(self, k: int, names: Sequence[str]) -> dict[str, Any]:
+        recalls, wrong = self.recalls[:, k], self.taken_for[k]
+        most = np.argsort(-wrong)[:CONFUSIONS]
+        return {
+            "name": names[k],
+            "recall": recalls.mean(),
+            "recall_sd": recalls.std(ddof=1) if len(recalls) > 1 else None,
+            "false_positive_rate": self.false_positive_rate[k],
+            "taken_for": {names[other]: wrong[other] for other in most},
+            "share_of_errors_to_these": wrong[most].sum() / wrong.sum(),
+            "with_bias": {power: recall[k] for power, recall in self.with_bias.items()},
+            "auroc": self.auroc[k],
+            "among_first_two": self.among_first["two"][k],
+            "among_first_five": self.among_first["five"][k],
+        }
+
+    def of_group(self, group: NDArray[np.int64] | slice) -> dict[str, Any]:
+        """Means over the classes of `group`."""
+        return {
+            "recall": self.recalls[:, group].mean(),
+            "false_positive_rate": self.false_positive_rate[group].mean(),
+            "auroc": self.auroc[group].mean(),
+            "among_first_two": self.among_first["two"][group].mean(),
+            "among_first_five": self.among_first["five"][group].mean(),
+        }
+
+
+def agreement(recalls: NDArray[np.float64], hard: NDArray[np.int64]) -> dict[str, float]:
+    """How alike runs are by their recalls [runs, K], and how many of the `hard` classes are among a run's worst."""
+    worst = [set(np.argsort(recall, kind="stable")[: len(hard)].tolist()) for recall in recalls]
+    pairs = [(a, b) for a in range(len(recalls)) for b in range(a)]
+    return {
+        "hard_classes_among_the_worst_of_a_run": float(np.mean([len(one & set(hard.tolist())) for one in worst])),
+        "worst_classes_that_two_runs_share": float(np.mean([len(worst[a] & worst[b]) for a, b in pairs])),
+        "rank_correlation_of_recalls_of_two_runs": float(
+            np.mean([spearmanr(recalls[a], recalls[b])[0] for a, b in pairs])
+        ),
+    }
+
+
+def why(rows: Sequence[Row], hard: NDArray[np.int64]) -> dict[str, Any]:
+    """What is wrong with the hard classes of the baseline, which has several runs."""
+    own = [row for row in rows if row.name == BASELINE]
+    found, names = OfClasses.of(own), own[0].test.class_names
+    on_test = {power: [fit(class_bias(power), Given(row.test))(row.test) for row in own] for power in POWERS}
     return {
         "baseline": BASELINE,
         "seeds": [row.seed for row in own],
-        "hard_classes": classes,
-        "hard_classes_among_the_worst_of_a_run": float(np.mean([len(one & set(hard.tolist())) for one in worst])),
-        "worst_classes_that_two_runs_share": float(np.mean([len(worst[a] & worst[b]) for a, b in pairs]))
-        if pairs
-        else None,
-        "rank_correlation_of_recalls_of_two_runs": (
-            float(np.mean([spearmanr(recalls[a], recalls[b])[0] for a, b in pairs])) if pairs else None
+        "hard_classes": [found.of_one(k, names) for k in hard],
+        **agreement(found.recalls, hard),
+        "correlation_of_recall_and_false_positive_rate": float(
+            spearmanr(found.recalls.mean(axis=0), found.false_positive_rate)[0]
         ),
-        "correlation_of_recall_and_false_positive_rate": float(spearmanr(mean, false_positives)[0]),
         "of_hard_classes": {
-            "recall": float(mean[hard].mean()),
-            "with_bias": {f"{power:g}": float(recall[hard].mean()) for power, recall in after.items()},
-            "false_positive_rate": float(false_positives[hard].mean()),
-            "auroc": float(areas[hard].mean()),
-            "among_first_two": float(second[hard].mean()),
-            "among_first_five": float(fifth[hard].mean()),
+            **found.of_group(hard),
+            "with_bias": {power: recall[hard].mean() for power, recall in found.with_bias.items()},
         },
         "gain_of_hard_classes_of_half_the_validation_images": gains_of_hard_classes(own, 0.5),
         "worst_decile_recall": {
             "as_trained": float(np.mean([summarize(row.test)["worst_decile_recall"] for row in own])),
             "with_bias_fitted_on_the_test_images": {  # no method: what no bias exceeds by much
-                f"{power:g}": float(np.mean([summarize(one)["worst_decile_recall"] for one in found]))
-                for power, found in on_test.items()
+                f"{power:g}": float(np.mean([summarize(one)["worst_decile_recall"] for one in of_power]))
+                for power, of_power in on_test.items()
             },
         },
-        "of_all_classes": {
-            "recall": float(mean.mean()),
-            "false_positive_rate": float(false_positives.mean()),
-            "auroc": float(areas.mean()),
-            "among_first_two": float(second.mean()),
-            "among_first_five": float(fifth.mean()),
-        },
+        "of_all_classes": found.of_group(slice(None)),
     }
 
 
