@@ -51,6 +51,13 @@ MENTIONED = {
     "five weighted flipped": "five of balanced/recall_weights, views=flip, mean_logit",
     "five flipped": f"five of {BASELINE}, views=flip, mean_logit",
 }
+CARRIED_ROWS = {
+    "base": BASELINE,
+    "weighted": "balanced/recall_weights",
+    "flipped": f"{BASELINE}, views=flip",
+    "shifted": f"{BASELINE}, views=flip_shift",
+    "shifted by class": f"{BASELINE}, views=flip_shift, view_weights=by_class",
+}
 # Rows whose points with a bias of any power are joined in the figure.
 CURVES = (MENTIONED["weighted"], MENTIONED["longer"], MENTIONED["equal"])
 LINES = {"-": "the plain recipe", "--": "weights by recall, a student, 60 epochs"}  # of the figure
@@ -185,19 +192,19 @@ def gains(lines: Lines, row: str) -> str | None:
     return kept[-1] if kept else None
 
 
-def compared(row: str, power: str) -> dict[str, str]:
+def compared(row: str, power: str, results: Path = RESULTS) -> dict[str, str]:
     """The line of differences.csv: from the baseline without a bias, and over a bias alone."""
-    for line in read("differences.csv"):
+    for line in read("differences.csv", results):
         if line["row"] == row and line["class_bias_power"] == (power and f"{float(power)}"):
             return line
     raise SystemExit(
-        f"docs/results/balanced has no row {row}, power {shown_power(power)}, which docs/answer.md mentions"
+        f"docs/results/{results.name} has no row {row}, power {shown_power(power)}, which docs/answer.md mentions"
     )
 
 
-def difference(row: str, power: str, metric: str) -> str:
+def difference(row: str, power: str, metric: str, results: Path = RESULTS) -> str:
     """With its standard error; empty if there is none."""
-    line = compared(row, power)
+    line = compared(row, power, results)
     return f"{float(line[metric]):+.3f} ± {float(line[f'{metric}_error']):.3f}" if line[metric] else ""
 
 
@@ -484,20 +491,24 @@ def _of_ensembles() -> dict[str, str]:
 def _of_carried() -> dict[str, str]:
     names = {}
     for name, folder in CARRIED.items():
-        if not (DOCS / "results" / folder).is_dir():
+        results = DOCS / "results" / folder
+        if not results.is_dir():
             continue
-        lines = read("runs.csv", DOCS / "results" / folder)
-        of_classes = [read("recalls.csv", at) for at in (RESULTS, DOCS / "results" / folder)]
+        lines = read("runs.csv", results)
+        of_classes = [read("recalls.csv", at) for at in (RESULTS, results)]
         if len(of_classes[0]) == len(of_classes[1]):  # the same classes
             recalls = [np.array([float(line[BASELINE]) for line in of]) for of in of_classes]
             worst = [set(np.argsort(of, kind="stable")[:10].tolist()) for of in recalls]
             names[f"{name} shares of the worst"] = str(len(worst[0] & worst[1]))
             names[f"{name} rank correlation"] = f"{spearmanr(*recalls)[0]:.2f}"
-        for prefix in ("base", "weighted"):
+        for prefix, row in CARRIED_ROWS.items():
             for power, how in {"": "", BIAS: " with a bias", STRONG: " with power 2"}.items():
                 for metric in METRICS:
-                    numbers = list(values(lines, MENTIONED[prefix], power, metric).values())
-                    names[f"{name} {prefix} {metric}{how}"] = f"{np.mean(numbers):.3f}"
+                    if of_seeds := list(values(lines, row, power, metric).values()):
+                        names[f"{name} {prefix} {metric}{how}"] = shown(of_seeds)
+                        names[f"{name} {prefix} n"] = str(len(of_seeds))
+                        if (results / "differences.csv").is_file():
+                            names[f"{name} {prefix} change of {metric}{how}"] = difference(row, power, metric, results)
     return names
 
 

@@ -5,8 +5,9 @@
 RUNS is the folder of a sweep over experiments and seeds: runs of exp2_tuned and of balanced/NAME, of which each five
 with consecutive seeds from 0 are an ensemble as well. Where a run was evaluated with views on its test and its
 validation images (in its own folder, as evaluate.py does unless told otherwise), these logits count as well. Every row
-is given without a class bias and with ones of several powers, fitted on its own validation images. With fewer than five
-seeds of exp2_tuned, only runs.csv and recalls.csv are written.
+is given without a class bias and with ones of several powers, fitted on its own validation images. With fewer than
+three seeds of exp2_tuned only runs.csv and recalls.csv are written, with fewer than five no class_values.csv, why.json
+and ensembles.csv.
 
 runs.csv        a line for each row, seed and power: metrics of the test and of the validation images (of these with a
                 bias fitted on others of them); its trainings, their epochs and seconds on one thread, those of the run
@@ -51,6 +52,7 @@ from cifar_imbalance.runs.folder import RunFolder, runs_in
 
 BASELINE = "exp2_tuned"
 MEMBERS = 5
+SEEDS = 3  # of the baseline, for standard errors
 POWERS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 POWERS_BY_CLASS = (None, 0.5, 2.0)  # of recalls.csv
 PASSES = {"none": 1, "flip": 2, "shift": 5, "flip_shift": 10}
@@ -474,8 +476,10 @@ def main(folder: Path, results: Path) -> None:
     results.mkdir(parents=True, exist_ok=True)
     (results / "runs.csv").write_text(runs_csv(rows, found, hard))
     (results / "recalls.csv").write_text(recalls_csv(rows, found))
-    if sum(row.name == BASELINE for row in rows) >= MEMBERS:
+    seeds = sum(row.name == BASELINE for row in rows)
+    if seeds >= SEEDS:
         (results / "differences.csv").write_text(differences_csv(rows, found, hard))
+    if seeds >= MEMBERS:
         (results / "class_values.csv").write_text(class_values_csv(finished, rows[0].test.class_names))
         (results / "ensembles.csv").write_text(ensembles_csv(rows))
         text = json.dumps(why(rows, hard), indent=1, default=float)
