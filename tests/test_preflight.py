@@ -357,6 +357,9 @@ def test_the_report_says_what_compiles_what_it_needs_and_that_a_bound_is_not_a_m
     assert "These are bounds, not measurements: no step was run." in text
     assert "extrapolated" not in text and "\n\n\n" not in text
     assert "members" not in text
+    training = {**RESULTS["steps"]["training"], "memory_bytes": 17 * 2**30}
+    shown = preflight_text({**RESULTS, "steps": {"training": training}})
+    assert "training: does not fit: it needs 17.0 GiB of a core, which has 16" in shown
     assert "counted are the fewest" in preflight_text({**RESULTS, "controller": "cuda"})
     shown = preflight_text({**RESULTS, "members": 5})
     assert "5 members, one after another: steps of one\n" in shown

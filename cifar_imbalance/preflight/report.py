@@ -92,6 +92,7 @@ def _table(results: dict[str, Any]) -> str:
 
 def _last_lines(results: dict[str, Any]) -> list[str]:
     lines = [f"{kind}: {step['reason']}" for kind, step in results["steps"].items() if step["reason"] is not None]
+    lines += [f"{kind}: does not fit: {why}" for kind, why in too_large(results).items()]
     if (found := results["largest_batch"]) is not None:
         lines.append(_largest(found, results))
     if (seconds := results["duration_seconds"]) is not None:
@@ -99,6 +100,17 @@ def _last_lines(results: dict[str, Any]) -> list[str]:
     if (seconds := results["estimated_seconds"]) is not None:
         lines[-1] += f"; {_time(seconds)} by the compiler's own estimate"
     return lines
+
+
+def too_large(results: dict[str, Any]) -> dict[str, str]:
+    """By kind of step, how much memory it lacks: of steps that are extrapolated, or with what lies beside them."""
+    has = results["core"]["hbm_bytes"]
+    needs = {kind: step["memory_bytes"] for kind, step in results["steps"].items() if step["reason"] is None}
+    return {
+        kind: f"it needs {need / GIB:.1f} GiB of a core, which has {has / GIB:.4g}"
+        for kind, need in needs.items()
+        if need > has
+    }
 
 
 def _largest(found: dict[str, Any], results: dict[str, Any]) -> str:

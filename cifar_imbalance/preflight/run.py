@@ -15,7 +15,7 @@ from cifar_imbalance.configuration.tpus import Topology
 from cifar_imbalance.errors import TrainingFailed
 from cifar_imbalance.preflight.cache import PACKAGES
 from cifar_imbalance.preflight.largest_batch import LargestBatch, largest_batch
-from cifar_imbalance.preflight.report import preflight_text
+from cifar_imbalance.preflight.report import preflight_text, too_large
 from cifar_imbalance.preflight.roofline import Roofline, duration
 from cifar_imbalance.preflight.steps import STAND_INS, KnownStep, Steps
 from cifar_imbalance.preflight.trace import EVALUATION, TRAINING, epochs_of
@@ -29,7 +29,7 @@ def run_preflight(config: Preflighting, experiment: TrainConfig, folder: Path, o
     """Compile the experiment's steps, print what is known of them then, and write it into `folder`.
 
     Raises UsageError, before anything is compiled, if the experiment does not suit its images or its model, and
-    TrainingFailed, after the report, if a step does not compile.
+    TrainingFailed, after the report, if a step does not compile or does not fit.
     """
     with Terminal() as terminal, TemporaryDirectory() as scratch:
         results = _results(config, experiment, Steps(config, experiment, Path(scratch)))
@@ -44,6 +44,8 @@ def run_preflight(config: Preflighting, experiment: TrainConfig, folder: Path, o
     for kind, step in results["steps"].items():
         if step["reason"] is not None:
             raise TrainingFailed(f"the {kind} step does not compile for {config.topology}: {step['reason']}")
+    for kind, why in too_large(results).items():
+        raise TrainingFailed(f"the {kind} step does not fit on {config.topology}: {why}")
 
 
 def _results(config: Preflighting, experiment: TrainConfig, steps: Steps) -> dict[str, Any]:
