@@ -502,7 +502,7 @@ def _of_carried() -> dict[str, str]:
             names[f"{name} shares of the worst"] = str(len(worst[0] & worst[1]))
             names[f"{name} rank correlation"] = f"{spearmanr(*recalls)[0]:.2f}"
         for prefix, row in CARRIED_ROWS.items():
-            for power, how in {"": "", BIAS: " with a bias", STRONG: " with power 2"}.items():
+            for power, how in {"": "", BIAS: " with a bias", **{p: f" with power {p}" for p in (STRONG, "4")}}.items():
                 for metric in METRICS:
                     if of_seeds := list(values(lines, row, power, metric).values()):
                         names[f"{name} {prefix} {metric}{how}"] = shown(of_seeds)
