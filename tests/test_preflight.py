@@ -389,7 +389,6 @@ def test_each_kind_of_step_is_traced_with_what_it_changes(tmp_path):
     """An experiment as exp1: a burn-in of the head alone, then all layers, batch norms with fixed statistics."""
     code = """
 import sys
-from dataclasses import replace
 from pathlib import Path
 from cifar_imbalance.configuration.fields import *
 from cifar_imbalance.engine.prepared import prepare
