@@ -13,7 +13,6 @@ from cifar_imbalance.configuration.typed import as_typed, expanded
 from cifar_imbalance.errors import UsageError
 from cifar_imbalance.runs.folder import RunFolder
 
-LOGITS = Path("predictions", "train.npz")
 SAVED_BY = f"{command('evaluate')} ckpt=RUN split=train"
 
 
@@ -22,9 +21,10 @@ def folder_of_logits(teacher: Path) -> Path:
 
     Raises UsageError for a run without such an evaluation, or with several.
     """
-    if (teacher / LOGITS).is_file() or not RunFolder(teacher).data.is_file():
+    if RunFolder(teacher).predictions("train").is_file() or not RunFolder(teacher).data.is_file():
         return teacher
-    found = sorted(file.parent.parent for file in teacher.glob(f"evaluations/*/{LOGITS}"))
+    evaluations = sorted(teacher.glob("evaluations/*"))
+    found = [folder for folder in evaluations if RunFolder(folder).predictions("train").is_file()]
     if not found:
         how = f"{command('evaluate')} {as_typed('ckpt', str(teacher))} split=train"
         raise UsageError(f"teacher={teacher}: its logits of training images are not saved yet; first: {how}")
@@ -39,13 +39,13 @@ def logits_sha256(folder: Path, trust: str) -> str:
 
     Raises UsageError if it has none.
     """
-    files = [folder / LOGITS]
+    files = [RunFolder(folder).predictions("train")]
     if not files[0].is_file():
         raise UsageError(
-            f"teacher={folder}: it has no logits of training images ({LOGITS.as_posix()}), which {SAVED_BY} writes"
+            f"teacher={folder}: it has no logits of training images (predictions/train.npz), which {SAVED_BY} writes"
         )
     if trust == "by_recall":
-        files.append(folder / "predictions" / "validation.npz")
+        files.append(RunFolder(folder).predictions("validation"))
         if not files[1].is_file():
             raise UsageError(
                 f"distillation.trust=by_recall: teacher={folder} has no logits of validation images "
